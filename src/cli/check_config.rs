@@ -1,0 +1,23 @@
+//! `plaza check-config`: say what is wrong in a settings file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    /// The settings file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        Config::load(&self.file)?;
+        eprintln!("plaza: {} is good", self.file.display());
+        Ok(())
+    }
+}

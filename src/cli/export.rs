@@ -1,0 +1,80 @@
+//! `plaza export`: write stored events as JSON Lines, oldest first, so that an import elsewhere meets
+//! versions and deletions in the order in which they were made.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Failure, StoreArguments, progress};
+use crate::clock::Clock;
+use crate::community::Community;
+use crate::filter::Filter;
+use crate::index::{Found, Progress, Scan};
+use crate::net::open_store;
+use crate::nips::nip40;
+use crate::pipeline::bodies::Bodies;
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Only events that match this NIP-01 filter; with a limit, the newest of them
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+impl Export {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let filter = match &self.filter {
+            Some(text) => Filter::from_json(text).map_err(|reason| format!("--filter: {reason}"))?,
+            None => Filter::default(),
+        };
+        let config = self.store.load()?;
+        let store = Arc::new(open_store(&config.store)?);
+        let community = Community::open(config, &store)?;
+        let found = scan(&community, &filter);
+        // Bodies are read once each: a cache would only take memory.
+        let bodies = Bodies::new(store, 0);
+        let bar = progress(Some(found.len() as u64), "events");
+        let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+        for found in found.iter().rev() {
+            if let Some(event) = bodies.event(community.id, found.location)? {
+                let mut line = event.to_json();
+                line.push(b'\n');
+                match out.write_all(&line) {
+                    // Who reads the export may stop when they have enough.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    written => written?,
+                }
+            }
+            bar.inc(1);
+        }
+        out.flush()?;
+        bar.finish_and_clear();
+        eprintln!("plaza: {} events exported", found.len());
+        Ok(())
+    }
+}
+
+/// All that an operator may take along: everything but what has expired or vanished.
+fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
+    let index = community.index();
+    let now = Clock::system().now();
+    let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut found = Vec::new();
+    let mut scan = Scan::new(filter, index.last_number());
+    let may_be_taken =
+        |head: &crate::policy::Head<'_>| !head.vanished && !nip40::is_expired(head.expires_at, now);
+    loop {
+        let progress = scan.run(&index, u64::MAX, may_be_taken, |one| {
+            if found.len() < limit {
+                found.push(one);
+            }
+            found.len() < limit
+        });
+        if progress != Progress::Going {
+            return found;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The command line: one file a subcommand. In: arguments. Out: exit codes, and words for people on
+//! standard error; standard output is for data.
+
+mod check_config;
+mod export;
+mod import;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// Where the settings are looked for when `--config` is not given.
+const CONFIG_FILE: &str = "relay.toml";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "plaza",
+    version,
+    about = "A Nostr relay for communities",
+    long_about = "A Nostr relay for communities.\n\n\
+        Without arguments, plaza serves ws://127.0.0.1:7777 and keeps its data in ./data. \
+        Settings come from relay.toml in this folder when there is one; every setting, with its default and \
+        what it is for, is in relay.toml.example.",
+    after_help = "Examples:\n  \
+        plaza                                        serve with the defaults, or with ./relay.toml\n  \
+        plaza run --listen 0.0.0.0:80                serve everyone who can reach this machine\n  \
+        plaza check-config relay.toml                say what is wrong in a file, and how to mend it\n  \
+        plaza export --filter '{\"kinds\":[1]}' > notes.jsonl\n  \
+        plaza import events.jsonl                    add events, each verified, from a file; - is standard input",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: run::Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the same as plaza alone)
+    Run(run::Run),
+    /// Check a settings file: says what is wrong, where, and what to do
+    CheckConfig(check_config::CheckConfig),
+    /// Add events from a file of JSON Lines, one event a line
+    Import(import::Import),
+    /// Write stored events as JSON Lines, oldest first
+    Export(export::Export),
+}
+
+/// Options of every subcommand that opens the store.
+#[derive(Debug, Args)]
+struct StoreArguments {
+    /// Settings file [default: relay.toml in this folder, when there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the store; wins over store.path
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl StoreArguments {
+    fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(file) => Config::load(file)?,
+            None if Path::new(CONFIG_FILE).exists() => Config::load(Path::new(CONFIG_FILE))?,
+            None => Config::default(),
+        };
+        if let Some(data) = &self.data {
+            config.store.path.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+/// Why a subcommand failed, for its user.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        None => arguments.serve.run(),
+        Some(Command::Run(command)) => command.run(),
+        Some(Command::CheckConfig(command)) => command.run(),
+        Some(Command::Import(command)) => command.run(),
+        Some(Command::Export(command)) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("plaza: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A progress bar on a terminal; nothing where standard error goes elsewhere.
+fn progress(total: Option<u64>, unit: &str) -> indicatif::ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => {
+            (indicatif::ProgressBar::new(total), "{wide_bar} {human_pos}/{human_len} UNIT, {eta} left")
+        }
+        None => (indicatif::ProgressBar::new_spinner(), "{spinner} {human_pos} UNIT, {elapsed}"),
+    };
+    // The templates are constants that indicatif accepts; with its own style the bar works as well.
+    if let Ok(style) = indicatif::ProgressStyle::with_template(&template.replace("UNIT", unit)) {
+        bar.set_style(style);
+    }
+    bar
+}

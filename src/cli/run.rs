@@ -1,0 +1,63 @@
+//! `plaza run`: serve until told to stop.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, StoreArguments};
+use crate::clock::Clock;
+use crate::config::{Log, LogFormat};
+use crate::net::Relay;
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Address and port to listen on; wins over server.listen
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut config = self.store.load()?;
+        if let Some(listen) = self.listen {
+            config.server.listen = listen;
+        }
+        start_log(&config.log);
+        let began = Instant::now();
+        let folder = config.store.path.clone();
+        let relay = Relay::start(config, Clock::system())?;
+        // A relay that was given port 0 is found by this line.
+        eprintln!("plaza: listening on ws://{}", relay.address());
+        eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
+        let events = relay.community().index().len();
+        eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
+        let stopped_by = relay.block_on(async {
+            let (mut interrupt, mut terminate) =
+                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            tokio::select! {
+                _ = interrupt.recv() => Ok::<_, std::io::Error>("Ctrl-C"),
+                _ = terminate.recv() => Ok("SIGTERM"),
+            }
+        })?;
+        eprintln!("plaza: stopping ({stopped_by})");
+        relay.stop()?;
+        eprintln!("plaza: stopped, everything is on disk");
+        Ok(())
+    }
+}
+
+fn start_log(log: &Log) {
+    // The config has checked that the directive is one.
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A process that already logs somewhere keeps doing so.
+    let _ = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

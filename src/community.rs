@@ -1,0 +1,91 @@
+//! One community: its settings, its index, its live subscriptions. Joins them and knows nothing of
+//! sockets; the store is shared by all communities and reached through the pipeline.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::config::Config;
+use crate::event::PublicKey;
+use crate::index::Index;
+use crate::nips::nip42::RelayNames;
+use crate::pipeline::fanout::Live;
+use crate::policy::Context;
+use crate::store::record::{RecordError, decode_without_content};
+use crate::store::{CommunityId, StateTable, Store, StoreError};
+
+/// Keys that asked to vanish (NIP-62): author → until when, in seconds since 1970.
+pub(crate) const VANISHED: StateTable = StateTable(1);
+
+/// A relay as a client sees it.
+pub struct Community {
+    /// Its number in the store.
+    pub id: CommunityId,
+    /// Where it is, beginning with a slash.
+    pub path: String,
+    /// Its settings.
+    pub config: Config,
+    /// Its live subscriptions.
+    pub live: Live,
+    index: RwLock<Index>,
+}
+
+/// Why a community cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store can be read, but what it holds makes no sense.
+    #[error("event number {number} of the store: {reason}")]
+    Record {
+        /// The event's number in the store.
+        number: u64,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+    /// An entry about a vanished key makes no sense.
+    #[error("the store's list of vanished keys is damaged at {key}")]
+    Vanished {
+        /// The entry's key in hex.
+        key: String,
+    },
+}
+
+impl Community {
+    /// Opens the root community: builds its index from the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a record in it makes no sense.
+    pub fn open(config: Config, store: &Store) -> Result<Community, OpenError> {
+        let id = CommunityId(0);
+        let mut index = Index::default();
+        store.scan(id, 0, |location, record| {
+            let (event, _) = decode_without_content(record)
+                .map_err(|reason| OpenError::Record { number: location.number, reason })?;
+            index.insert(&event, location);
+            Ok::<(), OpenError>(())
+        })?;
+        for entry in store.state(id, VANISHED) {
+            let (key, until) = entry?;
+            match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
+                (Ok(key), Ok(until)) => index.vanish(&PublicKey(key), u64::from_le_bytes(until)),
+                _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
+            }
+        }
+        Ok(Community { id, path: "/".to_owned(), config, live: Live::default(), index: RwLock::new(index) })
+    }
+
+    /// The index, to read. Hold it briefly: the writer waits for it.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, to change: the writer's alone.
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this community's rules may know.
+    pub fn context<'a>(&'a self, now: u64, keys: &'a [PublicKey], relay: &'a RelayNames) -> Context<'a> {
+        Context { now, config: &self.config, keys, relay }
+    }
+}

@@ -1,0 +1,357 @@
+//! The settings: relay.toml → a validated [`Config`].
+//!
+//! Owns every limit of the relay, with its unit in its name, its default and its range. In: the text of
+//! relay.toml. Out: a `Config` that the rest of the house may trust, or one [`ConfigError`] that names file,
+//! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence, and is
+//! read once, at start.
+
+mod defaults;
+mod document;
+mod error;
+mod explain;
+mod validate;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+
+use document::Document;
+
+/// A larger file is surely not a relay.toml; the bound keeps a wrong path from filling the memory.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Every setting of the relay, one field a section of relay.toml.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the relay tells about itself.
+    pub relay: Relay,
+    /// Sockets, connections and threads.
+    pub server: Server,
+    /// Where events are kept, and how safely.
+    pub store: Store,
+    /// Bounds of messages, requests and queues.
+    pub limits: Limits,
+    /// Bounds over time, by address and by author.
+    pub rate: Rate,
+    /// Proof of work.
+    pub nip13: Nip13,
+    /// Private messages.
+    pub nip17: Nip17,
+    /// Expiration.
+    pub nip40: Nip40,
+    /// Authentication.
+    pub nip42: Nip42,
+    /// Requests to vanish.
+    pub nip62: Nip62,
+    /// Protected events.
+    pub nip70: Nip70,
+    /// Log output.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads and checks the settings in the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|cause| ConfigError::unreadable(path, cause))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(ConfigError::too_large(path, FILE_BYTES_MAX));
+        }
+        let text = String::from_utf8(bytes).map_err(|cause| ConfigError::not_utf8(path, &cause))?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the settings in `text`; `file` is only named in errors.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let document = Document::parse(text).map_err(|cause| ConfigError::syntax(file, text, &cause))?;
+        // Unknown keys are looked for first: the document knows where they are and what lies near them, while
+        // serde's own refusal, which stays as a second line, knows neither.
+        explain::refuse_unknown(&document).map_err(|fault| ConfigError::setting(file, fault))?;
+        let config: Self = toml::from_str(text)
+            .map_err(|cause| ConfigError::setting(file, explain::wrong_value(&document, &cause)))?;
+        validate::check(&config, &document).map_err(|fault| ConfigError::setting(file, fault))?;
+        Ok(config)
+    }
+}
+
+/// `[relay]`: what the relay tells about itself in its information document (NIP-11).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relay {
+    /// The relay's name, as clients show it.
+    pub name: String,
+    /// What the relay is for, in a sentence or two.
+    pub description: String,
+    /// http(s) address of a wide picture for the top of a page.
+    pub banner: Option<String>,
+    /// http(s) address of a small square picture.
+    pub icon: Option<String>,
+    /// How people reach the operator, best as an address that begins with `mailto:` or `https:`.
+    pub contact: Option<String>,
+    /// http(s) address of the terms of service.
+    pub terms_of_service: Option<String>,
+    /// The operator's public key: 64 lower-case hexadecimal digits.
+    pub pubkey: Option<String>,
+    /// The ws:// or wss:// addresses by which this relay is known; NIP-42, 62 and 98 compare with them.
+    /// Empty: only the connection's own local address and port, and localhost, count.
+    pub urls: Vec<String>,
+}
+
+/// `[server]`: sockets, connections and threads.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address and port that the relay listens on; port 0 lets the system choose one.
+    pub listen: SocketAddr,
+    /// Addresses and networks of proxies whose `client_address_header` is believed. Empty: nobody's is.
+    #[serde(serialize_with = "networks::write", deserialize_with = "networks::read")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header, in lower case, in which a trusted proxy names the client's address.
+    pub client_address_header: String,
+    /// Open connections in all; further ones are refused until one ends.
+    pub connections_max: usize,
+    /// Open connections from one address (see `rate.address_prefix_ipv6`); further ones are refused.
+    pub connections_per_address_max: usize,
+    /// Seconds in which a new connection must have sent its HTTP headers; it is closed after.
+    pub http_header_seconds_max: u64,
+    /// Seconds between two pings to a client.
+    pub ping_interval_seconds: u64,
+    /// Seconds in which a client must answer a ping; its connection is closed after.
+    pub ping_timeout_seconds: u64,
+    /// Seconds in which a client must take a frame from its socket; its connection is closed after.
+    pub write_timeout_seconds: u64,
+    /// Seconds that a stop waits for open work to end; what is left then is cut off.
+    pub shutdown_seconds_max: u64,
+    /// Threads that answer requests; 0 means one per core.
+    pub reader_threads: usize,
+    /// Threads that verify signatures; 0 means one per core.
+    pub verify_threads: usize,
+}
+
+/// `[store]`: where events are kept, and how safely.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The folder of the events; a relative path starts at the folder in which the relay is started.
+    pub path: PathBuf,
+    /// What an acknowledged event survives.
+    pub durability: Durability,
+    /// Bytes of the store's own page cache; pages beyond are read from disk again.
+    pub cache_bytes: u64,
+    /// Bytes of the cache of event bodies; bodies beyond are read from the store again.
+    pub body_cache_bytes: u64,
+    /// Events that are written together with one sync; later ones wait for the next group.
+    pub group_events_max: usize,
+    /// Bytes that are written together with one sync; later ones wait for the next group.
+    pub group_bytes_max: usize,
+}
+
+/// What an event survives once its client has got OK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A loss of power: OK follows a flush and a sync to the disk.
+    Power,
+    /// A crash of the relay's process only: OK follows the write, and the sync comes when it comes.
+    Process,
+}
+
+/// `[limits]`: bounds of messages, requests and queues.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one message from a client; a larger one ends its connection. Binds the bounds of content and
+    /// tags below too, wherever it is the smaller.
+    pub message_bytes_max: usize,
+    /// Characters of an event's content; a longer one is refused.
+    pub content_chars_max: usize,
+    /// Tags of one event; an event with more is refused.
+    pub event_tags_max: usize,
+    /// Bytes of one element of a tag; an event with a longer one is refused.
+    pub tag_value_bytes_max: usize,
+    /// Characters of a subscription's id; a request with a longer one is refused. NIP-01 allows 64 at most.
+    pub subscription_id_chars_max: usize,
+    /// Open subscriptions of one connection; a further one is closed at once.
+    pub subscriptions_per_connection_max: usize,
+    /// Filters of one request; a request with more is closed at once.
+    pub filters_per_request_max: usize,
+    /// Values in all lists of one filter together; a request with more is closed at once.
+    pub filter_values_max: usize,
+    /// Stored events that a filter without `limit` gets.
+    pub limit_default: usize,
+    /// Stored events that one filter gets at most; a higher `limit` is lowered to this.
+    pub limit_max: usize,
+    /// Bytes that wait for one client; what follows when they are reached, `slow_client` says.
+    pub outbox_bytes_max: usize,
+    /// What happens to a client whose outbox is full.
+    pub slow_client: SlowClient,
+    /// Live events held for one subscription until its stored events are sent; at more it is closed.
+    pub hold_events_max: usize,
+    /// Bytes of live events held for one subscription until its stored events are sent; at more it is closed.
+    pub hold_bytes_max: usize,
+    /// Milliseconds that one request may take; then it ends with what it found.
+    pub query_milliseconds_max: u64,
+    /// Index entries that one filter may look at; then it ends with what it found.
+    pub query_entries_max: u64,
+    /// Bytes of events between socket and store, all clients together; reading from clients pauses at more.
+    pub ingest_bytes_max: usize,
+    /// Events of one connection between socket and store; reading from it pauses at more.
+    pub ingest_events_per_connection_max: usize,
+    /// Requests that wait for a reader thread; further ones are closed at once.
+    pub reads_queued_max: usize,
+    /// Seconds that an event's `created_at` may lie in the future; an event further ahead is refused.
+    pub created_at_future_seconds_max: u64,
+    /// Seconds that an event's `created_at` may lie in the past; an older event is refused. 0 means any age.
+    pub created_at_past_seconds_max: u64,
+}
+
+/// What happens to a client that does not read what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowClient {
+    /// Its connection is closed, so that it notices and comes back.
+    Close,
+    /// Its live events are dropped until its outbox has room again.
+    Drop,
+}
+
+/// `[rate]`: bounds over time. Each is a budget that refills evenly; the burst is what it holds when full.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// False lifts every limit by address and by author: rates, bytes, and connections per address.
+    pub enabled: bool,
+    /// Events a minute from one address; further ones are refused.
+    pub address_events_per_minute: u32,
+    /// Events that one address may send at once.
+    pub address_events_burst: u32,
+    /// Events a minute of one author, from all addresses; further ones are refused.
+    pub author_events_per_minute: u32,
+    /// Events that one author may publish at once.
+    pub author_events_burst: u32,
+    /// Requests (REQ, COUNT) a minute from one address; further ones are closed at once.
+    pub address_requests_per_minute: u32,
+    /// Requests that one address may send at once.
+    pub address_requests_burst: u32,
+    /// Bytes a minute received from one address; the connection that goes beyond is closed.
+    pub address_bytes_per_minute: u32,
+    /// Bytes that one address may send at once; holds at least one message of the largest size.
+    pub address_bytes_burst: u32,
+    /// Leading bits that make two IPv6 addresses count as one: networks are handed out whole.
+    pub address_prefix_ipv6: u8,
+}
+
+/// `[nip13]`: proof of work.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip13 {
+    /// Leading zero bits that an event's id must have; an event with fewer is refused. 0 asks for none.
+    pub difficulty_min: u8,
+    /// Whether the nonce tag must commit to at least that difficulty, so that luck alone does not count.
+    pub commitment_required: bool,
+}
+
+/// `[nip17]`: private messages.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip17 {
+    /// Kinds that only their authenticated author or p-tagged recipient sees.
+    pub private_kinds: Vec<u16>,
+    /// Whether those kinds are kept private when served, counted and streamed.
+    pub enabled: bool,
+}
+
+/// `[nip40]`: expiration.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip40 {
+    /// Seconds between two removals of expired events from disk; they are hidden at once either way.
+    pub sweep_seconds: u64,
+}
+
+/// `[nip42]`: authentication.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip42 {
+    /// Seconds that the `created_at` of an AUTH event may be off, either way; one further off is refused.
+    pub window_seconds: u64,
+    /// Keys that one connection may authenticate; a further one is refused.
+    pub keys_per_connection_max: usize,
+}
+
+/// `[nip62]`: requests to vanish.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip62 {
+    /// Events of vanished keys removed from disk in a second; they are hidden at once either way.
+    pub sweep_events_per_second: u32,
+}
+
+/// `[nip70]`: protected events.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip70 {
+    /// True: protected events are accepted from their authenticated author. False: from nobody.
+    pub accept: bool,
+}
+
+/// `[log]`: log output.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How much is logged: a level, or a list such as `info,plaza::net=debug` (tracing's filter directives).
+    pub level: String,
+    /// The form of a line of the log.
+    pub format: LogFormat,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors: one JSON object a line.
+    Json,
+}
+
+/// Networks are texts in relay.toml: an address alone is the network of that one address.
+mod networks {
+    use std::net::IpAddr;
+
+    use ipnet::IpNet;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    struct Network(IpNet);
+
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            parse(&text).map(Self).ok_or_else(|| D::Error::custom("neither an address nor a network"))
+        }
+    }
+
+    /// An address or a network; bits of a network's address behind its prefix mean nothing, and are cleared.
+    pub(super) fn parse(text: &str) -> Option<IpNet> {
+        let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
+        network.ok().map(|network| network.trunc())
+    }
+
+    pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+        let networks = Vec::<Network>::deserialize(deserializer)?;
+        Ok(networks.into_iter().map(|network| network.0).collect())
+    }
+
+    pub(super) fn write<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(networks.iter().map(IpNet::to_string))
+    }
+}

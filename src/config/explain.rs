@@ -1,0 +1,200 @@
+//! What a file says that the settings do not have: unknown keys and values of the wrong type. In: the
+//! document and serde's error. Out: a fault with the nearest known key, or with an example that would be
+//! right. Never judges values of the right type; validate.rs does.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value;
+use toml::de::DeValue;
+
+use super::Config;
+use super::document::{Document, Entry};
+use super::error::{Fault, excerpt};
+use super::networks;
+use super::validate::{grouped, range_of};
+
+/// What is written where the default says too little: a key, what it must be, and an example.
+const WANTED: &[(&str, &str, &str)] = &[
+    ("relay.banner", "text in quotes", "\"https://example.com/banner.jpg\""),
+    ("relay.icon", "text in quotes", "\"https://example.com/icon.png\""),
+    ("relay.contact", "text in quotes", "\"mailto:operator@example.com\""),
+    ("relay.terms_of_service", "text in quotes", "\"https://example.com/terms\""),
+    ("relay.pubkey", "64 hexadecimal digits in quotes", "\"79be667e…\""),
+    ("relay.urls", "a list of texts", "[\"wss://relay.example.com\"]"),
+    ("server.listen", "an IP address and a port in quotes", "\"127.0.0.1:7777\""),
+    (
+        "server.trusted_proxies",
+        "a list of IP addresses or networks in quotes",
+        "[\"127.0.0.1\", \"10.0.0.0/8\"]",
+    ),
+    ("store.durability", "\"power\" or \"process\"", "\"power\""),
+    ("limits.slow_client", "\"close\" or \"drop\"", "\"close\""),
+    ("nip17.private_kinds", "a list of whole numbers from 0 to 65_535", "[4, 13, 1059, 21059]"),
+    ("log.format", "\"text\" or \"json\"", "\"text\""),
+];
+
+/// Sections and their settings with default values, both in alphabetical order.
+pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// Every setting that there is, read off the settings themselves, so that no second list can lag behind.
+pub(super) fn known(config: &Config) -> Known {
+    serde_json::to_value(config).and_then(serde_json::from_value).unwrap_or_default()
+}
+
+/// Refuses the first key of the file that the settings do not have.
+pub(super) fn refuse_unknown(document: &Document<'_>) -> Result<(), Fault> {
+    let known = known(&Config::default());
+    for section in document.top() {
+        let Some(settings) = known.get(section.key) else {
+            return Err(unknown_top(&known, &section));
+        };
+        let Some(table) = section.value.as_table() else {
+            return Err(not_a_section(&section));
+        };
+        for entry in document.entries(table) {
+            if !settings.contains_key(entry.key) {
+                return Err(unknown_setting(&known, section.key, &entry));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Turns serde's refusal of a value into what the setting wants, with an example.
+pub(super) fn wrong_value(document: &Document<'_>, cause: &toml::de::Error) -> Fault {
+    let span = cause.span().unwrap_or_default();
+    let Some(key) = document.key_at(&span) else {
+        let line = document.line_at(span.start);
+        let remedy = "compare it with relay.toml.example".to_owned();
+        return Fault { line, key: "settings".to_owned(), problem: cause.message().to_owned(), remedy };
+    };
+    let span = narrowed(document, &key, span);
+    let line = document.line_at(span.start);
+    let name = key.rsplit('.').next().unwrap_or(&key);
+    let (wanted, example) = wanted(&key);
+    let problem = format!("must be {wanted}, but is {}", shown(document, &key, &span));
+    Fault { line, problem, remedy: format!("write for example {name} = {example}"), key }
+}
+
+/// The place of the element that is no network: serde only knows the place of the whole list.
+fn narrowed(document: &Document<'_>, key: &str, span: Range<usize>) -> Range<usize> {
+    if key != "server.trusted_proxies" {
+        return span;
+    }
+    let is_network = |value: &DeValue<'_>| value.as_str().is_some_and(|text| networks::parse(text).is_some());
+    document
+        .elements(key)
+        .find(|element| !is_network(element.get_ref()))
+        .map_or(span, |element| element.span())
+}
+
+/// What a setting must be, and an example of it.
+fn wanted(key: &str) -> (String, String) {
+    if let Some((_, wanted, example)) = WANTED.iter().find(|row| row.0 == key) {
+        return ((*wanted).to_owned(), (*example).to_owned());
+    }
+    let default = key.split_once('.').and_then(|(section, name)| {
+        known(&Config::default()).get(section).and_then(|settings| settings.get(name)).cloned()
+    });
+    match default {
+        Some(Value::Number(number)) => {
+            (range_of(key).text(), number.as_u64().map_or_else(|| number.to_string(), grouped))
+        }
+        Some(Value::Bool(value)) => ("true or false, without quotes".to_owned(), value.to_string()),
+        Some(Value::String(text)) => ("text in quotes".to_owned(), format!("{text:?}")),
+        other => ("as in relay.toml.example".to_owned(), other.unwrap_or_default().to_string()),
+    }
+}
+
+/// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
+fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
+    if key == "relay.pubkey" { "not".to_owned() } else { excerpt(document.source(span)) }
+}
+
+fn unknown_top(known: &Known, entry: &Entry<'_>) -> Fault {
+    let sections: Vec<&str> = known.keys().map(String::as_str).collect();
+    let (problem, remedy) = if is_section(entry.value) {
+        let remedy = match nearest(entry.key, &sections) {
+            Some(near) => format!("did you mean [{near}]?"),
+            None => format!("the sections are {}", sections.join(", ")),
+        };
+        ("there is no such section", remedy)
+    } else if let Some(homes) = homes(known, entry.key) {
+        ("stands outside of its section", format!("move it below {homes}"))
+    } else {
+        ("unknown, and outside of any section", elsewhere(known, entry.key))
+    };
+    let key = excerpt(entry.key).escape_debug().to_string();
+    Fault { line: entry.line, key, problem: problem.to_owned(), remedy }
+}
+
+fn unknown_setting(known: &Known, section: &str, entry: &Entry<'_>) -> Fault {
+    let names: Vec<&str> =
+        known.get(section).into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    let remedy = match (homes(known, entry.key), nearest(entry.key, &names)) {
+        (Some(homes), _) => format!("move it below {homes}, if that is what you mean"),
+        (None, Some(near)) => format!("did you mean {near}?"),
+        (None, None) => format!("its settings are {}", names.join(", ")),
+    };
+    let key = format!("{section}.{}", excerpt(entry.key).escape_debug());
+    Fault { line: entry.line, key, problem: format!("[{section}] has no such setting"), remedy }
+}
+
+/// A remedy for a stray key that no section has by that very name.
+fn elsewhere(known: &Known, key: &str) -> String {
+    let names: Vec<&str> = known.values().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    match nearest(key, &names).and_then(|near| Some((near, homes(known, near)?))) {
+        Some((near, homes)) => format!("did you mean {near} below {homes}?"),
+        None => "each setting stands below its section, as in relay.toml.example".to_owned(),
+    }
+}
+
+/// The sections that have a setting of this very name.
+fn homes(known: &Known, key: &str) -> Option<String> {
+    let homes = known.iter().filter(|(_, settings)| settings.contains_key(key));
+    let names: Vec<String> = homes.map(|(section, _)| format!("[{section}]")).collect();
+    (!names.is_empty()).then(|| names.join(" or "))
+}
+
+fn not_a_section(entry: &Entry<'_>) -> Fault {
+    let name = entry.key;
+    let (problem, remedy) = match entry.value {
+        DeValue::Array(_) => {
+            ("must be one section, but is a list", format!("write [{name}], once, and not [[{name}]]"))
+        }
+        _ => {
+            ("must be a section, but is a single value", format!("write [{name}] and its settings below it"))
+        }
+    };
+    Fault { line: entry.line, key: name.to_owned(), problem: problem.to_owned(), remedy }
+}
+
+fn is_section(value: &DeValue<'_>) -> bool {
+    let of_tables = |list: &toml::de::DeArray<'_>| list.iter().any(|element| element.get_ref().is_table());
+    value.is_table() || value.as_array().is_some_and(of_tables)
+}
+
+/// The candidate that a slip of the fingers would turn into the word; none if all are further away than that.
+fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let (distance, near) =
+        candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
+    (distance <= (word.chars().count() / 3).max(1)).then_some(near)
+}
+
+/// Levenshtein's distance: characters to insert, remove or change.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (removed, a) in from.chars().enumerate() {
+        let mut last = removed + 1;
+        let mut next = vec![last];
+        for (pair, b) in row.windows(2).zip(&to) {
+            let [diagonal, above] = pair else { continue };
+            last = (diagonal + usize::from(a != *b)).min(above + 1).min(last + 1);
+            next.push(last);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

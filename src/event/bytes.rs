@@ -1,0 +1,79 @@
+//! The fixed-size values of NIP-01: ids, public keys and signatures, written as lowercase hex.
+
+use std::fmt;
+
+macro_rules! fixed_bytes {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl $name {
+            /// Reads exactly this many bytes of lowercase hex; anything else is `None`.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    return None;
+                }
+                let mut bytes = [0; $bytes];
+                hex::decode_to_slice(text, &mut bytes).ok()?;
+                Some(Self(bytes))
+            }
+
+            /// Appends the lowercase hex form.
+            pub fn write_hex(&self, out: &mut Vec<u8>) {
+                let start = out.len();
+                out.resize(start + $bytes * 2, 0);
+                // The slice has exactly two characters a byte, which is all that this call can refuse.
+                let _ = hex::encode_to_slice(self.0, &mut out[start..]);
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", hex::encode(self.0))
+            }
+        }
+    };
+}
+
+fixed_bytes!(
+    /// An event's id: the SHA-256 of its canonical bytes. Its order is NIP-01's for ties.
+    Id,
+    32
+);
+fixed_bytes!(
+    /// A person's public key (BIP-340, x only).
+    PublicKey,
+    32
+);
+fixed_bytes!(
+    /// A Schnorr signature (BIP-340).
+    Signature,
+    64
+);
+
+/// Whether `text` is exactly 64 characters of lowercase hex, the form of ids and keys on the wire.
+pub fn is_hex64(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_exact_and_lowercase() {
+        let good = "0123456789abcdef".repeat(4);
+        assert_eq!(Id::from_hex(&good).map(|id| id.to_string()), Some(good.clone()));
+        for bad in [&good[1..], &format!("{good}0"), &good.to_uppercase(), &good.replace('0', "g"), ""] {
+            assert_eq!(Id::from_hex(bad), None, "{bad}");
+            assert!(!is_hex64(bad), "{bad}");
+        }
+    }
+}

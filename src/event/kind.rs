@@ -1,0 +1,87 @@
+//! Kinds and how NIP-01 says that each is kept.
+
+use std::fmt;
+
+/// An event's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind(pub u16);
+
+/// How events of a kind are kept (NIP-01).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindClass {
+    /// All are stored.
+    Regular,
+    /// The newest of each author is stored.
+    Replaceable,
+    /// None is stored; they are passed on to who listens.
+    Ephemeral,
+    /// The newest of each author and `d` tag is stored.
+    Addressable,
+}
+
+impl Kind {
+    /// Follow list (NIP-02).
+    pub const FOLLOWS: Kind = Kind(3);
+    /// Deletion request (NIP-09).
+    pub const DELETION: Kind = Kind(5);
+    /// Repost of a note (NIP-18).
+    pub const REPOST: Kind = Kind(6);
+    /// Repost of anything else (NIP-18).
+    pub const GENERIC_REPOST: Kind = Kind(16);
+    /// Request to vanish (NIP-62).
+    pub const VANISH: Kind = Kind(62);
+    /// Gift wrap (NIP-59).
+    pub const GIFT_WRAP: Kind = Kind(1059);
+    /// Proof of a key to a relay (NIP-42).
+    pub const AUTH: Kind = Kind(22242);
+
+    /// How events of this kind are kept. Kinds outside of the ranges that NIP-01 names are regular.
+    pub const fn class(self) -> KindClass {
+        match self.0 {
+            0 | 3 | 10_000..=19_999 => KindClass::Replaceable,
+            20_000..=29_999 => KindClass::Ephemeral,
+            30_000..=39_999 => KindClass::Addressable,
+            _ => KindClass::Regular,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_change_at_nip01s_bounds() {
+        use KindClass::*;
+        let table = [
+            (0, Replaceable),
+            (1, Regular),
+            (2, Regular),
+            (3, Replaceable),
+            (4, Regular),
+            (44, Regular),
+            (45, Regular),
+            (62, Regular),
+            (64, Regular),
+            (999, Regular),
+            (9_999, Regular),
+            (10_000, Replaceable),
+            (19_999, Replaceable),
+            (20_000, Ephemeral),
+            (29_999, Ephemeral),
+            (30_000, Addressable),
+            (39_999, Addressable),
+            (40_000, Regular),
+            (65_535, Regular),
+        ];
+        for (kind, class) in table {
+            assert_eq!(Kind(kind).class(), class, "kind {kind}");
+        }
+    }
+}

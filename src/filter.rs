@@ -1,0 +1,232 @@
+//! Filters as NIP-01 defines them, pure. In: JSON. Out: [`Filter`] and the one `matches`, which stored
+//! scans, live delivery and COUNT must all agree with. Never looks at limits: `policy` does.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+
+use crate::event::{Event, Id, Kind, PublicKey, Text, is_hex64};
+
+/// What a subscription asks for. Absent lists ask for anything; empty lists match nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Sorted, without repetition.
+    pub ids: Option<Vec<Id>>,
+    /// Sorted, without repetition.
+    pub authors: Option<Vec<PublicKey>>,
+    /// Sorted, without repetition.
+    pub kinds: Option<Vec<Kind>>,
+    /// Letter and sorted values; each letter once.
+    pub tags: Vec<(u8, Vec<String>)>,
+    /// Earliest `created_at`, inclusive.
+    pub since: Option<u64>,
+    /// Latest `created_at`, inclusive.
+    pub until: Option<u64>,
+    /// How many of the newest stored events are wanted; says nothing of live ones.
+    pub limit: Option<u64>,
+}
+
+impl Filter {
+    /// Reads a filter from JSON text.
+    ///
+    /// # Errors
+    /// A sentence that names the element, when one is of the wrong form or unknown: to pass over an
+    /// unknown element would answer with more than was asked for.
+    pub fn from_json(text: &str) -> Result<Filter, String> {
+        serde_json::from_str(text).map_err(|error| crate::event::describe(&error))
+    }
+
+    /// Whether the event is one that this filter asks for (NIP-01: AND between conditions, OR inside
+    /// lists, `since` and `until` inclusive, `limit` not looked at).
+    pub fn matches(&self, event: &Event) -> bool {
+        within(&self.ids, &event.id)
+            && within(&self.kinds, &event.kind)
+            && self.matches_time(event.created_at)
+            && within(&self.authors, &event.pubkey)
+            && self.tags.iter().all(|(letter, wanted)| {
+                event.tags.indexed().any(|(name, value)| {
+                    name == *letter && wanted.binary_search_by(|one| one.as_str().cmp(value)).is_ok()
+                })
+            })
+    }
+
+    /// Whether a time lies between `since` and `until`.
+    pub fn matches_time(&self, created_at: u64) -> bool {
+        self.since.is_none_or(|since| since <= created_at)
+            && self.until.is_none_or(|until| created_at <= until)
+    }
+
+    /// How many values all lists hold together.
+    pub fn values(&self) -> usize {
+        self.ids.as_ref().map_or(0, Vec::len)
+            + self.authors.as_ref().map_or(0, Vec::len)
+            + self.kinds.as_ref().map_or(0, Vec::len)
+            + self.tags.iter().map(|(_, values)| values.len()).sum::<usize>()
+    }
+}
+
+fn within<T: Ord>(list: &Option<Vec<T>>, value: &T) -> bool {
+    list.as_ref().is_none_or(|list| list.binary_search(value).is_ok())
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FilterVisitor)
+    }
+}
+
+struct FilterVisitor;
+
+impl<'de> Visitor<'de> for FilterVisitor {
+    type Value = Filter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a filter, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Filter, A::Error> {
+        let mut filter = Filter::default();
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            match &*key {
+                "ids" => set(&mut filter.ids, "ids", hex_list(&mut map, "ids", Id::from_hex)?)?,
+                "authors" => {
+                    set(&mut filter.authors, "authors", hex_list(&mut map, "authors", PublicKey::from_hex)?)?;
+                }
+                "kinds" => {
+                    let rule = "kinds must be an array of whole numbers from 0 to 65535";
+                    let kinds = value::<Vec<u16>, _>(&mut map, rule)?;
+                    set(&mut filter.kinds, "kinds", sorted(kinds.into_iter().map(Kind).collect()))?;
+                }
+                "since" => {
+                    set(
+                        &mut filter.since,
+                        "since",
+                        value(&mut map, "since must be a whole number of seconds")?,
+                    )?;
+                }
+                "until" => {
+                    set(
+                        &mut filter.until,
+                        "until",
+                        value(&mut map, "until must be a whole number of seconds")?,
+                    )?;
+                }
+                "limit" => set(&mut filter.limit, "limit", value(&mut map, "limit must be a whole number")?)?,
+                key => match *key.as_bytes() {
+                    [b'#', letter] if letter.is_ascii_alphabetic() => {
+                        if filter.tags.iter().any(|(known, _)| *known == letter) {
+                            return Err(de::Error::custom(format_args!("the filter has {key} twice")));
+                        }
+                        filter.tags.push((letter, tag_values(&mut map, key)?));
+                    }
+                    _ => {
+                        return Err(de::Error::custom(format_args!(
+                            "the filter's element {key:?} is not one that this relay knows"
+                        )));
+                    }
+                },
+            }
+        }
+        Ok(filter)
+    }
+}
+
+fn set<T, E: de::Error>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom(format_args!("the filter has {name} twice"))),
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+fn value<'de, T: DeserializeOwned, A: MapAccess<'de>>(map: &mut A, rule: &str) -> Result<T, A::Error> {
+    map.next_value().map_err(|_: A::Error| de::Error::custom(rule))
+}
+
+fn hex_list<'de, T: Ord, A: MapAccess<'de>>(
+    map: &mut A,
+    name: &str,
+    read: fn(&str) -> Option<T>,
+) -> Result<Vec<T>, A::Error> {
+    let rule = || de::Error::custom(format_args!("{name} must be an array of 64 lowercase hex digits each"));
+    let texts = map.next_value::<Vec<Text<'de>>>().map_err(|_| rule())?;
+    texts.iter().map(|Text(text)| read(text)).collect::<Option<Vec<T>>>().map(sorted).ok_or_else(rule)
+}
+
+fn tag_values<'de, A: MapAccess<'de>>(map: &mut A, key: &str) -> Result<Vec<String>, A::Error> {
+    let rule = |form: &str| de::Error::custom(format_args!("{key} must be an array of {form}"));
+    let values = map.next_value::<Vec<String>>().map_err(|_| rule("strings"))?;
+    if matches!(key, "#e" | "#p") && !values.iter().all(|value| is_hex64(value)) {
+        return Err(rule("64 lowercase hex digits each"));
+    }
+    Ok(sorted(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wrong_element_is_named() {
+        let hex = "a".repeat(64);
+        let table = [
+            (r#"{"ids":["ab"]}"#.to_owned(), "ids must be an array of 64 lowercase hex digits each"),
+            (format!(r#"{{"authors":["{}"]}}"#, hex.to_uppercase()), "authors must be an array of 64"),
+            (r##"{"#e":["x"]}"##.to_owned(), "#e must be an array of 64 lowercase hex digits each"),
+            (r##"{"#p":[1]}"##.to_owned(), "#p must be an array of strings"),
+            (r#"{"kinds":[65536]}"#.to_owned(), "kinds must be an array of whole numbers from 0 to 65535"),
+            (r#"{"kinds":1}"#.to_owned(), "kinds must be an array of whole numbers"),
+            (r#"{"since":-1}"#.to_owned(), "since must be a whole number of seconds"),
+            (r#"{"until":"1"}"#.to_owned(), "until must be a whole number of seconds"),
+            (r#"{"limit":1.5}"#.to_owned(), "limit must be a whole number"),
+            (r#"{"limit":1,"limit":2}"#.to_owned(), "the filter has limit twice"),
+            (r##"{"#t":[],"#t":[]}"##.to_owned(), "the filter has #t twice"),
+            (r#"{"search":"x"}"#.to_owned(), r#"the filter's element "search" is not one"#),
+            (r##"{"#tt":["x"]}"##.to_owned(), r##"the filter's element "#tt" is not one"##),
+            (r#"[]"#.to_owned(), "invalid type: sequence, expected a filter"),
+        ];
+        for (text, said) in table {
+            let error = Filter::from_json(&text).expect_err(&text);
+            assert!(error.starts_with(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_anded_and_lists_ored() {
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        let event = Event::from_json(
+            format!(
+                r#"{{"id":"{a}","pubkey":"{b}","created_at":100,"kind":1,"tags":[["t","x"],["t","y"],["e","{a}"],["tt","z"],["p"]],"content":"","sig":"{a}{a}"}}"#
+            )
+            .as_bytes(),
+        )
+        .expect("a well-formed event");
+        let table = [
+            ("{}".to_owned(), true),
+            (format!(r#"{{"ids":["{a}"]}}"#), true),
+            (format!(r#"{{"ids":["{b}","{a}"]}}"#), true),
+            (format!(r#"{{"ids":["{b}"]}}"#), false),
+            (r#"{"ids":[]}"#.to_owned(), false),
+            (format!(r#"{{"authors":["{b}"],"kinds":[1,2]}}"#), true),
+            (format!(r#"{{"authors":["{b}"],"kinds":[2]}}"#), false),
+            (r#"{"since":100,"until":100}"#.to_owned(), true),
+            (r#"{"since":101}"#.to_owned(), false),
+            (r#"{"until":99}"#.to_owned(), false),
+            (r##"{"#t":["z","y"]}"##.to_owned(), true),
+            (r##"{"#t":["z"]}"##.to_owned(), false),
+            (format!(r##"{{"#t":["x"],"#e":["{a}"]}}"##), true),
+            (format!(r##"{{"#t":["x"],"#e":["{b}"]}}"##), false),
+            (r##"{"#p":[]}"##.to_owned(), false),
+            (r#"{"limit":0}"#.to_owned(), true),
+        ];
+        for (text, matches) in table {
+            let filter = Filter::from_json(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!(filter.matches(&event), matches, "{text}");
+        }
+    }
+}

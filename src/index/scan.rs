@@ -1,0 +1,191 @@
+//! Answers one filter from the index, in slices, so that no query holds the index for long. In: a
+//! filter, a bound, a test of visibility. Out: places in the store, newest first, ties by lowest id.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::lists::Cursor;
+use super::plan::{Plan, Source};
+use super::{Index, RowTags};
+use crate::event::Id;
+use crate::filter::Filter;
+use crate::policy::Head;
+use crate::store::Location;
+
+/// A stored event that answers a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its time, for merging the answers of several filters.
+    pub created_at: u64,
+    /// Its id, for ties.
+    pub id: Id,
+    /// Where the store keeps it.
+    pub location: Location,
+}
+
+/// How a scan stands after a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to look at; call again.
+    Going,
+    /// The receiver wants no more.
+    Stopped,
+    /// Everything that matches was handed out.
+    Complete,
+}
+
+/// A query of one filter that is under way.
+#[derive(Debug)]
+pub struct Scan<'f> {
+    filter: &'f Filter,
+    /// No event of a later commit is looked at.
+    as_of: u64,
+    /// The last row that was looked at; the next slice begins after it.
+    position: Option<(u64, Id)>,
+    /// Rows looked at so far.
+    pub looked_at: u64,
+}
+
+/// A list's next row, ordered as NIP-01 orders events: newest first, then lowest id.
+struct Candidate {
+    created_at: u64,
+    /// The id's first half: ids that share it would take more work to make than there is in the world.
+    id: u128,
+    ordinal: u32,
+    list: u32,
+}
+
+impl Candidate {
+    fn key(&self) -> (u64, std::cmp::Reverse<u128>) {
+        (self.created_at, std::cmp::Reverse(self.id))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Several lists as one, newest first.
+struct Merge<'i> {
+    index: &'i Index,
+    cursors: Vec<Cursor>,
+    heap: BinaryHeap<Candidate>,
+}
+
+impl<'i> Merge<'i> {
+    fn new(index: &'i Index, cursors: Vec<Cursor>) -> Self {
+        let mut merge = Merge { index, cursors, heap: BinaryHeap::new() };
+        let first: Vec<Candidate> =
+            (0..merge.cursors.len()).filter_map(|list| merge.candidate(list as u32)).collect();
+        merge.heap = BinaryHeap::from(first);
+        merge
+    }
+
+    fn candidate(&mut self, list: u32) -> Option<Candidate> {
+        let ordinal = self.index.lists.next(&mut self.cursors[list as usize])?;
+        let row = self.index.heads.get(ordinal);
+        let half = row.id.0.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half));
+        Some(Candidate { created_at: row.created_at, id: half, ordinal, list })
+    }
+}
+
+impl Iterator for Merge<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let top = self.heap.peek()?;
+        let (ordinal, list) = (top.ordinal, top.list);
+        match self.candidate(list) {
+            Some(next) => {
+                if let Some(mut top) = self.heap.peek_mut() {
+                    *top = next;
+                }
+            }
+            None => drop(self.heap.pop()),
+        }
+        Some(ordinal)
+    }
+}
+
+impl<'f> Scan<'f> {
+    /// A scan that sees the index as it was at commit `as_of`.
+    pub fn new(filter: &'f Filter, as_of: u64) -> Self {
+        Scan { filter, as_of, position: None, looked_at: 0 }
+    }
+
+    /// Looks at up to `entries` more rows and hands what matches and is visible to `receive`, until
+    /// that returns false.
+    pub fn run(
+        &mut self,
+        index: &Index,
+        entries: u64,
+        visible: impl Fn(&Head<'_>) -> bool,
+        mut receive: impl FnMut(Found) -> bool,
+    ) -> Progress {
+        let Plan { source, remaining } = index.plan(self.filter);
+        let (position, until) = (self.position, self.filter.until);
+        let mut last = None;
+        let mut left = entries;
+        let mut step = |ordinal: u32| -> Option<Progress> {
+            // The lists of one tag's values may hold the same event; its copies come one after another.
+            if last == Some(ordinal) {
+                return None;
+            }
+            if left == 0 {
+                return Some(Progress::Going);
+            }
+            last = Some(ordinal);
+            left -= 1;
+            self.looked_at += 1;
+            let row = index.heads.get(ordinal);
+            if self.filter.since.is_some_and(|since| row.created_at < since) {
+                return Some(Progress::Complete);
+            }
+            self.position = Some((row.created_at, row.id));
+            if row.number() > self.as_of || !remaining.admits(index, row) {
+                return None;
+            }
+            let tags = RowTags { index, row };
+            if !visible(&index.head(ordinal, &tags)) {
+                return None;
+            }
+            let found = Found { created_at: row.created_at, id: row.id, location: row.location() };
+            if receive(found) { None } else { Some(Progress::Stopped) }
+        };
+        let wanted = |ordinal: u32| match position {
+            Some((created_at, id)) => index.heads.compare_to(ordinal, created_at, &id).is_lt(),
+            None => until.is_none_or(|until| index.heads.get(ordinal).created_at <= until),
+        };
+        let end = match source {
+            Source::Ordinals(ordinals) => ordinals.into_iter().filter(|&one| wanted(one)).find_map(&mut step),
+            Source::Lists(lists) => {
+                let place = |list| match (position, until) {
+                    (None, None) => index.lists.newest(list),
+                    _ => index.lists.seek(list, wanted),
+                };
+                let mut cursors: Vec<Cursor> = lists.into_iter().map(place).collect();
+                match cursors.as_mut_slice() {
+                    [only] => std::iter::from_fn(|| index.lists.next(only)).find_map(&mut step),
+                    _ => Merge::new(index, cursors).find_map(&mut step),
+                }
+            }
+        };
+        end.unwrap_or(Progress::Complete)
+    }
+}

@@ -1,0 +1,25 @@
+//! Plaza, a Nostr relay for communities. The map of the house; ARCHITECTURE.md tells more.
+//!
+//! ```text
+//! socket → net (http, session) → pipeline (verify → writer → store, index → fanout; reader) → outbox → socket
+//! ```
+//!
+//! Pure, and used by all: [`event`], [`filter`], [`message`], [`nips`], [`policy`]. Holding state:
+//! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
+//! [`net`]. Reading the wall clock: [`clock`], alone.
+
+pub mod cli;
+pub mod clock;
+pub mod community;
+pub mod config;
+pub mod event;
+pub mod filter;
+pub mod index;
+pub mod message;
+pub mod net;
+pub mod nips;
+pub mod outbox;
+pub mod pipeline;
+pub mod policy;
+pub mod rate;
+pub mod store;

@@ -1,0 +1,276 @@
+//! The wire's JSON arrays, pure: the only place that knows them. In: a client's text. Out:
+//! [`ClientMessage`], and the texts that a relay sends (NIP-01, 42, 45, 67).
+
+use std::fmt::Write as _;
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+
+use crate::event::{Event, EventError, Id, Text, describe, write_json_string};
+use crate::filter::Filter;
+use crate::nips::nip67::Hint;
+use crate::policy::{Prefix, Refusal};
+
+/// What a client may say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientMessage {
+    /// Publish this event.
+    Event(Event),
+    /// Send what is stored, then what comes.
+    Req {
+        /// The client's name for the subscription.
+        subscription: String,
+        /// At least one.
+        filters: Vec<Filter>,
+    },
+    /// End the subscription of this name.
+    Close(String),
+    /// Prove a key (NIP-42).
+    Auth(Event),
+    /// Say how many are stored (NIP-45).
+    Count {
+        /// The client's name for the query.
+        subscription: String,
+        /// At least one.
+        filters: Vec<Filter>,
+    },
+}
+
+/// Why a text is no message, and in which form the client is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Malformed {
+    /// There is no event and no subscription to answer for.
+    Notice(String),
+    /// An event that names its id but is otherwise wrong.
+    Event(Id, String),
+    /// A REQ or COUNT that names its subscription but is otherwise wrong.
+    Subscription(String, String),
+}
+
+impl ClientMessage {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// What to answer, in a sentence that names what is wrong.
+    pub fn from_json(text: &str) -> Result<ClientMessage, Malformed> {
+        serde_json::from_str::<ClientMessage>(text).map_err(|error| malformed(text, &describe(&error)))
+    }
+}
+
+/// Looks a second time at a text that is no message, for something to hold on to in the answer.
+fn malformed(text: &str, reason: &str) -> Malformed {
+    let Ok(serde_json::Value::Array(items)) = serde_json::from_str(text) else {
+        return Malformed::Notice(format!("a message must be a JSON array: {reason}"));
+    };
+    let verb = items.first().and_then(|verb| verb.as_str()).unwrap_or("");
+    match verb {
+        "EVENT" | "AUTH" => {
+            let id = items.get(1).and_then(|event| event.get("id")?.as_str()).and_then(Id::from_hex);
+            match id {
+                Some(id) => Malformed::Event(id, reason.to_owned()),
+                None => Malformed::Notice(format!("{verb}: {reason}")),
+            }
+        }
+        "REQ" | "COUNT" => match items.get(1).and_then(|name| name.as_str()) {
+            Some(name) => Malformed::Subscription(name.to_owned(), reason.to_owned()),
+            None => Malformed::Notice(format!("{verb}: {reason}")),
+        },
+        _ => Malformed::Notice(reason.to_owned()),
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = ClientMessage;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array that begins with EVENT, REQ, CLOSE, AUTH or COUNT")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ClientMessage, A::Error> {
+        let Some(Text(verb)) = seq.next_element::<Text<'de>>()? else {
+            return Err(de::Error::custom("the message is an empty array"));
+        };
+        let message = match &*verb {
+            "EVENT" => ClientMessage::Event(element(&mut seq, "an event")?),
+            "AUTH" => ClientMessage::Auth(element(&mut seq, "a signed event")?),
+            "CLOSE" => ClientMessage::Close(element::<String, A>(&mut seq, "a subscription id")?),
+            "REQ" => {
+                let (subscription, filters) = query(&mut seq)?;
+                ClientMessage::Req { subscription, filters }
+            }
+            "COUNT" => {
+                let (subscription, filters) = query(&mut seq)?;
+                ClientMessage::Count { subscription, filters }
+            }
+            other => {
+                let shown: String = other.chars().take(32).collect();
+                return Err(de::Error::custom(format_args!(
+                    "{shown:?} is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH and COUNT"
+                )));
+            }
+        };
+        // What follows is passed over, so that a NIP may add elements later.
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(message)
+    }
+}
+
+fn element<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(seq: &mut A, what: &str) -> Result<T, A::Error> {
+    seq.next_element()?.ok_or_else(|| de::Error::custom(format_args!("the message lacks {what}")))
+}
+
+fn query<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<(String, Vec<Filter>), A::Error> {
+    let subscription = element::<String, A>(seq, "a subscription id")?;
+    let mut filters = vec![element::<Filter, A>(seq, "a filter")?];
+    while let Some(filter) = seq.next_element()? {
+        filters.push(filter);
+    }
+    Ok((subscription, filters))
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_json_string(text, &mut out);
+    // A JSON string made of a `str` is UTF-8.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// `["OK", id, true, message]`; the message may be empty.
+pub fn accepted(id: &Id, message: &str) -> String {
+    format!(r#"["OK","{id}",true,{}]"#, quoted(message))
+}
+
+/// `["OK", id, false, "prefix: sentence (rule)"]`.
+pub fn refused(id: &Id, refusal: &Refusal) -> String {
+    format!(r#"["OK","{id}",false,{}]"#, quoted(&refusal.to_string()))
+}
+
+/// `["CLOSED", subscription, "prefix: sentence (rule)"]`.
+pub fn closed(subscription: &str, refusal: &Refusal) -> String {
+    format!(r#"["CLOSED",{},{}]"#, quoted(subscription), quoted(&refusal.to_string()))
+}
+
+/// `["EOSE", subscription]`, with NIP-67's hint where one is certain.
+pub fn eose(subscription: &str, hint: Option<Hint>) -> String {
+    let subscription = quoted(subscription);
+    match hint {
+        Some(hint) => format!(r#"["EOSE",{subscription},["{}"]]"#, hint.as_str()),
+        None => format!(r#"["EOSE",{subscription}]"#),
+    }
+}
+
+/// `["NOTICE", text]`.
+pub fn notice(text: &str) -> String {
+    format!(r#"["NOTICE",{}]"#, quoted(text))
+}
+
+/// `["AUTH", challenge]` (NIP-42).
+pub fn auth(challenge: &str) -> String {
+    format!(r#"["AUTH",{}]"#, quoted(challenge))
+}
+
+/// `["COUNT", subscription, {"count": n}]` (NIP-45).
+pub fn count(subscription: &str, count: u64, approximate: bool) -> String {
+    let mut text = format!(r#"["COUNT",{},{{"count":{count}"#, quoted(subscription));
+    if approximate {
+        // Writing to a String cannot fail.
+        let _ = text.write_str(r#","approximate":true"#);
+    }
+    text.push_str("}]");
+    text
+}
+
+/// What stands before the event in `["EVENT", subscription, event]`; the event's JSON and `]` follow.
+pub fn event_head(subscription: &str) -> String {
+    format!(r#"["EVENT",{},"#, quoted(subscription))
+}
+
+/// The refusal for a message that is malformed.
+pub fn invalid(reason: String) -> Refusal {
+    Refusal::new(Prefix::Invalid, "nip01.message", reason)
+}
+
+impl From<EventError> for Refusal {
+    fn from(error: EventError) -> Refusal {
+        invalid(error.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_messages_are_answered_where_their_sender_looks() {
+        let id = "a".repeat(64);
+        let notice = |text: &str| Malformed::Notice(text.to_owned());
+        let table = [
+            ("".to_owned(), notice("a message must be a JSON array: EOF while parsing a value")),
+            (
+                "{}".to_owned(),
+                notice(
+                    "a message must be a JSON array: invalid type: map, expected an array that begins with EVENT, REQ, CLOSE, AUTH or COUNT",
+                ),
+            ),
+            ("[]".to_owned(), notice("the message is an empty array")),
+            (
+                r#"["HI"]"#.to_owned(),
+                notice(
+                    "\"HI\" is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH and COUNT",
+                ),
+            ),
+            (r#"["EVENT"]"#.to_owned(), notice("EVENT: the message lacks an event")),
+            (r#"["EVENT",{"id":"x"}]"#.to_owned(), notice("EVENT: id must be 64 lowercase hex digits")),
+            (
+                format!(r#"["EVENT",{{"id":"{id}"}}]"#),
+                Malformed::Event(Id([0xaa; 32]), "the event has no pubkey".to_owned()),
+            ),
+            (r#"["REQ"]"#.to_owned(), notice("REQ: the message lacks a subscription id")),
+            (
+                r#"["REQ","s"]"#.to_owned(),
+                Malformed::Subscription("s".to_owned(), "the message lacks a filter".to_owned()),
+            ),
+            (
+                r#"["COUNT","s",{"kinds":1}]"#.to_owned(),
+                Malformed::Subscription(
+                    "s".to_owned(),
+                    "kinds must be an array of whole numbers from 0 to 65535".to_owned(),
+                ),
+            ),
+            (r#"["CLOSE",1]"#.to_owned(), notice("invalid type: integer `1`, expected a string")),
+        ];
+        for (text, answer) in table {
+            assert_eq!(ClientMessage::from_json(&text), Err(answer), "{text}");
+        }
+    }
+
+    #[test]
+    fn extra_elements_are_passed_over() {
+        let message = ClientMessage::from_json(r#" ["CLOSE", "x", {"a": [1]}] "#);
+        assert_eq!(message, Ok(ClientMessage::Close("x".to_owned())));
+    }
+
+    #[test]
+    fn texts_are_json() {
+        let refusal = Refusal::new(Prefix::Blocked, "a.b", "say \"no\"");
+        let table = [
+            (closed("a\"b", &refusal), r#"["CLOSED","a\"b","blocked: say \"no\" (a.b)"]"#),
+            (eose("s", None), r#"["EOSE","s"]"#),
+            (eose("s", Some(Hint::Finish)), r#"["EOSE","s",["finish"]]"#),
+            (count("s", 3, false), r#"["COUNT","s",{"count":3}]"#),
+            (count("s", 3, true), r#"["COUNT","s",{"count":3,"approximate":true}]"#),
+            (auth("c"), r#"["AUTH","c"]"#),
+            (notice("n\n"), r#"["NOTICE","n\n"]"#),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text, expected);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! HTTP on the relay's port: the information document (NIP-11), a page for people, and the upgrade to
+//! WebSocket. In: requests. Out: responses, and sessions. Bodies of requests are not read.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::server::{Guard, Shared};
+use super::session::{self, Session};
+use crate::nips::nip11;
+use crate::nips::nip42::RelayNames;
+
+type Answer = Response<Full<Bytes>>;
+
+const NOSTR_JSON: &str = "application/nostr+json";
+
+/// One accepted connection.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) peer: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+    /// Counts the connection until all that holds it is gone.
+    pub(super) guard: Arc<Guard>,
+}
+
+/// Answers one request.
+pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let community = &connection.shared.community;
+    if request.uri().path() != community.path {
+        return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
+    }
+    let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
+        && has_token(request.headers(), header::UPGRADE, "websocket");
+    if upgrades {
+        return Ok(upgrade(connection, request).unwrap_or_else(|refusal| *refusal));
+    }
+    Ok(match *request.method() {
+        Method::OPTIONS => with_cors(empty(StatusCode::NO_CONTENT)),
+        Method::GET | Method::HEAD if accepts_nostr_json(request.headers()) => {
+            let document = nip11::document(&community.config).to_string();
+            with_cors(typed(StatusCode::OK, NOSTR_JSON, document))
+        }
+        Method::GET | Method::HEAD => typed(StatusCode::OK, "text/html; charset=utf-8", page(connection)),
+        _ => {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "This relay answers GET, and WebSocket.\n");
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            answer
+        }
+    })
+}
+
+/// Checks a WebSocket handshake (RFC 6455, section 4.2) and starts a session.
+fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
+    let bad = |status, sentence: &'static str| Err(Box::new(text(status, sentence)));
+    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+        return bad(StatusCode::BAD_REQUEST, "A WebSocket handshake is a GET of HTTP/1.1.\n");
+    }
+    let headers = request.headers();
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut answer = text(StatusCode::UPGRADE_REQUIRED, "This relay speaks WebSocket version 13.\n");
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(Box::new(answer));
+    }
+    // The key is 16 bytes in base64: 22 digits and two signs of padding.
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .filter(|key| key.len() == 24 && key.as_bytes().ends_with(b"=="));
+    let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {
+        return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
+    };
+    let Ok(accept) = HeaderValue::try_from(accept) else {
+        return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
+    };
+    let shared = &connection.shared;
+    let config = &shared.community.config;
+    let address = shared.pipeline.rates.address(client_address(connection, headers));
+    let Some(address_guard) = shared.count_address(address) else {
+        return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
+    };
+    let relay = RelayNames::new(&config.relay.urls, connection.local, &shared.community.path);
+    let session = Session {
+        community: Arc::clone(&shared.community),
+        pipeline: Arc::clone(&shared.pipeline),
+        address,
+        listener: session::listener(&shared.community, relay),
+        challenge: challenge(),
+        stopping: shared.stopping.clone(),
+    };
+    let guard = Arc::clone(&connection.guard);
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let _guards = (guard, address_guard);
+        if let Ok(upgraded) = upgraded.await {
+            session.run(upgraded).await;
+        }
+    });
+    let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(answer)
+}
+
+/// What a client must sign to prove a key: 128 random bits.
+fn challenge() -> String {
+    let bytes: [u8; 16] = secp256k1::rand::random();
+    hex::encode(bytes)
+}
+
+/// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
+/// the last address that is not a trusted proxy's own is the client's.
+fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
+    let server = &connection.shared.community.config.server;
+    let is_trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(&ip));
+    let mut address = connection.peer.ip().to_canonical();
+    let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };
+    let stated = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let stated: Vec<&str> = stated.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for text in stated.into_iter().rev() {
+        if !is_trusted(address) {
+            break;
+        }
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip())) {
+            Ok(stated) => address = stated.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    address
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
+}
+
+fn accepts_nostr_json(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|one| one.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(NOSTR_JSON)))
+}
+
+fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn typed(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    answer
+}
+
+fn text(status: StatusCode, sentence: &'static str) -> Answer {
+    typed(status, "text/plain; charset=utf-8", sentence)
+}
+
+/// NIP-11 asks for these three headers.
+fn with_cors(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    answer
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// What a person sees who opens the relay's address in a browser.
+fn page(connection: &Connection) -> String {
+    let config = &connection.shared.community.config;
+    let address = match (config.relay.urls.first(), connection.local) {
+        (Some(url), _) => url.clone(),
+        (None, Some(local)) => format!("ws://{local}"),
+        (None, None) => format!("ws://{}", config.server.listen),
+    };
+    format!(
+        r#"<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{name}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 10vh auto; padding: 0 1.2rem; }}
+code {{ font-size: 1.15em; user-select: all; overflow-wrap: anywhere; }}
+</style></head>
+<body><main><h1>{name}</h1><p>{description}</p>
+<p>This is a Nostr relay. To take part, add this address to the relays of your Nostr client:</p>
+<p><code>{address}</code></p></main></body></html>
+"#,
+        name = escape(&config.relay.name),
+        description = escape(&config.relay.description),
+        address = escape(&address),
+    )
+}

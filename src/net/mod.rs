@@ -1,0 +1,10 @@
+//! Sockets: accepting, HTTP, sessions. In: bytes from people. Out: submissions and queries to the
+//! pipeline, frames to people. Never decides what a rule decides.
+
+mod http;
+mod server;
+mod session;
+mod socket;
+
+pub(crate) use server::open_store;
+pub use server::{Relay, StartError};

@@ -1,0 +1,58 @@
+//! NIP-13, proof of work (nips/13.md). In: an event, the settings. Out: a decision.
+
+use crate::event::{Event, Id};
+use crate::policy::{Context, Decision, Prefix, Refusal};
+
+/// How many bits the id begins with that are zero.
+pub fn difficulty(id: &Id) -> u32 {
+    let mut bits = 0;
+    for byte in id.0 {
+        bits += byte.leading_zeros();
+        if byte != 0 {
+            break;
+        }
+    }
+    bits
+}
+
+/// The difficulty that the author set out to reach: the third element of the `nonce` tag.
+fn commitment(event: &Event) -> Option<u32> {
+    event.tags.iter().find(|tag| tag.name() == "nonce")?.get(2)?.parse().ok()
+}
+
+/// Refuses events with less work than `[nip13] difficulty_min`, or that reached it by luck while
+/// aiming lower.
+pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+    let settings = &context.config.nip13;
+    let least = u32::from(settings.difficulty_min);
+    if least == 0 {
+        return Ok(());
+    }
+    let refuse = |sentence: String| Err(Refusal::new(Prefix::Pow, "nip13.difficulty", sentence));
+    let reached = difficulty(&event.id);
+    if reached < least {
+        return refuse(format!("difficulty {reached} is less than {least}"));
+    }
+    match commitment(event) {
+        _ if !settings.commitment_required => Ok(()),
+        None => refuse(format!("the nonce tag does not commit to a difficulty of {least}")),
+        Some(aimed) if aimed < least => {
+            refuse(format!("the nonce tag commits to {aimed}, less than {least}"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn difficulty_counts_leading_zero_bits() {
+        let id = |text: &str| Id::from_hex(&format!("{text:0<64}")).expect("hex");
+        let table = [("8", 0), ("1", 3), ("0f", 4), ("008", 8), ("000006d8", 21), ("0", 256)];
+        for (hex, bits) in table {
+            assert_eq!(difficulty(&id(hex)), bits, "{hex}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! NIP-59 gift wraps, with NIP-17 and NIP-04 messages (nips/59.md, nips/17.md, nips/04.md): private
+//! kinds are shown, counted and streamed only to their parties. In: a head, who asks. Out: a decision.
+
+use std::fmt::Write as _;
+
+use crate::event::Kind;
+use crate::filter::Filter;
+use crate::policy::{Context, Decision, Head, Prefix, Refusal};
+
+fn is_private(kind: Kind, context: &Context<'_>) -> bool {
+    let settings = &context.config.nip17;
+    settings.enabled && settings.private_kinds.contains(&kind.0)
+}
+
+/// Hides events of private kinds from all but their authenticated author and `p`-tagged recipients.
+pub fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
+    if !is_private(head.kind, context) {
+        return true;
+    }
+    let mut hex = String::with_capacity(64);
+    context.keys.iter().any(|key| {
+        hex.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{key}");
+        key == head.author || head.tags.has(b'p', &hex)
+    })
+}
+
+/// Asks for authentication where nothing could be shown without it: when every filter names only
+/// private kinds. Other queries are served what is public.
+pub fn admit_query(filters: &[Filter], context: &Context<'_>) -> Decision {
+    let only_private = |filter: &Filter| {
+        filter
+            .kinds
+            .as_ref()
+            .is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| is_private(*kind, context)))
+    };
+    if !context.keys.is_empty() || !filters.iter().all(only_private) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Prefix::AuthRequired,
+        "nip17.private_kinds",
+        "messages of these kinds are shown only to their parties; authenticate first",
+    ))
+}

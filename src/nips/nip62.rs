@@ -1,0 +1,26 @@
+//! NIP-62, the request to vanish (nips/62.md). In: a kind 62 event, the names of this relay. Out: a
+//! decision. Never deletes: the writer sets the tombstone, `pipeline/sweep.rs` removes the bodies.
+
+use crate::event::{Event, Kind};
+use crate::policy::{Context, Decision, Prefix, Refusal};
+
+/// The value that means every relay.
+const ALL_RELAYS: &str = "ALL_RELAYS";
+
+/// Whether a request is meant for this relay.
+fn concerns(event: &Event, context: &Context<'_>) -> bool {
+    event.tags.values("relay").any(|relay| relay == ALL_RELAYS || context.relay.include(relay))
+}
+
+/// Refuses requests that do not concern this relay: to store one would look like having followed it.
+pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+    if event.kind != Kind::VANISH || concerns(event, context) {
+        return Ok(());
+    }
+    let sentence = if event.tags.values("relay").next().is_none() {
+        "a request to vanish must have a relay tag"
+    } else {
+        "this request to vanish names other relays; name this one or ALL_RELAYS"
+    };
+    Err(Refusal::new(Prefix::Invalid, "nip62.relay", sentence))
+}

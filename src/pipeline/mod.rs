@@ -1,0 +1,202 @@
+//! What moves events: verify pool → writer → fan-out, and readers. Owns the threads. In: submissions and
+//! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
+
+pub mod bodies;
+pub mod fanout;
+pub mod reader;
+mod sweep;
+mod verify;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::Clock;
+use crate::community::Community;
+use crate::config::Config;
+use crate::event::{Event, Id};
+use crate::message;
+use crate::outbox::{Frame, Listener};
+use crate::policy::{Refusal, superseded};
+use crate::rate::Rates;
+use crate::store::Store;
+
+use bodies::Bodies;
+use reader::Readers;
+use writer::WriterInput;
+
+/// Groups of events that wait to be matched with live filters; when they are this many the writer waits.
+const FANOUT_GROUPS_MAX: usize = 64;
+
+/// What became of a submitted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored, and safe.
+    Stored,
+    /// Passed on to who listens; ephemeral events are not stored.
+    PassedOn,
+    /// It was stored before.
+    Duplicate,
+    /// A newer version of it is stored.
+    Superseded,
+    /// A rule refused it, or the store failed.
+    Refused(Refusal),
+}
+
+/// Who is told what became of an event.
+pub enum Reply {
+    /// A connection gets `OK`.
+    Listener(Arc<Listener>),
+    /// A caller within the process gets its own number for the event, and the outcome.
+    Channel(u64, Sender<(u64, Outcome)>),
+}
+
+impl Reply {
+    /// Tells the outcome.
+    pub fn send(&self, id: &Id, outcome: Outcome) {
+        match self {
+            Reply::Listener(listener) => {
+                let text = match outcome {
+                    Outcome::Stored | Outcome::PassedOn => message::accepted(id, ""),
+                    Outcome::Duplicate => message::accepted(id, "duplicate: already have this event"),
+                    Outcome::Superseded => message::refused(id, &superseded()),
+                    Outcome::Refused(refusal) => message::refused(id, &refusal),
+                };
+                listener.outbox.push(Frame::Text(text));
+            }
+            // Who no longer waits for the answer does not need it.
+            Reply::Channel(number, sender) => drop(sender.send((*number, outcome))),
+        }
+    }
+}
+
+/// An event on its way to the store. It passed all rules that need no signature.
+pub struct Submission {
+    /// Where it was sent.
+    pub community: Arc<Community>,
+    /// The event.
+    pub event: Event,
+    /// Who is told.
+    pub reply: Reply,
+    /// Room in the bounds on what is under way, given back when the event is answered.
+    pub permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The running threads.
+pub struct Pipeline {
+    /// Bodies of stored events.
+    pub bodies: Arc<Bodies>,
+    /// Rate limits.
+    pub rates: Arc<Rates>,
+    /// What tells the time.
+    pub clock: Clock,
+    /// Answers queries.
+    pub readers: Readers,
+    /// Bytes of events between socket and store.
+    pub ingest_bytes: Arc<Semaphore>,
+    verify: Sender<Submission>,
+    writer: Sender<WriterInput>,
+    sweeper: Option<sweep::Sweeper>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A thread could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start a thread: {0}")]
+pub struct StartError(#[from] std::io::Error);
+
+fn threads_or_cores(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        threads => threads,
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+impl Pipeline {
+    /// Starts all threads.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads.
+    pub fn start(
+        config: &Config,
+        store: Arc<Store>,
+        community: Arc<Community>,
+        clock: Clock,
+    ) -> Result<Pipeline, StartError> {
+        let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
+        let rates = Arc::new(Rates::new(&config.rate));
+        // What waits in these is bounded by the permits that each submission holds.
+        let (verify, submissions) = unbounded();
+        let (writer, writer_input) = unbounded();
+        let (fanout, fanout_input) = bounded(FANOUT_GROUPS_MAX);
+        let mut threads = Vec::new();
+        for _ in 0..threads_or_cores(config.server.verify_threads) {
+            let verifier = verify::Verifier {
+                input: submissions.clone(),
+                output: writer.clone(),
+                rates: Arc::clone(&rates),
+            };
+            threads.push(spawn("plaza-verify", move || verifier.run())?);
+        }
+        let writer_thread =
+            writer::Writer::new(writer_input, fanout, store, Arc::clone(&bodies), &config.store);
+        threads.push(spawn("plaza-writer", move || writer_thread.run())?);
+        let fanout_clock = clock.clone();
+        threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
+        let readers = Readers::new(&config.limits, Arc::clone(&bodies), clock.clone());
+        for _ in 0..threads_or_cores(config.server.reader_threads) {
+            let reader = readers.thread();
+            threads.push(spawn("plaza-reader", move || reader.run())?);
+        }
+        let sweeper =
+            sweep::Sweeper::start(config, community, writer.clone(), clock.clone(), Arc::clone(&rates))?;
+        Ok(Pipeline {
+            bodies,
+            rates,
+            clock,
+            readers,
+            ingest_bytes: Arc::new(Semaphore::new(config.limits.ingest_bytes_max)),
+            verify,
+            writer,
+            sweeper: Some(sweeper),
+            threads,
+        })
+    }
+
+    /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
+    pub fn submit(&self, submission: Submission) {
+        // The verifiers end only after this sender is gone.
+        let _ = self.verify.send(submission);
+    }
+
+    /// Removes what expired or vanished now instead of at the next round, and waits until it is done.
+    pub fn sweep_now(&self, community: &Arc<Community>) {
+        let (done, finished) = bounded(1);
+        let now = self.clock.now();
+        let sweep = writer::Sweep { community: Arc::clone(community), now, events_max: usize::MAX, done };
+        if self.writer.send(WriterInput::Sweep(sweep)).is_ok() {
+            let _ = finished.recv();
+        }
+    }
+
+    /// Finishes what is queued, then ends all threads.
+    pub fn stop(mut self) {
+        drop(self.sweeper.take());
+        let Pipeline { verify, writer, readers, threads, .. } = self;
+        // Each stage ends when nobody can send to it any more, after its queue is empty.
+        drop((verify, writer));
+        readers.stop();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the pipeline had panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Answers REQ and COUNT. In: queries from sessions. Out: frames into outboxes. A query is read in
+//! slices, so that a dear one delays neither the writer nor other queries, and waits when its client
+//! has not read what it was sent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::bodies::Bodies;
+use crate::clock::Clock;
+use crate::community::Community;
+use crate::config::Limits;
+use crate::event::Id;
+use crate::filter::Filter;
+use crate::index::{Found, Progress, Scan};
+use crate::message;
+use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
+use crate::outbox::{Frame, Listener, Subscription};
+use crate::policy::{Prefix, Refusal, visible};
+
+/// Index entries that a query looks at before the writer may have the index again.
+const SLICE_ENTRIES: u64 = 4_096;
+
+/// What is wanted of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The events (REQ).
+    Events,
+    /// Their number (COUNT).
+    Count,
+}
+
+/// A query to be answered.
+pub struct Query {
+    /// Where it was sent.
+    pub community: Arc<Community>,
+    /// Who asks.
+    pub listener: Arc<Listener>,
+    /// What is asked for.
+    pub subscription: Arc<Subscription>,
+    /// Events or their number.
+    pub want: Want,
+}
+
+/// Stored events that were found and are being sent.
+struct Answer {
+    query: Query,
+    found: std::vec::IntoIter<Found>,
+    hint: Option<Hint>,
+    as_of: u64,
+}
+
+enum Job {
+    Query(Query),
+    Answer(Box<Answer>),
+    Stop,
+}
+
+/// A handle to the reader threads.
+#[derive(Clone)]
+pub struct Readers {
+    input: Receiver<Job>,
+    jobs: Sender<Job>,
+    queued: Arc<AtomicUsize>,
+    queued_max: usize,
+    bodies: Arc<Bodies>,
+    clock: Clock,
+}
+
+/// One reader thread.
+pub(super) struct Reader(Readers);
+
+/// What ended the scans of one query.
+#[derive(Default)]
+struct Scanned {
+    found: Vec<Found>,
+    /// The first event that each filter's limit withheld.
+    withheld: Vec<Id>,
+    /// A budget ended a scan: nothing is known of what it did not reach.
+    is_cut: bool,
+    as_of: u64,
+}
+
+impl Readers {
+    pub(super) fn new(limits: &Limits, bodies: Arc<Bodies>, clock: Clock) -> Readers {
+        let (jobs, input) = unbounded();
+        Readers { input, jobs, queued: Arc::default(), queued_max: limits.reads_queued_max, bodies, clock }
+    }
+
+    pub(super) fn thread(&self) -> Reader {
+        Reader(self.clone())
+    }
+
+    /// Hands over a query.
+    ///
+    /// # Errors
+    /// `error:` when too many wait already.
+    pub fn submit(&self, query: Query) -> Result<(), Refusal> {
+        if self.queued.fetch_add(1, Ordering::SeqCst) >= self.queued_max {
+            self.queued.fetch_sub(1, Ordering::SeqCst);
+            let sentence = "too many queries are waiting; try again in a moment";
+            return Err(Refusal::new(Prefix::Error, "limits.reads_queued_max", sentence));
+        }
+        // This handle keeps the queue open.
+        let _ = self.jobs.send(Job::Query(query));
+        Ok(())
+    }
+
+    /// Ends all threads once what is queued is answered.
+    pub(super) fn stop(&self) {
+        // More than there are threads does no harm.
+        for _ in 0..super::threads_or_cores(0).max(1_024) {
+            let _ = self.jobs.send(Job::Stop);
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn run(self) {
+        while let Ok(job) = self.0.input.recv() {
+            match job {
+                Job::Query(query) => {
+                    self.0.queued.fetch_sub(1, Ordering::SeqCst);
+                    self.answer(query);
+                }
+                Job::Answer(answer) => self.send(*answer),
+                Job::Stop => return,
+            }
+        }
+    }
+
+    fn answer(&self, query: Query) {
+        if query.listener.outbox.is_closed() || query.subscription.is_closed() {
+            return;
+        }
+        match query.want {
+            Want::Count => self.count(&query),
+            Want::Events => {
+                let scanned = self.scan(&query);
+                if scanned.is_cut && scanned.found.is_empty() {
+                    query.community.live.refuse(&query.subscription, &too_broad(&query));
+                    return;
+                }
+                let (found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
+                self.send(Answer { query, found: found.into_iter(), hint, as_of: scanned.as_of });
+            }
+        }
+    }
+
+    /// Finds the stored events of all filters, each up to its limit.
+    fn scan(&self, query: &Query) -> Scanned {
+        let limits = &query.community.config.limits;
+        let as_of = query.community.index().last_number();
+        let mut all = Scanned { as_of, ..Scanned::default() };
+        let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
+        for filter in &query.subscription.filters {
+            let (limit, may_exceed) = limit_of(filter, limits);
+            let start = all.found.len();
+            let mut withheld = None;
+            let receive = |found: Found| {
+                let count = all.found.len() - start;
+                // Where the relay's own cap ends the answer, the whole last second goes with it (NIP-67).
+                let fits = count < limit
+                    || may_exceed
+                        && count < limit + BOUNDARY_EXTRA_MAX
+                        && all.found.last().is_some_and(|last| last.created_at == found.created_at);
+                if fits {
+                    all.found.push(found);
+                } else {
+                    withheld = Some(found.id);
+                }
+                fits
+            };
+            all.is_cut |= !self.scan_filter(query, filter, as_of, deadline, receive);
+            all.withheld.extend(withheld);
+        }
+        all
+    }
+
+    /// Scans one filter in slices; false when a budget ended it.
+    fn scan_filter(
+        &self,
+        query: &Query,
+        filter: &Filter,
+        as_of: u64,
+        deadline: Instant,
+        mut receive: impl FnMut(Found) -> bool,
+    ) -> bool {
+        let Query { community, listener, subscription, .. } = query;
+        let entries_max = community.config.limits.query_entries_max;
+        let mut scan = Scan::new(filter, as_of);
+        loop {
+            let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
+            let now = self.0.clock.now();
+            let progress = listener.with_keys(|keys| {
+                let context = community.context(now, keys, &listener.relay);
+                scan.run(&community.index(), entries, |head| visible(head, &context), &mut receive)
+            });
+            match progress {
+                Progress::Stopped | Progress::Complete => return true,
+                Progress::Going if scan.looked_at >= entries_max || Instant::now() >= deadline => {
+                    return false;
+                }
+                // Nobody waits for the rest.
+                Progress::Going if subscription.is_closed() || listener.outbox.is_closed() => return false,
+                Progress::Going => {}
+            }
+        }
+    }
+
+    fn count(&self, query: &Query) {
+        let limits = &query.community.config.limits;
+        let filters = &query.subscription.filters;
+        let as_of = query.community.index().last_number();
+        let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
+        let mut seen = HashSet::new();
+        let mut count = 0;
+        let mut is_whole = true;
+        for filter in filters {
+            is_whole &= self.scan_filter(query, filter, as_of, deadline, |found| {
+                // An event that several filters ask for counts once.
+                count += u64::from(filters.len() == 1 || seen.insert(found.location.number));
+                true
+            });
+        }
+        let text = message::count(&query.subscription.id, count, !is_whole);
+        query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
+    }
+
+    /// Sends what was found, as fast as the client reads, then EOSE.
+    fn send(&self, mut answer: Answer) {
+        let Query { community, listener, subscription, .. } = &answer.query;
+        let outbox = &listener.outbox;
+        for found in answer.found.by_ref() {
+            if outbox.is_closed() || subscription.is_closed() {
+                return;
+            }
+            match self.0.bodies.get(community.id, found.location) {
+                Ok(Some(body)) => outbox.push(Frame::Event(Arc::clone(subscription), body)),
+                // It was removed since the scan.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!("cannot read a stored event: {error}");
+                    let sentence = "a stored event could not be read; its operator is told";
+                    let refusal = Refusal::new(Prefix::Error, "store.read", sentence);
+                    community.live.refuse(subscription, &refusal);
+                    return;
+                }
+            }
+            if outbox.is_busy() {
+                let (outbox, jobs) = (Arc::clone(listener), self.0.jobs.clone());
+                let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
+                if let Some(parked) = outbox.outbox.park_if_busy(parked) {
+                    parked();
+                }
+                return;
+            }
+        }
+        let eose = message::eose(&subscription.id, answer.hint);
+        community.live.release(subscription, answer.as_of, eose);
+    }
+}
+
+/// How many events a filter is answered with, and whether that bound is the relay's own.
+fn limit_of(filter: &Filter, limits: &Limits) -> (usize, bool) {
+    match filter.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)) {
+        Some(limit) if limit <= limits.limit_max => (limit, false),
+        Some(_) => (limits.limit_max, true),
+        None => (limits.limit_default, true),
+    }
+}
+
+/// The answers of several filters as one, newest first, ties by lowest id, each event once; and what is
+/// certain of its completeness.
+fn merge(mut found: Vec<Found>, withheld: &[Id], is_cut: bool) -> (Vec<Found>, Option<Hint>) {
+    found.sort_unstable_by(|one, other| other.created_at.cmp(&one.created_at).then(one.id.cmp(&other.id)));
+    found.dedup_by_key(|found| found.location);
+    // What one filter's limit withheld may have been sent for another.
+    let hint = if withheld.iter().any(|id| !found.iter().any(|found| found.id == *id)) {
+        Some(Hint::More)
+    } else if withheld.is_empty() && !is_cut {
+        Some(Hint::Finish)
+    } else {
+        None
+    };
+    (found, hint)
+}
+
+fn too_broad(query: &Query) -> Refusal {
+    let limits = &query.community.config.limits;
+    let sentence = format!(
+        "nothing was found within {} ms and {} index entries; narrow kinds, authors, tags or time",
+        limits.query_milliseconds_max, limits.query_entries_max
+    );
+    Refusal::new(Prefix::Error, "limits.query_entries_max", sentence)
+}

@@ -1,0 +1,80 @@
+//! Tells the writer, from time to time, to remove what expired or vanished, within a budget. Never
+//! removes anything itself.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use super::StartError;
+use super::writer::{Sweep, WriterInput};
+use crate::clock::Clock;
+use crate::community::Community;
+use crate::config::Config;
+use crate::rate::Rates;
+
+/// How often the budget for vanished events is spent.
+const TICKS_PER_SECOND: u32 = 5;
+
+/// How often the rate limits forget who is idle.
+const FORGET_SECONDS: u64 = 60;
+
+/// The thread that keeps time; dropping this ends it.
+pub(super) struct Sweeper {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sweeper {
+    pub(super) fn start(
+        config: &Config,
+        community: Arc<Community>,
+        writer: Sender<WriterInput>,
+        clock: Clock,
+        rates: Arc<Rates>,
+    ) -> Result<Sweeper, StartError> {
+        let (stop, stopped) = bounded::<()>(0);
+        let per_tick = (config.nip62.sweep_events_per_second / TICKS_PER_SECOND).max(1) as usize;
+        let expiry_every = Duration::from_secs(config.nip40.sweep_seconds);
+        let thread = super::spawn("plaza-sweep", move || {
+            let mut expired_at: Option<Instant> = None;
+            let mut forgot_at = Instant::now();
+            let mut left_some = false;
+            while stopped.recv_timeout(Duration::from_secs(1) / TICKS_PER_SECOND)
+                == Err(RecvTimeoutError::Timeout)
+            {
+                if forgot_at.elapsed() >= Duration::from_secs(FORGET_SECONDS) {
+                    forgot_at = Instant::now();
+                    rates.forget_idle();
+                }
+                let is_due = expired_at.is_none_or(|time| time.elapsed() >= expiry_every);
+                if !is_due && !left_some && !community.index().has_vanishing() {
+                    continue;
+                }
+                if is_due {
+                    expired_at = Some(Instant::now());
+                }
+                let (done, finished) = bounded(1);
+                let (community, now) = (Arc::clone(&community), clock.now());
+                let sweep = Sweep { community, now, events_max: per_tick, done };
+                if writer.send(WriterInput::Sweep(sweep)).is_err() {
+                    return;
+                }
+                // One round at a time: a slow disk must not gather them.
+                let Ok(removed) = finished.recv() else { return };
+                left_some = removed == per_tick;
+            }
+        })?;
+        Ok(Sweeper { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The verify pool: checks ids and signatures on all cores, and prepares what the one writer needs, so
+//! that the writer does as little as it can. In: submissions. Out: true events to the writer; refusals
+//! to who sent them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::writer::{Checked, WriterInput};
+use super::{Outcome, Submission};
+use crate::event::Verified;
+use crate::policy::Refusal;
+use crate::rate::Rates;
+use crate::store::record;
+
+/// Events that one thread checks before it hands them on: fewer wake-ups of the writer under load.
+const BATCH_EVENTS_MAX: usize = 16;
+
+pub(super) struct Verifier {
+    pub(super) input: Receiver<Submission>,
+    pub(super) output: Sender<WriterInput>,
+    pub(super) rates: Arc<Rates>,
+}
+
+impl Verifier {
+    /// Works until nobody can submit any more.
+    pub(super) fn run(self) {
+        let mut scratch = Vec::new();
+        while let Ok(first) = self.input.recv() {
+            let mut batch = Vec::new();
+            let mut next = Some(first);
+            while let Some(submission) = next {
+                batch.extend(self.check(submission, &mut scratch));
+                next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_recv().ok() } else { None };
+            }
+            if !batch.is_empty() && self.output.send(WriterInput::Events(batch)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn check(&self, submission: Submission, scratch: &mut Vec<u8>) -> Option<Checked> {
+        let Submission { community, event, reply, permits } = submission;
+        let id = event.id;
+        let checked = Verified::check(event, scratch).map_err(Refusal::from).and_then(|event| {
+            self.rates.author_event(&event.pubkey)?;
+            Ok(event)
+        });
+        match checked {
+            Ok(event) => {
+                let body = Bytes::from(event.to_json());
+                let record = record::encode(&event);
+                Some(Checked { community, event, body, record, reply, permits })
+            }
+            Err(refusal) => {
+                reply.send(&id, Outcome::Refused(refusal));
+                None
+            }
+        }
+    }
+}

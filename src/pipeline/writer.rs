@@ -1,0 +1,285 @@
+//! The one thread that changes store and index. In: true events, and sweeps. It gathers a group, places
+//! each event by the facts, commits the group, waits until it is durable, changes the index, and only
+//! then answers OK and passes the events on. While one group is being synced the next one gathers.
+//!
+//! Facts must see every earlier write. An event whose facts would depend on another of the same group
+//! ends the group and is placed in the next one, so that facts are always those of the index.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::bodies::Bodies;
+use super::fanout::{LiveEvent, LiveGroup};
+use super::{Outcome, Reply};
+use crate::community::{Community, VANISHED};
+use crate::config;
+use crate::event::{Id, Kind, PublicKey, Verified};
+use crate::index::Stored;
+use crate::policy::{Placement, Prefix, Refusal, place};
+use crate::store::{CommunityId, Group, Location, Store, StoreError};
+
+/// An event that is true and passed all rules, ready to be stored and sent.
+pub(super) struct Checked {
+    pub(super) community: Arc<Community>,
+    pub(super) event: Verified,
+    pub(super) body: Bytes,
+    pub(super) record: Vec<u8>,
+    pub(super) reply: Reply,
+    /// Held until the event is answered.
+    pub(super) permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// A round of removing what expired or vanished.
+pub(super) struct Sweep {
+    pub(super) community: Arc<Community>,
+    pub(super) now: u64,
+    pub(super) events_max: usize,
+    /// Told when the round is over, and how many events it removed.
+    pub(super) done: Sender<usize>,
+}
+
+pub(super) enum WriterInput {
+    Events(Vec<Checked>),
+    Sweep(Sweep),
+}
+
+/// Events that one sweep removes in one group.
+const SWEEP_GROUP_EVENTS_MAX: usize = 2_000;
+
+pub(super) struct Writer {
+    input: Receiver<WriterInput>,
+    fanout: Sender<LiveGroup>,
+    store: Arc<Store>,
+    bodies: Arc<Bodies>,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+/// An event that will be stored with its group.
+struct Placed {
+    checked: Checked,
+    /// Copies of it that came before it was safe: answered together.
+    copies: Vec<(Reply, Vec<OwnedSemaphorePermit>)>,
+    removes: Vec<Stored>,
+}
+
+/// The group that is being gathered, and what of it bears on later events.
+#[derive(Default)]
+struct Gathering {
+    placed: Vec<Placed>,
+    bytes: usize,
+    ids: HashMap<(CommunityId, Id), usize>,
+    authors: HashSet<(CommunityId, PublicKey)>,
+    addresses: HashSet<(CommunityId, String)>,
+    removed: HashSet<Location>,
+    /// Authors of deletion and vanish requests.
+    requesters: HashSet<(CommunityId, PublicKey)>,
+    has_wraps: bool,
+}
+
+impl Gathering {
+    /// Whether an event's facts depend on what is gathered.
+    fn bears_on(&self, community: CommunityId, event: &Verified) -> bool {
+        let author = (community, event.pubkey);
+        let is_request = is_request(event.kind);
+        self.requesters.contains(&author)
+            || is_request && (self.authors.contains(&author) || self.has_wraps)
+            || event.kind == Kind::GIFT_WRAP && !self.requesters.is_empty()
+            || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
+    }
+
+    fn add(&mut self, checked: Checked, removes: Vec<Stored>) {
+        let community = checked.community.id;
+        let event = &checked.event;
+        self.ids.insert((community, event.id), self.placed.len());
+        self.authors.insert((community, event.pubkey));
+        self.addresses.extend(event.address().map(|address| (community, address)));
+        if is_request(event.kind) {
+            self.requesters.insert((community, event.pubkey));
+        }
+        self.has_wraps |= event.kind == Kind::GIFT_WRAP;
+        self.bytes += checked.record.len();
+        // Two requests of one group may name the same wrap; it is removed once.
+        let removes = removes.into_iter().filter(|stored| self.removed.insert(stored.location)).collect();
+        self.placed.push(Placed { checked, copies: Vec::new(), removes });
+    }
+}
+
+fn is_request(kind: Kind) -> bool {
+    kind == Kind::DELETION || kind == Kind::VANISH
+}
+
+impl Writer {
+    pub(super) fn new(
+        input: Receiver<WriterInput>,
+        fanout: Sender<LiveGroup>,
+        store: Arc<Store>,
+        bodies: Arc<Bodies>,
+        settings: &config::Store,
+    ) -> Writer {
+        let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
+        Writer { input, fanout, store, bodies, events_max, bytes_max }
+    }
+
+    /// Works until nobody can send any more and everything sent is safe.
+    pub(super) fn run(self) {
+        let mut gathering = Gathering::default();
+        while let Ok(input) = self.input.recv() {
+            let mut next = Some(input);
+            while let Some(input) = next.take() {
+                match input {
+                    WriterInput::Events(events) => {
+                        for checked in events {
+                            self.place(checked, &mut gathering);
+                        }
+                    }
+                    WriterInput::Sweep(sweep) => {
+                        self.commit(std::mem::take(&mut gathering));
+                        self.sweep(sweep);
+                    }
+                }
+                if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {
+                    next = self.input.try_recv().ok();
+                }
+            }
+            self.commit(std::mem::take(&mut gathering));
+        }
+    }
+
+    fn place(&self, checked: Checked, gathering: &mut Gathering) {
+        let (community, event) = (&checked.community, &checked.event);
+        if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
+            gathering.placed[copied].copies.push((checked.reply, checked.permits));
+            return;
+        }
+        if gathering.bears_on(community.id, event) {
+            self.commit(std::mem::take(gathering));
+        }
+        let index = community.index();
+        let facts = index.facts(event);
+        let outcome = match place(event, &facts) {
+            Placement::Insert | Placement::Replace => {
+                let mut removes: Vec<Stored> = index.newest_of(event).into_iter().collect();
+                if event.kind == Kind::DELETION {
+                    removes = index.deleted_by(event);
+                }
+                drop(index);
+                gathering.add(checked, removes);
+                return;
+            }
+            Placement::Duplicate => Outcome::Duplicate,
+            Placement::Superseded => Outcome::Superseded,
+            Placement::Deleted(refusal) => Outcome::Refused(refusal),
+            Placement::Ephemeral => Outcome::PassedOn,
+        };
+        drop(index);
+        checked.reply.send(&event.id, outcome.clone());
+        if outcome == Outcome::PassedOn {
+            let Checked { community, event, body, .. } = checked;
+            self.pass_on(LiveGroup { community, events: vec![LiveEvent { event, body, number: None }] });
+        }
+    }
+
+    fn pass_on(&self, group: LiveGroup) {
+        // The fan-out ends only after the writer.
+        let _ = self.fanout.send(group);
+    }
+
+    /// Makes a group durable, then true for readers, then known.
+    fn commit(&self, gathering: Gathering) {
+        let mut placed = gathering.placed;
+        if placed.is_empty() {
+            return;
+        }
+        let mut group = Group::default();
+        for Placed { checked, removes, .. } in &mut placed {
+            let community = &checked.community;
+            group.insert(community.id, std::mem::take(&mut checked.record));
+            removes.iter().for_each(|stored| group.remove(community.id, stored.location));
+            if checked.event.kind == Kind::VANISH {
+                let earlier = community.index().vanished_until(&checked.event.pubkey).unwrap_or(0);
+                let until = checked.event.created_at.max(earlier);
+                group.put_state(community.id, VANISHED, &checked.event.pubkey.0, &until.to_le_bytes());
+            }
+        }
+        match self.store.commit(group) {
+            Ok(locations) => self.publish(placed, &locations),
+            Err(error) => fail(placed, &error),
+        }
+    }
+
+    fn publish(&self, placed: Vec<Placed>, locations: &[Location]) {
+        let mut groups: Vec<LiveGroup> = Vec::new();
+        for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
+            let community = &run[0].checked.community;
+            groups
+                .push(LiveGroup { community: Arc::clone(community), events: Vec::with_capacity(run.len()) });
+        }
+        let mut locations_left = locations.iter();
+        for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
+            let mut index = run[0].checked.community.index_mut();
+            for (Placed { checked, removes, .. }, &location) in run.iter().zip(&mut locations_left) {
+                removes.iter().for_each(|stored| index.remove(*stored));
+                index.insert(&checked.event, location);
+                if checked.event.kind == Kind::VANISH {
+                    index.vanish(&checked.event.pubkey, checked.event.created_at);
+                }
+            }
+        }
+        let mut at = 0;
+        for (Placed { checked, copies, removes }, &location) in placed.into_iter().zip(locations) {
+            removes.iter().for_each(|stored| self.bodies.forget(stored.location));
+            let Checked { community, event, body, reply, .. } = checked;
+            reply.send(&event.id, Outcome::Stored);
+            copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
+            self.bodies.put(location, body.clone());
+            if groups[at].community.id != community.id {
+                at += 1;
+            }
+            groups[at].events.push(LiveEvent { event, body, number: Some(location.number) });
+        }
+        groups.into_iter().for_each(|group| self.pass_on(group));
+    }
+
+    /// Removes up to `events_max` events that expired or vanished.
+    fn sweep(&self, sweep: Sweep) {
+        let Sweep { community, now, events_max, done } = sweep;
+        let mut removed = 0;
+        while removed < events_max {
+            let most = (events_max - removed).min(SWEEP_GROUP_EVENTS_MAX);
+            let expired = community.index().expired(now, most);
+            let removes = if expired.is_empty() { community.index_mut().vanishing(most) } else { expired };
+            if removes.is_empty() {
+                break;
+            }
+            let mut group = Group::default();
+            removes.iter().for_each(|stored| group.remove(community.id, stored.location));
+            if let Err(error) = self.store.commit(group) {
+                tracing::error!("cannot remove expired or vanished events: {error}");
+                break;
+            }
+            let mut index = community.index_mut();
+            for stored in &removes {
+                index.remove(*stored);
+                self.bodies.forget(stored.location);
+            }
+            removed += removes.len();
+        }
+        let _ = done.send(removed);
+    }
+}
+
+/// Answers a group that could not be stored. Its events may or may not be there after a restart.
+fn fail(placed: Vec<Placed>, error: &StoreError) {
+    tracing::error!("cannot store {} events: {error}", placed.len());
+    let refusal =
+        Refusal::new(Prefix::Error, "store.commit", "the relay could not store this event; try again later");
+    for Placed { checked, copies, .. } in placed {
+        let replies = std::iter::once(&checked.reply).chain(copies.iter().map(|(reply, _)| reply));
+        replies.for_each(|reply| reply.send(&checked.event.id, Outcome::Refused(refusal.clone())));
+    }
+}

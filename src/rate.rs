@@ -1,0 +1,145 @@
+//! Rate limits by address and by author, `[rate]` in relay.toml. In: who, and how much. Out: a decision.
+//! Never waits. With `enabled = false` everything passes.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+use governor::clock::DefaultClock;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::config::Rate;
+use crate::event::PublicKey;
+use crate::policy::{Decision, Prefix, Refusal};
+
+type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
+
+/// All limits of one relay process.
+#[derive(Debug)]
+pub struct Rates {
+    settings: Rate,
+    address_events: Keyed<IpAddr>,
+    address_requests: Keyed<IpAddr>,
+    address_bytes: Keyed<IpAddr>,
+    author_events: Keyed<PublicKey>,
+}
+
+/// Numbers from the config are at least one there; here zero would mean one.
+fn keyed<K: Hash + Eq + Clone>(per_minute: u32, burst: u32) -> Keyed<K> {
+    let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    RateLimiter::hashmap(Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(burst)))
+}
+
+impl Rates {
+    /// Limits as the settings say, nobody having used any of theirs.
+    pub fn new(settings: &Rate) -> Rates {
+        Rates {
+            address_events: keyed(settings.address_events_per_minute, settings.address_events_burst),
+            address_requests: keyed(settings.address_requests_per_minute, settings.address_requests_burst),
+            address_bytes: keyed(settings.address_bytes_per_minute, settings.address_bytes_burst),
+            author_events: keyed(settings.author_events_per_minute, settings.author_events_burst),
+            settings: settings.clone(),
+        }
+    }
+
+    /// The address that counts: all of an IPv6 network are one, since one person has all of it.
+    pub fn address(&self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let prefix = u32::from(self.settings.address_prefix_ipv6.min(128));
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+            v4 => v4,
+        }
+    }
+
+    fn check<K: Hash + Eq + Clone>(
+        &self,
+        limiter: &Keyed<K>,
+        key: &K,
+        cells: u32,
+        rule: &'static str,
+    ) -> Decision {
+        if !self.settings.enabled {
+            return Ok(());
+        }
+        let Some(cells) = NonZeroU32::new(cells) else { return Ok(()) };
+        match limiter.check_key_n(key, cells) {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Refusal::new(Prefix::RateLimited, rule, "too much at once; slow down and try again")),
+        }
+    }
+
+    /// Charges an address for one event.
+    ///
+    /// # Errors
+    /// `rate-limited:` when its budget is used up; so too for the others.
+    pub fn address_event(&self, address: &IpAddr) -> Decision {
+        self.check(&self.address_events, address, 1, "rate.address_events")
+    }
+
+    /// Charges an address for one REQ or COUNT.
+    pub fn address_request(&self, address: &IpAddr) -> Decision {
+        self.check(&self.address_requests, address, 1, "rate.address_requests")
+    }
+
+    /// Charges an address for bytes received.
+    pub fn address_bytes(&self, address: &IpAddr, bytes: usize) -> Decision {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.check(&self.address_bytes, address, bytes, "rate.address_bytes")
+    }
+
+    /// Charges an author for one event that is truly theirs.
+    pub fn author_event(&self, author: &PublicKey) -> Decision {
+        self.check(&self.author_events, author, 1, "rate.author_events")
+    }
+
+    /// Forgets who has their whole budget again, so that the tables stay as small as what is going on.
+    pub fn forget_idle(&self) {
+        self.author_events.retain_recent();
+        self.author_events.shrink_to_fit();
+        for limiter in [&self.address_events, &self.address_requests, &self.address_bytes] {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_each_ones_own_and_can_be_lifted() {
+        let settings = Rate { address_events_per_minute: 1, address_events_burst: 2, ..Rate::default() };
+        let rates = Rates::new(&settings);
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        assert_eq!([one, one].map(|who| rates.address_event(&who).is_ok()), [true, true]);
+        let refusal = rates.address_event(&one).expect_err("the burst is used up");
+        assert_eq!(
+            refusal.to_string(),
+            "rate-limited: too much at once; slow down and try again (rate.address_events)"
+        );
+        assert!(rates.address_event(&two).is_ok());
+        let lifted = Rates::new(&Rate { enabled: false, ..settings });
+        assert!((0..100).all(|_| lifted.address_event(&one).is_ok()));
+    }
+
+    #[test]
+    fn one_ipv6_network_counts_as_one() {
+        let rates = Rates::new(&Rate::default());
+        let table = [
+            ("2001:db8::1", "2001:db8::"),
+            ("2001:db8::ffff:1:1", "2001:db8::"),
+            ("2001:db8:0:1::1", "2001:db8:0:1::"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7", "192.0.2.7"),
+        ];
+        for (address, counts_as) in table {
+            let address = address.parse().expect("an address");
+            assert_eq!(rates.address(address).to_string(), counts_as);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Why the store could not do what it was asked.
+//!
+//! In: what sled, the file system or a stored value answered. Out: one sentence that names the folder and
+//! says what a person can do. Never retries and never logs.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the store. All but [`StoreError::TooLong`] mean that the folder needs a person.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the folder's lock.
+    #[error(
+        "another plaza is using this folder ({}); stop it, or give another `--data`",
+        path.display()
+    )]
+    InUse {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("{}: could not {attempt}: {source}", path.display())]
+    Io {
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        attempt: &'static str,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// sled refused.
+    #[error("{}: could not {attempt}: {source}", path.display())]
+    Engine {
+        /// The store's folder.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        attempt: &'static str,
+        /// What sled answered.
+        source: sled::Error,
+    },
+    /// A value was written by a plaza that this one does not know.
+    #[error(
+        "{}: the value at {key} has version {version}, and this plaza reads version {known} only; \
+         run the plaza that wrote it, or a newer one",
+        path.display()
+    )]
+    UnknownVersion {
+        /// The store's folder.
+        path: PathBuf,
+        /// The value's key, readable.
+        key: String,
+        /// The version found.
+        version: u8,
+        /// The version that this build reads and writes.
+        known: u8,
+    },
+    /// A value does not have the shape that its version promises.
+    #[error("{}: the value at {key} is damaged: {reason}", path.display())]
+    Corrupt {
+        /// The store's folder.
+        path: PathBuf,
+        /// The value's key, readable.
+        key: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A part of a group is longer than the store takes. Nothing of that group was stored.
+    #[error("a {what} of {bytes} bytes is more than the store takes ({bytes_max})")]
+    TooLong {
+        /// A record, a state key or a state value.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The most that is taken.
+        bytes_max: usize,
+    },
+    /// An earlier commit failed, so that what the disk holds is unknown until the next start.
+    #[error("{}: an earlier write failed, so nothing more is written until plaza is restarted", path.display())]
+    Stopped {
+        /// The store's folder.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,88 @@
+//! The store's folder as the file system sees it: making it durable, measuring it, watching `blobs/`.
+//!
+//! In: the folder. Out: syncs, sizes. Never reads or writes what sled keeps in its files.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// sled's file of everything.
+pub(super) const DB: &str = "db";
+
+/// sled's folder of leaves that were too long for its file; it never syncs them.
+const BLOBS: &str = "blobs";
+
+/// The folders above `path` whose entries a power cut could lose: its parent, and those that do not exist
+/// yet with the one that will hold them.
+pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
+    let mut ancestors = Vec::new();
+    for ancestor in path.ancestors().skip(1) {
+        // The parent of a bare name is the empty path, which means the current folder.
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        ancestors.push(ancestor.to_owned());
+        if ancestor.exists() {
+            break;
+        }
+    }
+    ancestors
+}
+
+/// Makes every file and folder of the store durable, and the folders that lead to it.
+pub(super) fn sync_all(path: &Path, ancestors: &[PathBuf]) -> Result<(), StoreError> {
+    for entry in walk(path)? {
+        sync(&entry.path)?;
+    }
+    sync(path)?;
+    ancestors.iter().try_for_each(|ancestor| sync(ancestor))
+}
+
+fn sync(path: &Path) -> Result<(), StoreError> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        // sled removes its older snapshots in the background; what is gone needs no sync.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(|source| io_error(path, "sync", source)),
+    }
+}
+
+/// How many bytes the store's files take.
+pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
+    Ok(walk(path)?.iter().map(|entry| entry.bytes).sum())
+}
+
+/// How many files sled has put into `blobs/`.
+pub(super) fn blobs(path: &Path) -> Result<usize, StoreError> {
+    Ok(walk(&path.join(BLOBS))?.len())
+}
+
+struct Entry {
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// Everything in a folder and in its folders. The store has two levels; links are not followed.
+fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
+    let read = |source| io_error(path, "list the folder", source);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let path = entry.path();
+        let metadata = match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            metadata => metadata.map_err(|source| io_error(&path, "look at the file", source))?,
+        };
+        if metadata.is_dir() {
+            entries.append(&mut walk(&path)?);
+            entries.push(Entry { path, bytes: 0 });
+        } else {
+            entries.push(Entry { path, bytes: metadata.len() });
+        }
+    }
+    Ok(entries)
+}
+
+/// An error of the file system, with the path that it concerns.
+pub(super) fn io_error(path: &Path, attempt: &'static str, source: io::Error) -> StoreError {
+    StoreError::Io { path: path.to_owned(), attempt, source }
+}

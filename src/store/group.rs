@@ -1,0 +1,158 @@
+//! A group: everything that one commit changes, and how its new records are laid out in packs.
+//!
+//! In: records, removals and state entries, in any mix of communities. Out: entries of a batch. Never reads
+//! the store: what a removal leaves of a pack is worked out by the store.
+
+use std::collections::BTreeMap;
+
+use super::value::{self, PACK_BYTES_TARGET, PackBuilder, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
+use super::{CommunityId, Location, StateTable, StoreError, key};
+
+/// The longest key of a state entry. sled keeps up to 256 keys in one node of its tree, which must stay under
+/// the 128 KiB that it keeps within its file.
+pub const STATE_KEY_BYTES_MAX: usize = 256;
+
+/// The longest value of a state entry: with its key it must be no longer than any other value.
+pub const STATE_VALUE_BYTES_MAX: usize = VALUE_BYTES_MAX - STATE_KEY_BYTES_MAX;
+
+/// What one commit changes: all of it, or nothing.
+#[derive(Debug, Default)]
+pub struct Group {
+    inserts: Vec<(CommunityId, Vec<u8>)>,
+    /// The slots to empty, by community and pack: several removals of one pack rewrite it once.
+    removals: BTreeMap<(CommunityId, u64), Vec<u8>>,
+    state: Vec<StateChange>,
+}
+
+#[derive(Debug)]
+struct StateChange {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl Group {
+    /// Stores a record. Commit tells where it lives.
+    pub fn insert(&mut self, community: CommunityId, record: Vec<u8>) {
+        self.inserts.push((community, record));
+    }
+
+    /// Removes the record at a location. Removing what is not there changes nothing.
+    pub fn remove(&mut self, community: CommunityId, location: Location) {
+        if let Some(pack) = location.pack() {
+            self.removals.entry((community, pack)).or_default().push(location.slot);
+        }
+    }
+
+    /// Sets a state entry. The last change of an entry in a group is the one that counts.
+    pub fn put_state(&mut self, community: CommunityId, table: StateTable, key: &[u8], value: &[u8]) {
+        self.change_state(community, table, key, Some(value.to_owned()));
+    }
+
+    /// Removes a state entry. Removing what is not there changes nothing.
+    pub fn remove_state(&mut self, community: CommunityId, table: StateTable, key: &[u8]) {
+        self.change_state(community, table, key, None);
+    }
+
+    /// Whether a commit of this group would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.inserts.is_empty() && self.removals.is_empty() && self.state.is_empty()
+    }
+
+    fn change_state(
+        &mut self,
+        community: CommunityId,
+        table: StateTable,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) {
+        self.state.push(StateChange { key: key::state(community, table, key), value });
+    }
+
+    /// Refuses what is longer than the store takes, before anything is written.
+    pub(super) fn check_lengths(&self) -> Result<(), StoreError> {
+        let check = |what, bytes, bytes_max| {
+            if bytes > bytes_max { Err(StoreError::TooLong { what, bytes, bytes_max }) } else { Ok(()) }
+        };
+        for (_, record) in &self.inserts {
+            check("record", record.len(), RECORD_BYTES_MAX)?;
+        }
+        for change in &self.state {
+            let value_bytes = change.value.as_ref().map_or(0, Vec::len);
+            check("state key", key::state_suffix(&change.key).len(), STATE_KEY_BYTES_MAX)?;
+            check("state value", value_bytes, STATE_VALUE_BYTES_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// The packs that lose records, with the slots to empty.
+    pub(super) fn removals(&self) -> impl Iterator<Item = (CommunityId, u64, &[u8])> {
+        self.removals.iter().map(|(&(community, pack), slots)| (community, pack, &slots[..]))
+    }
+
+    /// Adds the state changes to a batch.
+    pub(super) fn write_state(&self, batch: &mut sled::Batch) {
+        for StateChange { key, value } in &self.state {
+            match value {
+                Some(value) => batch.insert(&key[..], &value[..]),
+                None => batch.remove(&key[..]),
+            }
+        }
+    }
+
+    /// Adds the new records to a batch and returns where each will live, in order of insertion.
+    ///
+    /// Numbers are given community by community, so that records that arrive in turns still share packs.
+    pub(super) fn write_records(&self, next_number: &mut u64, batch: &mut sled::Batch) -> Vec<Location> {
+        let mut order: Vec<usize> = (0..self.inserts.len()).collect();
+        order.sort_by_key(|&insert| self.inserts[insert].0);
+        let mut locations = vec![Location::default(); self.inserts.len()];
+        let mut pack = OpenPack::default();
+        for insert in order {
+            let (community, record) = &self.inserts[insert];
+            let long = value::is_long(record.len());
+            if long || pack.community != *community || !pack.records.has_room(record.len(), PACK_BYTES_TARGET)
+            {
+                pack.close(batch);
+            }
+            if pack.records.is_empty() {
+                pack.community = *community;
+                pack.number = *next_number;
+            }
+            // A pack has at most 255 slots, so that the difference fits.
+            locations[insert] = Location { number: *next_number, slot: (*next_number - pack.number) as u8 };
+            if long {
+                write_long(*community, *next_number, record, batch);
+            } else {
+                pack.records.push(record);
+            }
+            *next_number += 1;
+        }
+        pack.close(batch);
+        locations
+    }
+}
+
+/// The pack that the next small record joins.
+#[derive(Default)]
+struct OpenPack {
+    community: CommunityId,
+    number: u64,
+    records: PackBuilder,
+}
+
+impl OpenPack {
+    fn close(&mut self, batch: &mut sled::Batch) {
+        if !self.records.is_empty() {
+            batch.insert(&key::head(self.community, self.number)[..], self.records.finish());
+        }
+    }
+}
+
+fn write_long(community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
+    for (part, value) in (0_u16..).zip(value::write_long(record)) {
+        match part {
+            0 => batch.insert(&key::head(community, number)[..], value),
+            _ => batch.insert(&key::part(community, number, part)[..], value),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The layout of keys: which bytes name a record, a part, a state entry and the meta record.
+//!
+//! In: communities, numbers, state keys. Out: bytes that sort as the store needs them, and text for errors.
+//! Pure; never reads the store.
+//!
+//! | key | names |
+//! |---|---|
+//! | `01 community:4 number:8` | a pack, or the head of a long record |
+//! | `01 community:4 number:8 part:2` | a further part of a long record, right after its head |
+//! | `02 community:4 table:1 key` | a state entry |
+//! | `ff` | the meta record |
+//!
+//! Numbers are big endian, so that inserts append within their community.
+
+use std::ops::Range;
+
+use super::{CommunityId, StateTable};
+
+const RECORDS: u8 = 1;
+const STATE: u8 = 2;
+
+/// Last, so that the leaf that every group touches is the one that newest records touch anyway.
+pub(super) const META: [u8; 1] = [0xff];
+
+const HEAD_BYTES: usize = 13;
+const PART_BYTES: usize = HEAD_BYTES + 2;
+const STATE_PREFIX_BYTES: usize = 6;
+
+/// What a key of the records table names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecordKey {
+    /// A pack, or the head of a long record.
+    Head(u64),
+    /// A further part of the long record with this number.
+    Part(u64),
+}
+
+/// The key of a pack or of a long record's head.
+pub(super) fn head(community: CommunityId, number: u64) -> [u8; HEAD_BYTES] {
+    let mut key = [0; HEAD_BYTES];
+    key[0] = RECORDS;
+    key[1..5].copy_from_slice(&community.0.to_be_bytes());
+    key[5..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The key of a long record's part; parts count from 1, as the head holds the first bytes itself.
+pub(super) fn part(community: CommunityId, number: u64, part: u16) -> [u8; PART_BYTES] {
+    let mut key = [0; PART_BYTES];
+    key[..HEAD_BYTES].copy_from_slice(&head(community, number));
+    key[HEAD_BYTES..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// Reads back a key of the records table.
+pub(super) fn read_record_key(key: &[u8]) -> Option<RecordKey> {
+    let number = u64::from_be_bytes(key.get(5..HEAD_BYTES)?.try_into().ok()?);
+    match key.len() {
+        HEAD_BYTES => Some(RecordKey::Head(number)),
+        PART_BYTES => Some(RecordKey::Part(number)),
+        _ => None,
+    }
+}
+
+/// All keys of a community's records whose pack or head is in `numbers`.
+pub(super) fn head_range(community: CommunityId, numbers: Range<u64>) -> Range<[u8; HEAD_BYTES]> {
+    head(community, numbers.start)..head(community, numbers.end)
+}
+
+/// What every key of a state table begins with.
+pub(super) fn state_prefix(community: CommunityId, table: StateTable) -> [u8; STATE_PREFIX_BYTES] {
+    let mut prefix = [0; STATE_PREFIX_BYTES];
+    prefix[0] = STATE;
+    prefix[1..5].copy_from_slice(&community.0.to_be_bytes());
+    prefix[5] = table.0;
+    prefix
+}
+
+/// The key of a state entry.
+pub(super) fn state(community: CommunityId, table: StateTable, key: &[u8]) -> Vec<u8> {
+    [&state_prefix(community, table)[..], key].concat()
+}
+
+/// The caller's part of a state entry's key.
+pub(super) fn state_suffix(key: &[u8]) -> &[u8] {
+    key.get(STATE_PREFIX_BYTES..).unwrap_or_default()
+}
+
+/// A key as a person reads it in an error.
+pub(super) fn describe(key: &[u8]) -> String {
+    let community = |key: &[u8]| u32::from_be_bytes([key[1], key[2], key[3], key[4]]);
+    match key {
+        [0xff] => "meta".to_owned(),
+        [RECORDS, ..] if key.len() == HEAD_BYTES || key.len() == PART_BYTES => {
+            let part = key.get(HEAD_BYTES..).filter(|part| part.len() == 2);
+            let part = part
+                .map_or(String::new(), |part| format!(" part {}", u16::from_be_bytes([part[0], part[1]])));
+            let number =
+                key[5..HEAD_BYTES].iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+            format!("community {} record {number}{part}", community(key))
+        }
+        [STATE, ..] if key.len() >= STATE_PREFIX_BYTES => {
+            format!("community {} state {} {:02x?}", community(key), key[5], state_suffix(key))
+        }
+        _ => format!("{key:02x?}"),
+    }
+}
