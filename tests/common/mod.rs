@@ -1,0 +1,295 @@
+//! What tests share: a real relay on a port of its own with a store that vanishes with it, keys that
+//! sign, and a client that says and hears exactly what is on the wire.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use plaza::clock::Clock;
+use plaza::config::Config;
+use plaza::event::{Event, Id, Kind, PublicKey, Signature, Tags};
+use plaza::net::Relay;
+use secp256k1::{Keypair, SecretKey};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+
+/// The time at which relays of tests begin, unless their clock is set.
+pub const NOW: u64 = 1_790_000_000;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A person who signs events.
+#[derive(Clone)]
+pub struct Person(Keypair);
+
+impl Person {
+    /// A person by number: the same one in every run.
+    pub fn new(number: u32) -> Person {
+        let mut secret = [7; 32];
+        secret[28..].copy_from_slice(&number.to_be_bytes());
+        Person(Keypair::from_secret_key(&SecretKey::from_byte_array(secret).expect("a secret key")))
+    }
+
+    /// Their public key.
+    pub fn key(&self) -> PublicKey {
+        PublicKey(self.0.x_only_public_key().0.to_byte_array())
+    }
+
+    /// Their public key in hex.
+    pub fn hex(&self) -> String {
+        self.key().to_string()
+    }
+
+    /// A signed event.
+    pub fn event(&self, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
+        self.sign(kind, created_at, tags.iter().collect(), content)
+    }
+
+    /// A signed note of now.
+    pub fn note(&self, content: &str) -> Event {
+        self.event(1, NOW, &[], content)
+    }
+
+    /// A signed event with tags at hand.
+    pub fn sign(&self, kind: u16, created_at: u64, tags: Tags, content: &str) -> Event {
+        let mut event = Event {
+            id: Id([0; 32]),
+            pubkey: self.key(),
+            created_at,
+            kind: Kind(kind),
+            tags,
+            content: content.to_owned(),
+            sig: Signature([0; 64]),
+        };
+        event.id = event.hash(&mut Vec::new());
+        event.sig = Signature(self.0.sign_schnorr(&event.id.0).to_byte_array());
+        event
+    }
+}
+
+/// The event as JSON.
+pub fn json_of(event: &Event) -> Value {
+    serde_json::from_slice(&event.to_json()).expect("an event is JSON")
+}
+
+/// A relay with a store of its own.
+pub struct TestRelay {
+    relay: Option<Relay>,
+    config: Config,
+    /// The relay's clock, which stands until it is set.
+    pub clock: Clock,
+    folder: TempDir,
+}
+
+impl TestRelay {
+    /// A relay with the defaults, but without rate limits.
+    pub fn start() -> TestRelay {
+        TestRelay::with(|_| {})
+    }
+
+    /// A relay whose settings were changed first.
+    pub fn with(change: impl FnOnce(&mut Config)) -> TestRelay {
+        let folder = tempfile::tempdir().expect("a folder for the store");
+        let mut config = Config::default();
+        config.server.listen = "127.0.0.1:0".parse().expect("an address");
+        config.store.path = folder.path().join("data");
+        config.store.cache_bytes = 8 << 20;
+        config.rate.enabled = false;
+        change(&mut config);
+        let clock = Clock::by_hand(NOW);
+        let relay = Relay::start(config.clone(), clock.clone()).expect("the relay starts");
+        TestRelay { relay: Some(relay), config, clock, folder }
+    }
+
+    /// The relay itself.
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("the relay runs")
+    }
+
+    /// Stops the relay in order and starts it again on the same store, on another port.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.relay = Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
+    }
+
+    /// Stops the relay in order.
+    pub fn stop(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            relay.stop().expect("everything is on disk");
+        }
+    }
+
+    /// Its WebSocket URL.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.relay().address())
+    }
+
+    /// A client that has been greeted.
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.url())
+    }
+
+    /// A client that has proved these people's keys.
+    pub fn connect_as(&self, people: &[&Person]) -> Client {
+        let mut client = self.connect();
+        for person in people {
+            client.authenticate(person, &self.url(), self.clock.now());
+        }
+        client
+    }
+
+    /// How many events the index holds.
+    pub fn stored(&self) -> usize {
+        self.relay().community().index().len()
+    }
+}
+
+impl Drop for TestRelay {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+/// A client on one connection.
+pub struct Client {
+    socket: WebSocket<TcpStream>,
+    /// What the relay wants signed.
+    pub challenge: String,
+}
+
+impl Client {
+    /// Connects and reads the relay's challenge.
+    pub fn connect(url: &str) -> Client {
+        let address = url.strip_prefix("ws://").expect("a ws URL").split('/').next().expect("an address");
+        let stream = TcpStream::connect(address).expect("the relay accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("an option");
+        let (socket, _) = tungstenite::client(url, stream).expect("the relay upgrades");
+        let mut client = Client { socket, challenge: String::new() };
+        let greeting = client.receive();
+        assert_eq!(greeting[0], "AUTH", "{greeting}");
+        client.challenge = greeting[1].as_str().expect("a challenge").to_owned();
+        client
+    }
+
+    /// Sends a text as it is.
+    pub fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).expect("the relay reads");
+    }
+
+    /// Sends a frame as it is.
+    pub fn send_frame(&mut self, message: Message) {
+        self.socket.send(message).expect("the relay reads");
+    }
+
+    /// Sends a JSON array.
+    pub fn send(&mut self, message: &Value) {
+        self.send_text(&message.to_string());
+    }
+
+    /// The next message as it is.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub fn try_receive(&mut self) -> Result<Message, tungstenite::Error> {
+        loop {
+            match self.socket.read()? {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// The next message as JSON.
+    pub fn receive(&mut self) -> Value {
+        match self.try_receive() {
+            Ok(Message::Text(text)) => serde_json::from_str(&text).expect("the relay speaks JSON"),
+            other => panic!("a text was awaited, not {other:?}"),
+        }
+    }
+
+    /// Publishes an event; returns the answer to it.
+    pub fn publish(&mut self, event: &Event) -> (bool, String) {
+        self.submit(event);
+        self.answer_to(event)
+    }
+
+    /// Publishes an event without waiting.
+    pub fn submit(&mut self, event: &Event) {
+        self.send(&json!(["EVENT", json_of(event)]));
+    }
+
+    /// The answer to an event, which must be the next message.
+    pub fn answer_to(&mut self, event: &Event) -> (bool, String) {
+        let answer = self.receive();
+        assert_eq!((&answer[0], &answer[1]), (&json!("OK"), &json!(event.id.to_string())), "{answer}");
+        (answer[2].as_bool().expect("a verdict"), answer[3].as_str().expect("a message").to_owned())
+    }
+
+    /// Publishes an event that must be taken without a remark.
+    pub fn publish_ok(&mut self, event: &Event) {
+        assert_eq!(self.publish(event), (true, String::new()), "{}", json_of(event));
+    }
+
+    /// Sends a REQ.
+    pub fn subscribe(&mut self, subscription: &str, filters: &[Value]) {
+        let mut message = vec![json!("REQ"), json!(subscription)];
+        message.extend_from_slice(filters);
+        self.send(&Value::Array(message));
+    }
+
+    /// Sends a REQ and reads up to EOSE: the ids in order, and the hint, empty when there is none.
+    /// The subscription stays open.
+    pub fn request(&mut self, subscription: &str, filters: &[Value]) -> (Vec<String>, String) {
+        self.subscribe(subscription, filters);
+        let mut ids = Vec::new();
+        loop {
+            let message = self.receive();
+            assert_eq!(message[1], subscription, "{message}");
+            match message[0].as_str() {
+                Some("EVENT") => ids.push(message[2]["id"].as_str().expect("an id").to_owned()),
+                Some("EOSE") => {
+                    let hint = message[2][0].as_str().unwrap_or("").to_owned();
+                    return (ids, hint);
+                }
+                _ => panic!("an event or EOSE was awaited, not {message}"),
+            }
+        }
+    }
+
+    /// The ids that one filter finds; the subscription is closed.
+    pub fn ids(&mut self, filter: Value) -> Vec<String> {
+        let (ids, _) = self.request("ids", &[filter]);
+        self.send(&json!(["CLOSE", "ids"]));
+        ids
+    }
+
+    /// The number that COUNT gives.
+    pub fn count(&mut self, filters: &[Value]) -> u64 {
+        let mut message = vec![json!("COUNT"), json!("count")];
+        message.extend_from_slice(filters);
+        self.send(&Value::Array(message));
+        let answer = self.receive();
+        assert_eq!(answer[0], "COUNT", "{answer}");
+        answer[2]["count"].as_u64().expect("a number")
+    }
+
+    /// Asserts that nothing has been sent but the answer to a message that is sent now.
+    pub fn hears_nothing_more(&mut self) {
+        self.send(&json!(["REQ", "nothing", {"ids": []}]));
+        assert_eq!(self.receive(), json!(["EOSE", "nothing", ["finish"]]));
+        self.send(&json!(["CLOSE", "nothing"]));
+    }
+
+    /// Proves a person's key.
+    pub fn authenticate(&mut self, person: &Person, url: &str, now: u64) {
+        let challenge = self.challenge.clone();
+        let proof = person.event(22_242, now, &[&["relay", url], &["challenge", &challenge]], "");
+        self.send(&json!(["AUTH", json_of(&proof)]));
+        assert_eq!(self.answer_to(&proof), (true, String::new()));
+    }
+}
