@@ -9,9 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::unbounded;
 use indicatif::ProgressBar;
-use tokio::sync::Semaphore;
 
 use super::{Failure, StoreArguments, progress};
 use crate::clock::Clock;
@@ -142,8 +141,7 @@ fn read(
     by_bytes: bool,
 ) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
-    let (answers, outcomes): (Sender<(u64, Outcome)>, Receiver<(u64, Outcome)>) = unbounded();
-    let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
+    let (answers, outcomes) = unbounded();
     let mut under_way = 0_usize;
     let mut line = Vec::new();
     for number in 1_u64.. {
@@ -163,9 +161,9 @@ fn read(
                     summary.add(number, outcome);
                     under_way -= 1;
                 }
-                let permits = Arc::clone(&room).try_acquire_owned().into_iter().collect();
                 let reply = Reply::Channel(number, answers.clone());
-                pipeline.submit(Submission { community: Arc::clone(community), event, reply, permits });
+                let community = Arc::clone(community);
+                pipeline.submit(Submission { community, event, reply, permits: Vec::new() });
                 under_way += 1;
             }
             Err(Refused::Line(reason)) => summary.bad_line(number, reason),
