@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. In: arguments. Out: exit codes, and words for people on
 //! standard error; standard output is for data.
 
+mod bench;
 mod check_config;
 mod export;
 mod import;
@@ -48,6 +49,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Add events from a file of JSON Lines, one event a line
     Import(import::Import),
+    /// Measure this program on this machine
+    Bench(bench::Bench),
     /// Write stored events as JSON Lines, oldest first
     Export(export::Export),
 }
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(command)) => command.run(),
         Some(Command::CheckConfig(command)) => command.run(),
         Some(Command::Import(command)) => command.run(),
+        Some(Command::Bench(command)) => command.run(),
         Some(Command::Export(command)) => command.run(),
     };
     match done {

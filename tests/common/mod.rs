@@ -29,7 +29,7 @@ impl Person {
     pub fn new(number: u32) -> Person {
         let mut secret = [7; 32];
         secret[28..].copy_from_slice(&number.to_be_bytes());
-        Person(Keypair::from_secret_key(&SecretKey::from_byte_array(secret).expect("a secret key")))
+        Person(Keypair::from_secret_key(&SecretKey::from_secret_bytes(secret).expect("a secret key")))
     }
 
     /// Their public key.
