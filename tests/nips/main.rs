@@ -1,0 +1,7 @@
+//! What the relay does for each NIP that it names in `SUPPORTED`: a module a NIP, a test a clause, all of it
+//! over the wire.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod nip01;
