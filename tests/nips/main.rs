@@ -5,3 +5,9 @@
 mod common;
 
 mod nip01;
+mod nip02;
+mod nip04;
+mod nip17;
+mod nip28;
+mod nip59;
+mod nip65;

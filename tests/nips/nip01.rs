@@ -276,7 +276,7 @@ fn ids_are_hashed_as_clients_do_whatever_the_text_holds() {
             event.id, event.pubkey, event.sig
         ));
         assert_eq!(client.answer_to(&event), (true, String::new()), "{sent}");
-        client.subscribe("s", &[json!({"#x": [content], "since": time})]);
+        client.subscribe("s", &[json!({"#x": [content], "since": time, "until": time})]);
         assert_eq!(client.receive(), json!(["EVENT", "s", json_of(&event)]), "{sent}");
         assert_eq!(client.receive()[0], "EOSE");
     }
