@@ -253,6 +253,13 @@ impl Talk {
         self.say(message::refused(&event.id, refusal));
     }
 
+    /// Refuses a REQ or COUNT. An open subscription of its name ends, since that is what its client reads
+    /// in CLOSED.
+    fn refuse_query(&mut self, id: &str, refusal: &Refusal) {
+        self.close(id);
+        self.say(message::closed(id, refusal));
+    }
+
     async fn message(&mut self, text: &str) {
         let bytes = self.session.pipeline.rates.address_bytes(&self.session.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
@@ -271,14 +278,14 @@ impl Talk {
             (
                 Ok(ClientMessage::Req { subscription, .. } | ClientMessage::Count { subscription, .. }),
                 Err(refusal),
-            ) => self.say(message::closed(&subscription, &refusal)),
+            ) => self.refuse_query(&subscription, &refusal),
             (Err(_), Err(refusal)) => self.say(message::notice(&refusal.to_string())),
             (Err(Malformed::Notice(reason)), _) => self.say(message::notice(&format!("invalid: {reason}"))),
             (Err(Malformed::Event(id, reason)), _) => {
                 self.say(message::refused(&id, &message::invalid(reason)));
             }
             (Err(Malformed::Subscription(id, reason)), _) => {
-                self.say(message::closed(&id, &message::invalid(reason)));
+                self.refuse_query(&id, &message::invalid(reason));
             }
         }
     }
@@ -361,14 +368,14 @@ impl Talk {
             }
             Ok(())
         });
+        if let Err(refusal) = admitted {
+            return self.refuse_query(&id, &refusal);
+        }
         if want == Want::Events {
-            // A REQ takes the place of the one of its name even when it is refused: CLOSED ends the name.
+            // A REQ takes the place of the one of its name.
             self.close(&id);
         }
         let Session { community, pipeline, listener, .. } = &self.session;
-        if let Err(refusal) = admitted {
-            return self.say(message::closed(&id, &refusal));
-        }
         let subscription = Arc::new(Subscription::new(id, filters));
         if want == Want::Events {
             community.live.register(listener, &subscription);
@@ -381,8 +388,7 @@ impl Talk {
             want,
         };
         if let Err(refusal) = pipeline.readers.submit(query) {
-            self.close(&subscription.id);
-            self.say(message::closed(&subscription.id, &refusal));
+            self.refuse_query(&subscription.id, &refusal);
         }
     }
 

@@ -1,7 +1,7 @@
 //! NIP-09, deletion requests (nips/09.md): what a request names. In: a kind 5 event. Out: ids and
 //! addresses. Never deletes; the writer does, and only what the requester may delete.
 
-use crate::event::{Event, Id, Kind, KindClass, PublicKey, is_hex64};
+use crate::event::{Event, Id, Kind, KindClass, PublicKey};
 
 /// The ids that a deletion request names, its own excluded.
 pub fn named_ids(request: &Event) -> impl Iterator<Item = Id> {
@@ -16,17 +16,20 @@ pub fn named_addresses(request: &Event) -> impl Iterator<Item = &str> {
         .filter(|address| parse_address(address).is_some_and(|(_, author)| author == request.pubkey))
 }
 
-/// Reads `kind:pubkey:d`; `None` unless its kind has addresses.
+/// Reads `kind:pubkey:d`; `None` unless its kind has addresses and it is written as events' addresses are:
+/// what it deletes must be found by the same text when it comes again.
 fn parse_address(address: &str) -> Option<(Kind, PublicKey)> {
     let mut parts = address.splitn(3, ':');
     let (kind, author, identifier) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = Kind(kind.parse().ok()?);
+    let is_plain =
+        kind.bytes().all(|digit| digit.is_ascii_digit()) && (kind == "0" || !kind.starts_with('0'));
+    let kind = Kind(kind.parse().ok().filter(|_| is_plain)?);
     match kind.class() {
         KindClass::Addressable => {}
         KindClass::Replaceable if identifier.is_empty() => {}
         _ => return None,
     }
-    Some((kind, PublicKey::from_hex(author).filter(|_| is_hex64(author))?))
+    Some((kind, PublicKey::from_hex(author)?))
 }
 
 /// Whether a kind can be deleted by request: deletion requests cannot (NIP-09), nor can requests to
@@ -50,6 +53,9 @@ mod tests {
             (format!("10002:{mine}:"), true),
             (format!("0:{mine}:"), true),
             (format!("10002:{mine}:x"), false),
+            (format!("030023:{mine}:x"), false),
+            (format!("+30023:{mine}:x"), false),
+            (format!("00:{mine}:"), false),
             (format!("30023:{mine}"), false),
             (format!("30023:{other}:x"), false),
             (format!("1:{mine}:"), false),

@@ -74,6 +74,16 @@ pub fn json_of(event: &Event) -> Value {
     serde_json::from_slice(&event.to_json()).expect("an event is JSON")
 }
 
+/// The id of an event as JSON.
+pub fn id_of(event: &Value) -> String {
+    event["id"].as_str().expect("an id").to_owned()
+}
+
+/// The ids of these events, in their order.
+pub fn ids_of(events: &[&Event]) -> Vec<String> {
+    events.iter().map(|event| event.id.to_string()).collect()
+}
+
 /// A relay with a store of its own.
 pub struct TestRelay {
     relay: Option<Relay>,
@@ -111,7 +121,8 @@ impl TestRelay {
     /// Stops the relay in order and starts it again on the same store, on another port.
     pub fn restart(&mut self) {
         self.stop();
-        self.relay = Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
+        self.relay =
+            Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
     }
 
     /// Stops the relay in order.
@@ -140,6 +151,31 @@ impl TestRelay {
         client
     }
 
+    /// What a client has been sent live so far, as subscription and id in order. An event of our own that
+    /// must come last proves that nothing else is on its way.
+    pub fn heard_by(&self, listener: &mut Client) -> Vec<(String, String)> {
+        let marker = Person::new(u32::MAX).event(20_001, self.clock.now(), &[&["t", "marker"]], "");
+        listener.subscribe("marker", &[json!({"kinds": [20_001], "#t": ["marker"]})]);
+        let mut heard = Vec::new();
+        loop {
+            let message = listener.receive();
+            match (message[0].as_str(), message[1].as_str()) {
+                (Some("EOSE"), Some("marker")) => self.connect().publish_ok(&marker),
+                // Once it has come to one subscription it waits for all that ask for it.
+                (Some("EVENT"), Some("marker")) => listener.subscribe("after", &[json!({"ids": []})]),
+                (Some("EOSE"), Some("after")) => break,
+                (Some("EVENT"), Some(_)) if message[2]["id"] == marker.id.to_string() => {}
+                (Some("EVENT"), Some(subscription)) => {
+                    heard.push((subscription.to_owned(), id_of(&message[2])));
+                }
+                _ => panic!("a live event was awaited, not {message}"),
+            }
+        }
+        listener.send(&json!(["CLOSE", "marker"]));
+        listener.send(&json!(["CLOSE", "after"]));
+        heard
+    }
+
     /// How many events the index holds.
     pub fn stored(&self) -> usize {
         self.relay().community().index().len()
@@ -165,6 +201,11 @@ impl Client {
     /// Connects and reads the relay's challenge.
     pub fn connect(url: &str) -> Client {
         let address = url.strip_prefix("ws://").expect("a ws URL").split('/').next().expect("an address");
+        Client::connect_to(address, url)
+    }
+
+    /// Connects to an address while naming the relay, in `Host` and path, as `url` does.
+    pub fn connect_to(address: &str, url: &str) -> Client {
         let stream = TcpStream::connect(address).expect("the relay accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
@@ -218,6 +259,13 @@ impl Client {
         self.answer_to(event)
     }
 
+    /// Publishes an event that must be refused; returns why.
+    pub fn publish_refused(&mut self, event: &Event) -> String {
+        let (accepted, why) = self.publish(event);
+        assert!(!accepted, "{why:?} for {}", json_of(event));
+        why
+    }
+
     /// Publishes an event without waiting.
     pub fn submit(&mut self, event: &Event) {
         self.send(&json!(["EVENT", json_of(event)]));
@@ -266,6 +314,16 @@ impl Client {
         let (ids, _) = self.request("ids", &[filter]);
         self.send(&json!(["CLOSE", "ids"]));
         ids
+    }
+
+    /// Sends a REQ or COUNT that must be refused; returns why.
+    pub fn closed(&mut self, verb: &str, filters: &[Value]) -> String {
+        let mut message = vec![json!(verb), json!("refused")];
+        message.extend_from_slice(filters);
+        self.send(&Value::Array(message));
+        let answer = self.receive();
+        assert_eq!((&answer[0], &answer[1]), (&json!("CLOSED"), &json!("refused")), "{answer}");
+        answer[2].as_str().expect("a reason").to_owned()
     }
 
     /// The number that COUNT gives.

@@ -1,0 +1,16 @@
+//! What the relay does for each NIP that it names in `SUPPORTED`: a module a NIP, a test a clause, all of it
+//! over the wire.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod nip01;
+mod nip02;
+mod nip04;
+mod nip09;
+mod nip17;
+mod nip28;
+mod nip40;
+mod nip59;
+mod nip62;
+mod nip65;
