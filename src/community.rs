@@ -4,13 +4,13 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::config::Config;
-use crate::event::PublicKey;
+use crate::event::{Event, PublicKey};
 use crate::index::Index;
 use crate::nips::nip42::RelayNames;
 use crate::pipeline::fanout::Live;
 use crate::policy::Context;
 use crate::store::record::{RecordError, decode_without_content};
-use crate::store::{CommunityId, StateTable, Store, StoreError};
+use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
 /// Keys that asked to vanish (NIP-62): author → until when, in seconds since 1970.
 pub(crate) const VANISHED: StateTable = StateTable(1);
@@ -50,6 +50,41 @@ pub enum OpenError {
     },
 }
 
+/// Events that the reading thread hands to the indexing one at a time.
+const LOAD_BATCH_EVENTS: usize = 512;
+
+/// Batches that may wait between the two.
+const LOAD_BATCHES_MAX: usize = 16;
+
+/// Builds the index of what is stored: one thread reads and decodes, another one indexes.
+fn load(id: CommunityId, store: &Store) -> Result<Index, OpenError> {
+    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
+    std::thread::scope(|scope| {
+        let indexer = scope.spawn(move || {
+            let mut index = Index::default();
+            for (event, location) in loaded.into_iter().flatten() {
+                index.insert(&event, location);
+            }
+            index
+        });
+        let mut batch = Vec::with_capacity(LOAD_BATCH_EVENTS);
+        let read = store.scan(id, 0, |location, record| {
+            let (event, _) = decode_without_content(record)
+                .map_err(|reason| OpenError::Record { number: location.number, reason })?;
+            batch.push((event, location));
+            if batch.len() == LOAD_BATCH_EVENTS {
+                // The indexer ends only after this sender.
+                let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(LOAD_BATCH_EVENTS)));
+            }
+            Ok::<(), OpenError>(())
+        });
+        let _ = batches.send(batch);
+        drop(batches);
+        let index = indexer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.map(|()| index)
+    })
+}
+
 impl Community {
     /// Opens the root community: builds its index from the store.
     ///
@@ -57,13 +92,7 @@ impl Community {
     /// When the store cannot be read, or a record in it makes no sense.
     pub fn open(config: Config, store: &Store) -> Result<Community, OpenError> {
         let id = CommunityId(0);
-        let mut index = Index::default();
-        store.scan(id, 0, |location, record| {
-            let (event, _) = decode_without_content(record)
-                .map_err(|reason| OpenError::Record { number: location.number, reason })?;
-            index.insert(&event, location);
-            Ok::<(), OpenError>(())
-        })?;
+        let mut index = load(id, store)?;
         for entry in store.state(id, VANISHED) {
             let (key, until) = entry?;
             match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
