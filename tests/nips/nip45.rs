@@ -120,6 +120,18 @@ fn a_count_opens_no_subscription_and_disturbs_none() {
 }
 
 #[test]
+fn a_refused_count_ends_the_subscription_of_its_name() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    for (number, refused) in (0..).zip([json!({"kinds": [4]}), json!({"kinds": "x"})]) {
+        client.request("refused", &[json!({"kinds": [7]})]);
+        client.closed("COUNT", &[refused]);
+        relay.connect().publish_ok(&Person::new(number).event(7, NOW, &[], ""));
+        assert_eq!(relay.heard_by(&mut client), []);
+    }
+}
+
+#[test]
 fn a_count_that_was_cut_short_says_that_it_is_approximate() {
     let relay = TestRelay::with(|config| config.limits.query_entries_max = 5);
     let mut client = relay.connect();
