@@ -101,6 +101,7 @@ pub struct Pipeline {
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
     threads: Vec<JoinHandle<()>>,
+    reader_threads: usize,
 }
 
 /// A thread could not be started.
@@ -115,8 +116,24 @@ fn threads_or_cores(threads: usize) -> usize {
     }
 }
 
+/// Ends the process when its thread panics: a relay without one of its threads would take events and
+/// never answer. What was answered is safe, and a new process starts from it.
+struct EndsWithThread;
+
+impl Drop for EndsWithThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a thread of the pipeline panicked; the relay ends");
+            std::process::abort();
+        }
+    }
+}
+
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _guard = EndsWithThread;
+        run();
+    })
 }
 
 impl Pipeline {
@@ -151,7 +168,8 @@ impl Pipeline {
         let fanout_clock = clock.clone();
         threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
         let readers = Readers::new(&config.limits, Arc::clone(&bodies), clock.clone());
-        for _ in 0..threads_or_cores(config.server.reader_threads) {
+        let reader_threads = threads_or_cores(config.server.reader_threads);
+        for _ in 0..reader_threads {
             let reader = readers.thread();
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
@@ -167,6 +185,7 @@ impl Pipeline {
             writer,
             sweeper: Some(sweeper),
             threads,
+            reader_threads,
         })
     }
 
@@ -189,14 +208,13 @@ impl Pipeline {
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
         drop(self.sweeper.take());
-        let Pipeline { verify, writer, readers, threads, .. } = self;
+        let Pipeline { verify, writer, readers, threads, reader_threads, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop((verify, writer));
-        readers.stop();
+        readers.stop(reader_threads);
         for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the pipeline had panicked");
-            }
+            // A thread that panics ends the process.
+            let _ = thread.join();
         }
     }
 }

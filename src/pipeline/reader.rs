@@ -109,10 +109,9 @@ impl Readers {
         Ok(())
     }
 
-    /// Ends all threads once what is queued is answered.
-    pub(super) fn stop(&self) {
-        // More than there are threads does no harm.
-        for _ in 0..super::threads_or_cores(0).max(1_024) {
+    /// Ends this many threads once what is queued is answered.
+    pub(super) fn stop(&self, threads: usize) {
+        for _ in 0..threads {
             let _ = self.jobs.send(Job::Stop);
         }
     }

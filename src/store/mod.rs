@@ -39,6 +39,18 @@ pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
 const LOCK_ATTEMPTS_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// Keys from one page to the next, about: a leaf of sled's has 17 at the most.
+const TRIM_STEP: usize = 17;
+
+/// Pages that a scan reads before sled is made to look at its cache's bound.
+const TRIM_AFTER_PAGES: usize = 1_024;
+
+/// Pages that are touched for it: twice as many as the cache has parts, over which they are spread.
+const TRIM_PAGES: usize = 512;
+
+/// How often each is touched: as often as sled waits before it looks at a part.
+const TRIM_ROUNDS: usize = 64;
+
 /// What an answer of Ok outlives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
@@ -187,8 +199,19 @@ impl Store {
     ) -> Result<(), E> {
         let first_pack = from_number.saturating_sub(value::PACK_SLOTS_MAX as u64);
         let mut long_number = None;
+        let mut keys_since_page = 0;
+        let mut pages = Vec::new();
         for entry in self.tree.range(key::head_range(community, first_pack..self.next_number())) {
             let (key, value) = entry.map_err(|source| self.engine_error("read records", source))?;
+            keys_since_page += 1;
+            if keys_since_page == TRIM_STEP {
+                keys_since_page = 0;
+                pages.push(key.clone());
+            }
+            if pages.len() == TRIM_AFTER_PAGES {
+                self.trim_cache(&pages[TRIM_AFTER_PAGES - TRIM_PAGES..])?;
+                pages.clear();
+            }
             let number = match key::read_record_key(&key) {
                 Some(RecordKey::Head(number)) => number,
                 // The parts come right after their head, which has read them already.
@@ -213,6 +236,19 @@ impl Store {
                         visit(Location { number, slot: 0 }, &record)?;
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sled look at its cache's bound, by touching pages that a scan has just read.
+    ///
+    /// sled looks only after every 64th access to each of 256 parts of its cache: a scan alone would leave
+    /// up to 16,384 pages in memory, about 300 MB, whatever the bound is.
+    fn trim_cache(&self, keys: &[sled::IVec]) -> Result<(), StoreError> {
+        for _ in 0..TRIM_ROUNDS {
+            for key in keys {
+                self.read(key)?;
             }
         }
         Ok(())

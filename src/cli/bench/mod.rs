@@ -4,10 +4,11 @@
 mod client;
 mod corpus;
 mod process;
+mod query;
 
 use std::path::PathBuf;
 use std::sync::Barrier;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use secp256k1::{XOnlyPublicKey, schnorr};
@@ -27,6 +28,8 @@ const BATCH_EVENTS: usize = 50_000;
 enum Part {
     /// New events, then the same again as duplicates
     Ingest,
+    /// Queries by shape: latency alone, rate and CPU over several connections
+    Query,
     /// Time until a store with the corpus serves, and memory of its index
     Start,
     /// Memory of idle connections with one subscription each
@@ -36,7 +39,7 @@ enum Part {
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Ingest, Part::Start, Part::Idle])]
+    #[arg(value_enum, default_values_t = [Part::Ingest, Part::Query, Part::Start, Part::Idle])]
     parts: Vec<Part>,
     /// Events in the corpus
     #[arg(long, default_value_t = 100_000)]
@@ -79,6 +82,7 @@ impl Bench {
         std::fs::create_dir_all(&self.folder)?;
         let measured = self.parts.iter().try_for_each(|part| match part {
             Part::Ingest => self.ingest(cores),
+            Part::Query => self.query(),
             Part::Start => self.start(),
             Part::Idle => self.idle(),
         });
@@ -152,16 +156,45 @@ impl Bench {
         Ok(())
     }
 
-    fn start(&self) -> Result<(), Failure> {
-        let folder = self.new_store()?;
-        let relay = Relay::start(&folder, "")?;
+    /// A relay that has stored the corpus, and the last events of it.
+    fn filled(&self, folder: &std::path::Path) -> Result<(Relay, Vec<Event>), Failure> {
+        let relay = Relay::start(folder, "")?;
         let mut corpus = self.corpus(1);
         let mut left = self.events;
+        let mut events = Vec::new();
         while left > 0 {
-            let events: Vec<Event> = (0..left.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
+            events = (0..left.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
             left -= events.len();
             publish(&relay.address, &shares(&events, self.connections), self.in_flight)?;
         }
+        Ok((relay, events))
+    }
+
+    fn query(&self) -> Result<(), Failure> {
+        let (relay, events) = self.filled(&self.new_store()?)?;
+        println!("| query, {} events | events an answer | median | p99 |\n|---|---|---|---|", self.events);
+        for shape in query::SHAPES {
+            let (median, p99, answered) = query::alone(&relay.address, &events, shape)?;
+            println!("| {} | {answered:.0} | {median:.2} ms | {p99:.2} ms |", shape.name);
+        }
+        let time = Duration::from_secs(5);
+        query::together(&relay.address, &events, self.connections, Duration::from_secs(1))?;
+        let before = cpu_seconds(relay.pid())?;
+        let began = Instant::now();
+        let received = query::together(&relay.address, &events, self.connections, time)?;
+        let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds(relay.pid())? - before);
+        let queries = received.queries as f64;
+        println!("| all shapes over {} connections | |\n|---|---|", self.connections);
+        println!("| REQ/s | {:.0} |", queries / seconds);
+        println!("| relay's CPU a REQ | {:.0} µs |", cpu / queries * 1e6);
+        let (answered, bytes) = (received.events as f64 / queries, received.bytes as f64 / queries);
+        println!("| events and bytes an answer | {answered:.0}, {bytes:.0} |");
+        relay.stop()
+    }
+
+    fn start(&self) -> Result<(), Failure> {
+        let folder = self.new_store()?;
+        let (relay, _) = self.filled(&folder)?;
         relay.stop()?;
         // With the caches as small as they can be, what is left is the index and bookkeeping.
         let settings = "[store]\ncache_bytes = 1_048_576\nbody_cache_bytes = 1_048_576";
