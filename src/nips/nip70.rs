@@ -28,8 +28,9 @@ pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
 /// Refuses reposts that carry a protected event in their content, whoever sends them.
 pub fn admit_repost(event: &Event, _: &Context<'_>) -> Decision {
     let is_repost = event.kind == Kind::REPOST || event.kind == Kind::GENERIC_REPOST;
-    // Most reposts embed nothing protected: look for the tag's text before parsing.
-    if !is_repost || !event.content.contains('-') || !embeds_protected(&event.content) {
+    // Most reposts embed nothing protected: look for the tag's text, as it is or escaped, before parsing.
+    let may_embed = event.content.contains('-') || event.content.contains("\\u");
+    if !is_repost || !may_embed || !embeds_protected(&event.content) {
         return Ok(());
     }
     Err(Refusal::new(Prefix::Blocked, "nip70.repost", "the repost embeds an event that its author protected"))

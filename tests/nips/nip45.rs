@@ -1,0 +1,145 @@
+//! NIP-45, counting (nips/45.md).
+
+use serde_json::json;
+
+use crate::common::{NOW, Person, TestRelay, ids_of};
+
+#[test]
+fn one_filter_is_answered_with_the_number_of_what_it_finds() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    for number in 0..7 {
+        let tags: &[&[&str]] = if number % 2 == 0 { &[&["t", "even"]] } else { &[] };
+        client.publish_ok(&Person::new(number % 3).event(1, NOW - u64::from(number), tags, ""));
+    }
+    let one = Person::new(0).hex();
+    for (filter, count) in [
+        (json!({}), 7),
+        (json!({"kinds": [1]}), 7),
+        (json!({"kinds": [7]}), 0),
+        (json!({"#t": ["even"]}), 4),
+        (json!({"authors": [one]}), 3),
+        (json!({"authors": [one], "#t": ["even"]}), 2),
+        (json!({"since": NOW - 2}), 3),
+        (json!({"ids": []}), 0),
+    ] {
+        client.send(&json!(["COUNT", "how many", filter]));
+        assert_eq!(client.receive(), json!(["COUNT", "how many", {"count": count}]), "{filter}");
+    }
+}
+
+#[test]
+fn an_event_that_several_filters_find_counts_once() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    let author = Person::new(1);
+    let events =
+        [1, 1, 7, 7].map(|kind| author.event(kind, NOW, &[&["t", &kind.to_string()]], &kind.to_string()));
+    let more = author.event(1, NOW - 5, &[], "");
+    client.publish_ok(&events[0]);
+    client.publish_ok(&events[2]);
+    client.publish_ok(&more);
+    for (filters, count) in [
+        (vec![json!({"kinds": [1]}), json!({"kinds": [7]})], 3),
+        (vec![json!({"kinds": [1]}), json!({"authors": [author.hex()]})], 3),
+        (vec![json!({"#t": ["1"]}), json!({"ids": [events[0].id.to_string()]}), json!({"since": NOW})], 2),
+        (vec![json!({}), json!({}), json!({})], 3),
+        (vec![json!({"kinds": [9]}), json!({"kinds": []})], 0),
+    ] {
+        assert_eq!(client.count(&filters), count, "{filters:?}");
+    }
+}
+
+#[test]
+fn limits_of_answers_do_not_bind_a_count() {
+    let relay = TestRelay::with(|config| {
+        config.limits.limit_default = 2;
+        config.limits.limit_max = 3;
+    });
+    let mut client = relay.connect();
+    for age in 0..8 {
+        client.publish_ok(&Person::new(1).event(1, NOW - age, &[], ""));
+    }
+    assert_eq!(client.count(&[json!({"kinds": [1]})]), 8);
+    assert_eq!(client.count(&[json!({"kinds": [1], "limit": 1})]), 8);
+}
+
+#[test]
+fn a_refused_count_is_answered_with_closed() {
+    let relay = TestRelay::with(|config| config.limits.filters_per_request_max = 2);
+    let mut client = relay.connect();
+    for (filters, why) in [
+        (
+            vec![json!({"kinds": "x"})],
+            "invalid: kinds must be an array of whole numbers from 0 to 65535 (nip01.message)",
+        ),
+        (
+            vec![json!({"search": "x"})],
+            "invalid: the filter's element \"search\" is not one that this relay knows (nip01.message)",
+        ),
+        (
+            vec![json!({}), json!({}), json!({})],
+            "invalid: 3 filters are more than the 2 of one request (limits.filters_per_request_max)",
+        ),
+        (vec![], "invalid: the message lacks a filter (nip01.message)"),
+    ] {
+        assert_eq!(client.closed("COUNT", &filters), why, "{filters:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_seen_is_not_counted() {
+    let relay = TestRelay::start();
+    let (author, recipient, stranger) = (Person::new(1), Person::new(2), Person::new(3));
+    let mut client = relay.connect();
+    client.publish_ok(&author.note("public"));
+    for kind in [4, 13, 1_059] {
+        client.publish_ok(&author.event(kind, NOW, &[&["p", &recipient.hex()]], ""));
+    }
+    client.publish_ok(&author.event(1, NOW, &[&["expiration", &(NOW + 1).to_string()]], ""));
+    let filter = json!({"authors": [author.hex()]});
+    for (people, count) in
+        [(vec![], 2), (vec![&stranger], 2), (vec![&author], 5), (vec![&stranger, &recipient], 5)]
+    {
+        assert_eq!(relay.connect_as(&people).count(std::slice::from_ref(&filter)), count);
+    }
+    relay.clock.set(NOW + 1);
+    assert_eq!(client.count(&[filter]), 1);
+}
+
+#[test]
+fn a_count_opens_no_subscription_and_disturbs_none() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    client.request("count", &[json!({"kinds": [7]})]);
+    assert_eq!(client.count(&[json!({"kinds": [1]})]), 0);
+    let events = [Person::new(1).note(""), Person::new(1).event(7, NOW, &[], "")];
+    let mut speaker = relay.connect();
+    events.iter().for_each(|event| speaker.publish_ok(event));
+    assert_eq!(relay.heard_by(&mut client), [("count".to_owned(), ids_of(&[&events[1]]).remove(0))]);
+}
+
+#[test]
+fn a_refused_count_ends_the_subscription_of_its_name() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    for (number, refused) in (0..).zip([json!({"kinds": [4]}), json!({"kinds": "x"})]) {
+        client.request("refused", &[json!({"kinds": [7]})]);
+        client.closed("COUNT", &[refused]);
+        relay.connect().publish_ok(&Person::new(number).event(7, NOW, &[], ""));
+        assert_eq!(relay.heard_by(&mut client), []);
+    }
+}
+
+#[test]
+fn a_count_that_was_cut_short_says_that_it_is_approximate() {
+    let relay = TestRelay::with(|config| config.limits.query_entries_max = 5);
+    let mut client = relay.connect();
+    for age in 0..9 {
+        client.publish_ok(&Person::new(1).event(1, NOW - age, &[], ""));
+    }
+    client.send(&json!(["COUNT", "s", {"kinds": [1], "since": NOW - 3}]));
+    assert_eq!(client.receive(), json!(["COUNT", "s", {"count": 4}]));
+    client.send(&json!(["COUNT", "s", {"kinds": [1]}]));
+    assert_eq!(client.receive(), json!(["COUNT", "s", {"count": 5, "approximate": true}]));
+}

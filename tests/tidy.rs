@@ -1,0 +1,210 @@
+//! Keeps the house in order: what each NIP has to have, how source files begin, how long they and their
+//! functions are, and who alone may do what.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use plaza::nips::SUPPORTED;
+
+const FILE_LINES_MAX: usize = 700;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// A file below the project's folder.
+struct Source {
+    /// From the project's folder, with slashes.
+    path: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below a folder.
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a text");
+                let path =
+                    path.strip_prefix(root()).expect("a path below").to_string_lossy().replace('\\', "/");
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has sources");
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+/// Numbers of the NIPs that have a file in a folder, named `prefixNN` with this ending.
+fn numbered(folder: &str, prefix: &str, ending: &str) -> BTreeSet<u16> {
+    let entries = fs::read_dir(root().join(folder)).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let numbers = names.filter_map(|name| {
+        let number = name.strip_prefix(prefix)?.strip_suffix(ending)?.to_owned();
+        Some(number)
+    });
+    numbers
+        .filter_map(|number| {
+            let parsed = number.parse::<u16>().ok();
+            assert!(
+                parsed.is_none_or(|parsed| format!("{parsed:02}") == number),
+                "{folder}/{prefix}{number}{ending}: numbers have two digits"
+            );
+            parsed
+        })
+        .collect()
+}
+
+/// The functions of a text that rustfmt has formatted: line, name, and how many lines each has.
+fn functions(text: &str) -> Vec<(usize, &str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let words = ["pub ", "pub(crate) ", "pub(super) ", "const ", "async ", "fn "];
+        let mut rest = code;
+        while let Some(word) = words.iter().find(|word| rest.starts_with(**word)) {
+            rest = &rest[word.len()..];
+            if *word == "fn " {
+                let name = rest.split(['(', '<']).next().unwrap_or(rest);
+                let close = format!("{indent}}}");
+                // One that ends in its first line, or has no body, is short enough.
+                let is_short = code.ends_with('}') || code.ends_with(';');
+                let end = lines[at..].iter().position(|line| *line == close).unwrap_or(0);
+                found.push((at + 1, name, if is_short { 1 } else { end + 1 }));
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_supported_nip_has_its_page_and_its_tests_and_no_other_has() {
+    let supported: BTreeSet<u16> = SUPPORTED.iter().copied().collect();
+    assert_eq!(supported.len(), SUPPORTED.len(), "SUPPORTED names each NIP once");
+    assert!(SUPPORTED.is_sorted(), "SUPPORTED is in order");
+    assert_eq!(numbered("nips", "", ".md"), supported, "pages in nips/");
+    assert_eq!(numbered("tests/nips", "nip", ".rs"), supported, "tests in tests/nips/");
+    let main = fs::read_to_string(root().join("tests/nips/main.rs")).expect("the tests' list");
+    for nip in SUPPORTED {
+        assert!(main.contains(&format!("\nmod nip{nip:02};\n")), "tests/nips/main.rs runs nip{nip:02}");
+    }
+}
+
+#[test]
+fn every_nips_rules_have_their_page() {
+    let rules = numbered("src/nips", "nip", ".rs");
+    let pages = numbered("nips", "", ".md");
+    assert!(rules.is_subset(&pages), "src/nips has {rules:?}, nips/ has {pages:?}");
+}
+
+#[test]
+fn pages_are_short_and_name_the_files_that_they_speak_of() {
+    for nip in SUPPORTED {
+        let page = fs::read_to_string(root().join(format!("nips/{nip:02}.md"))).expect("a page");
+        let lines = page.lines().count();
+        assert!((10..=80).contains(&lines), "nips/{nip:02}.md has {lines} lines");
+        assert!(page.contains(&format!("tests/nips/nip{nip:02}.rs")), "nips/{nip:02}.md names its tests");
+        for quoted in page.split('`').skip(1).step_by(2) {
+            let is_file =
+                (quoted.starts_with("src/") || quoted.starts_with("tests/") || quoted.starts_with("nips/"))
+                    && !quoted.contains(' ');
+            assert!(
+                !is_file || root().join(quoted).exists(),
+                "nips/{nip:02}.md names {quoted}, which is not there"
+            );
+        }
+    }
+}
+
+#[test]
+fn rule_ids_of_pages_are_those_of_the_code() {
+    let code: String = sources("src").into_iter().map(|source| source.text).collect();
+    for nip in SUPPORTED {
+        let page = fs::read_to_string(root().join(format!("nips/{nip:02}.md"))).expect("a page");
+        for quoted in page.split('`').skip(1).step_by(2) {
+            let is_rule = ["nip", "limits."].iter().any(|start| quoted.starts_with(start))
+                && quoted.contains('.')
+                && !quoted.contains(['/', ' ', ':', '(']);
+            assert!(
+                !is_rule || code.contains(&format!("\"{quoted}\"")),
+                "nips/{nip:02}.md names the rule {quoted}, which no source has"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        assert!(source.text.starts_with("//! "), "{} does not begin with `//! `", source.path);
+    }
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    for Source { path, text } in sources("src") {
+        let lines = text.lines().count();
+        assert!(lines <= FILE_LINES_MAX, "{path} has {lines} lines, more than {FILE_LINES_MAX}");
+        for (line, name, lines) in functions(&text) {
+            assert!(
+                lines <= FUNCTION_LINES_MAX,
+                "{path}:{line}: {name} has {lines} lines, more than {FUNCTION_LINES_MAX}"
+            );
+        }
+    }
+}
+
+#[test]
+fn functions_are_measured_from_first_to_last_line() {
+    let text = "fn one() {}\npub(crate) async fn two(\n    a: u8,\n) {\n    if a {\n    }\n}\nimpl X {\n    fn three() {\n        0\n    }\n    fn four();\n}\n";
+    assert_eq!(functions(text), [(1, "one", 1), (2, "two", 6), (9, "three", 3), (12, "four", 1)]);
+    let all: usize = sources("src").iter().map(|source| functions(&source.text).len()).sum();
+    assert!(all > 300, "the functions of the relay are found: {all}");
+}
+
+/// Asserts that a word stands in code, comments aside, only in files whose path begins so.
+fn assert_only_in(home: &str, word: &str) {
+    for Source { path, text } in sources("src").into_iter().filter(|source| !source.path.starts_with(home)) {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            assert!(!code.contains(word), "{path}:{}: only {home} may use {word}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn only_the_store_knows_sled() {
+    assert_only_in("src/store/", "sled::");
+    assert_only_in("src/store/", "use sled");
+    assert_only_in("src/store/", "extern crate sled");
+}
+
+#[test]
+fn only_the_clock_reads_the_wall_clock() {
+    assert_only_in("src/clock.rs", "SystemTime");
+    assert_only_in("src/clock.rs", "UNIX_EPOCH");
+}
+
+#[test]
+fn rules_do_no_io_and_read_no_clock() {
+    for folder in ["src/nips", "src/policy", "src/event"] {
+        for Source { path, text } in sources(folder) {
+            for word in
+                ["std::fs", "std::net::Tcp", "std::thread", "Instant::now", "Clock", "Mutex", "tokio::"]
+            {
+                assert!(!text.contains(word), "{path} is pure and has no use for {word}");
+            }
+        }
+    }
+}
