@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::{CONFIG_FILE, Failure};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
     /// The settings file
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", default_value = CONFIG_FILE)]
     file: PathBuf,
 }
 

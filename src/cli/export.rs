@@ -31,6 +31,11 @@ impl Export {
             None => Filter::default(),
         };
         let config = self.store.load()?;
+        // Opening a folder that is not there would make an empty store.
+        if !config.store.path.exists() {
+            let path = config.store.path.display();
+            return Err(format!("there is no folder {path}; name the right one with --data").into());
+        }
         let store = Arc::new(open_store(&config.store)?);
         let community = Community::open(config, &store)?;
         let found = scan(&community, &filter);

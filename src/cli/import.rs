@@ -32,7 +32,7 @@ const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// JSON Lines, one event a line; - reads standard input
+    /// The events; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

@@ -23,7 +23,7 @@ const CONFIG_FILE: &str = "relay.toml";
     version,
     about = "A Nostr relay for communities",
     long_about = "A Nostr relay for communities.\n\n\
-        Without arguments, plaza serves ws://127.0.0.1:7777 and keeps its data in ./data. \
+        Without arguments, plaza serves ws://127.0.0.1:7777 and keeps its data in ./data, until Ctrl-C. \
         Settings come from relay.toml in this folder when there is one; every setting, with its default and \
         what it is for, is in relay.toml.example.",
     after_help = "Examples:\n  \
@@ -31,8 +31,10 @@ const CONFIG_FILE: &str = "relay.toml";
         plaza run --listen 0.0.0.0:80                serve everyone who can reach this machine\n  \
         plaza check-config relay.toml                say what is wrong in a file, and how to mend it\n  \
         plaza export --filter '{\"kinds\":[1]}' > notes.jsonl\n  \
-        plaza import events.jsonl                    add events, each verified, from a file; - is standard input",
-    disable_help_subcommand = true
+        plaza import events.jsonl                    add events, each verified; - is standard input",
+    disable_help_subcommand = true,
+    // Options before a subcommand would be read for serving alone, and nobody would notice.
+    args_conflicts_with_subcommands = true
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -43,15 +45,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve (the same as plaza alone)
+    /// Serve until Ctrl-C or SIGTERM (the same as plaza alone)
     Run(run::Run),
-    /// Check a settings file: says what is wrong, where, and what to do
+    /// Check a settings file: say what is wrong, where, and what to do
     CheckConfig(check_config::CheckConfig),
-    /// Add events from a file of JSON Lines, one event a line
+    /// Add events from a file, one event a line (JSON Lines)
+    ///
+    /// Each event is verified and placed as if a client had sent it; a line that is no true event is counted
+    /// and passed over. What is there already stays, so the same file can be imported again. The relay must
+    /// not be running on the same data.
     Import(import::Import),
     /// Measure this program on this machine
     Bench(bench::Bench),
-    /// Write stored events as JSON Lines, oldest first
+    /// Write stored events to standard output, one event a line (JSON Lines), oldest first
+    ///
+    /// What has expired is left out. The relay must not be running on the same data.
     Export(export::Export),
 }
 
@@ -61,7 +69,7 @@ struct StoreArguments {
     /// Settings file [default: relay.toml in this folder, when there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the store; wins over store.path
+    /// Folder of the events; wins over store.path [default: data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

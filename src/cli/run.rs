@@ -16,7 +16,7 @@ use crate::net::Relay;
 pub(super) struct Run {
     #[command(flatten)]
     store: StoreArguments,
-    /// Address and port to listen on; wins over server.listen
+    /// Address and port to listen on; wins over server.listen [default: 127.0.0.1:7777]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 }
@@ -31,19 +31,21 @@ impl Run {
         let began = Instant::now();
         let folder = config.store.path.clone();
         let relay = Relay::start(config, Clock::system())?;
+        // From here on a signal stops it in order: who reads that it listens may send one at once.
+        let (mut interrupt, mut terminate) = relay.block_on(async {
+            Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+        })?;
         // A relay that was given port 0 is found by this line.
         eprintln!("plaza: listening on ws://{}", relay.address());
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let events = relay.community().index().len();
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
         let stopped_by = relay.block_on(async {
-            let (mut interrupt, mut terminate) =
-                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
             tokio::select! {
-                _ = interrupt.recv() => Ok::<_, std::io::Error>("Ctrl-C"),
-                _ = terminate.recv() => Ok("SIGTERM"),
+                _ = interrupt.recv() => "Ctrl-C",
+                _ = terminate.recv() => "SIGTERM",
             }
-        })?;
+        });
         eprintln!("plaza: stopping ({stopped_by})");
         relay.stop()?;
         eprintln!("plaza: stopped, everything is on disk");

@@ -101,6 +101,15 @@ impl TestRelay {
 
     /// A relay whose settings were changed first.
     pub fn with(change: impl FnOnce(&mut Config)) -> TestRelay {
+        TestRelay::launch(Clock::by_hand(NOW), change)
+    }
+
+    /// A relay of today, for clients that bring the machine's clock along.
+    pub fn today() -> TestRelay {
+        TestRelay::launch(Clock::system(), |_| {})
+    }
+
+    fn launch(clock: Clock, change: impl FnOnce(&mut Config)) -> TestRelay {
         let folder = tempfile::tempdir().expect("a folder for the store");
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".parse().expect("an address");
@@ -108,7 +117,6 @@ impl TestRelay {
         config.store.cache_bytes = 8 << 20;
         config.rate.enabled = false;
         change(&mut config);
-        let clock = Clock::by_hand(NOW);
         let relay = Relay::start(config.clone(), clock.clone()).expect("the relay starts");
         TestRelay { relay: Some(relay), config, clock, folder }
     }
@@ -123,6 +131,12 @@ impl TestRelay {
         self.stop();
         self.relay =
             Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
+    }
+
+    /// Stops the relay in order and starts it again on the same store and port, as an operator does.
+    pub fn restart_in_place(&mut self) {
+        self.config.server.listen = self.relay().address();
+        self.restart();
     }
 
     /// Stops the relay in order.

@@ -1,0 +1,461 @@
+//! The program as its user runs it: the real binary in a folder of its own, with what it says, the codes
+//! it ends with, and what it leaves behind.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use common::{Client, Person, json_of};
+use plaza::event::Event;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long a program may take to say what it must say.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A moment that is past on every machine.
+const PAST: u64 = 1_700_000_000;
+
+/// A folder to run the program in.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
+        command.args(arguments).current_dir(&self.0).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program to its end.
+    fn run(&self, arguments: &[&str]) -> Done {
+        Done::of(self.command(arguments).output().expect("the program runs"))
+    }
+
+    /// Runs the program to its end with something on its standard input.
+    fn feed(&self, arguments: &[&str], input: &[u8]) -> Done {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program runs");
+        let mut stdin: ChildStdin = child.stdin.take().expect("its standard input");
+        stdin.write_all(input).expect("it reads all");
+        drop(stdin);
+        Done::of(child.wait_with_output().expect("the program ends"))
+    }
+
+    /// Starts a relay on a port that is free, and waits until it serves.
+    fn serve(&self, arguments: &[&str]) -> Serving {
+        let mut all = arguments.to_vec();
+        all.extend(["--listen", "127.0.0.1:0"]);
+        Serving::start(self.command(&all))
+    }
+
+    /// Imports events, all of which must be stored.
+    fn stock(&self, events: &[Event]) {
+        let done = self.feed(&["import", "-"], &lines(events));
+        assert!(done.said(&format!("{} events stored, 0 were there already", events.len())), "{done:?}");
+    }
+
+    /// What an export with these options writes.
+    fn export(&self, options: &[&str]) -> String {
+        let done = self.run(&[&["export"], options].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        done.data
+    }
+}
+
+/// What a program that has ended said and wrote.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    data: String,
+    words: String,
+}
+
+impl Done {
+    fn of(output: Output) -> Done {
+        Done {
+            code: output.status.code().expect("an exit code"),
+            data: String::from_utf8(output.stdout).expect("UTF-8"),
+            words: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Whether a line on standard error says this.
+    fn said(&self, words: &str) -> bool {
+        self.words.lines().any(|line| line.contains(words))
+    }
+
+    /// Asserts that the program gave up, and said why in these words.
+    fn refused(&self, words: &[&str]) {
+        assert_eq!(self.code, 1, "{self:?}");
+        assert_eq!(self.data, "", "standard output is for data");
+        words.iter().for_each(|words| assert!(self.said(words), "{words:?} is not in {:?}", self.words));
+    }
+}
+
+/// A relay that serves.
+struct Serving {
+    child: Child,
+    words: Receiver<String>,
+    url: String,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Serving {
+        let mut child = command.spawn().expect("the program runs");
+        let stderr = BufReader::new(child.stderr.take().expect("its standard error"));
+        let (sender, words) = channel();
+        // Ends with the program.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut serving = Serving { child, words, url: String::new() };
+        serving.url = serving.says("plaza: listening on ");
+        serving
+    }
+
+    /// The rest of the next line that begins like this.
+    fn says(&mut self, beginning: &str) -> String {
+        loop {
+            let line = self.words.recv_timeout(PATIENCE).expect("the program says more");
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Ends it with a signal; the code it ends with.
+    fn end(mut self, signal: &str) -> i32 {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        self.says("plaza: stopping");
+        self.says("plaza: stopped, everything is on disk");
+        self.child.wait().expect("the program ends").code().expect("an exit code")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Of a test that failed; otherwise it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(events: &[Event]) -> Vec<u8> {
+    events.iter().flat_map(|event| [event.to_json(), b"\n".to_vec()].concat()).collect()
+}
+
+/// Events of several kinds, oldest first.
+fn some_events() -> Vec<Event> {
+    let (alice, bob) = (Person::new(1), Person::new(2));
+    let note = alice.event(1, PAST + 1, &[&["t", "plaza"]], "first\n\"quoted\" \\ 🌅 \u{1}");
+    let id = note.id.to_string();
+    let reply = bob.event(1, PAST + 2, &[&["e", &id, "", "root"], &["p", &alice.hex()]], "second");
+    let profile = alice.event(0, PAST + 3, &[], "{\"name\":\"alice\"}");
+    let post = bob.event(30_023, PAST + 4, &[&["d", "walk"]], "# A walk");
+    let late = bob.event(1, PAST + 5, &[], "third");
+    vec![note, reply, profile, post, late]
+}
+
+#[test]
+fn it_starts_with_nothing_and_says_what_it_does() {
+    for (arguments, signal, by) in [(&[][..], "TERM", "SIGTERM"), (&["run"], "INT", "Ctrl-C")] {
+        let folder = Folder::new();
+        let mut relay = folder.serve(arguments);
+        assert!(relay.url.starts_with("ws://127.0.0.1:") && !relay.url.ends_with(":0"), "{}", relay.url);
+        let data = fs::canonicalize(folder.path("data")).expect("the data folder was made");
+        assert_eq!(fs::canonicalize(relay.says("plaza: data in ")).expect("a path"), data);
+        assert!(relay.says("plaza: 0 events loaded in ").ends_with(" s"));
+        let mut client = Client::connect(&relay.url);
+        client.publish_ok(&some_events()[0]);
+        let pid = relay.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs").success());
+        assert_eq!(relay.says("plaza: stopping ("), format!("{by})"));
+        relay.says("plaza: stopped, everything is on disk");
+        assert_eq!(relay.child.wait().expect("it ends").code(), Some(0));
+
+        let mut again = folder.serve(arguments);
+        again.says("plaza: 1 events loaded in ");
+        assert_eq!(again.end(signal), 0);
+    }
+}
+
+#[test]
+fn settings_come_from_the_folder_and_arguments_win() {
+    let folder = Folder::new();
+    let settings =
+        "[relay]\nname = \"Corner\"\n[server]\nlisten = \"203.0.113.1:1\"\n[store]\npath = \"elsewhere\"\n";
+    folder.write("relay.toml", settings);
+    // That address is nobody's here: only --listen makes it start.
+    folder.run(&[]).refused(&["cannot listen on 203.0.113.1:1", "--listen"]);
+    let mut relay = folder.serve(&["run"]);
+    assert!(relay.says("plaza: data in ").ends_with("/elsewhere"));
+    assert_eq!(relay.end("TERM"), 0);
+    let mut relay = folder.serve(&["--data", "third"]);
+    assert!(relay.says("plaza: data in ").ends_with("/third"));
+    assert_eq!(relay.end("TERM"), 0);
+    folder.write("other.toml", settings.replace("elsewhere", "fourth"));
+    let mut relay = folder.serve(&["run", "--config", "other.toml"]);
+    assert!(relay.says("plaza: data in ").ends_with("/fourth"));
+    assert_eq!(relay.end("TERM"), 0);
+    assert!(!folder.path("data").exists());
+}
+
+#[test]
+fn check_config_says_file_line_key_and_remedy() {
+    let folder = Folder::new();
+    folder.write("good.toml", "[relay]\nname = \"Corner\"\n");
+    let done = folder.run(&["check-config", "good.toml"]);
+    assert_eq!((done.code, done.words.as_str()), (0, "plaza: good.toml is good\n"));
+    folder.write("relay.toml", include_str!("../relay.toml.example"));
+    assert!(folder.run(&["check-config"]).said("relay.toml is good"));
+
+    let table: &[(&str, &[&str])] = &[
+        ("[limits]\nlimit_maxi = 5\n", &["bad.toml:2: limits.limit_maxi: ", "limit_max"]),
+        ("\n\n[server]\nlisten = \"here\"\n", &["bad.toml:4: server.listen: ", "127.0.0.1:7777"]),
+        ("[store]\ndurability = \"maybe\"\n", &["bad.toml:2: store.durability: ", "power"]),
+        ("[relay\n", &["bad.toml:1: not valid TOML"]),
+    ];
+    for (text, words) in table {
+        folder.write("bad.toml", text);
+        folder.run(&["check-config", "bad.toml"]).refused(words);
+        for command in ["run", "export", "import"] {
+            let mut arguments = vec![command, "--config", "bad.toml"];
+            arguments.extend((command == "import").then_some("-"));
+            folder.run(&arguments).refused(words);
+        }
+        assert!(!folder.path("data").exists(), "nothing is touched before the settings are good");
+    }
+    folder
+        .run(&["check-config", "none.toml"])
+        .refused(&["none.toml: there is no such file", "relay.toml.example"]);
+}
+
+#[test]
+fn a_port_in_use_is_refused_with_a_remedy() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    folder
+        .run(&["run", "--listen", &address])
+        .refused(&[&format!("cannot listen on {address}: "), "--listen"]);
+    // What it had opened by then is whole.
+    assert_eq!(folder.export(&[]), "");
+}
+
+#[test]
+fn data_in_use_are_refused_with_a_remedy() {
+    let folder = Folder::new();
+    folder.write("events.jsonl", lines(&some_events()));
+    let relay = folder.serve(&[]);
+    for arguments in [&["run", "--listen", "127.0.0.1:0"][..], &["import", "events.jsonl"], &["export"]] {
+        folder.run(arguments).refused(&["another plaza is using this folder", "stop it", "--data"]);
+    }
+    // The relay is none the worse for it.
+    Client::connect(&relay.url).publish_ok(&some_events()[0]);
+    assert_eq!(relay.end("TERM"), 0);
+    assert_eq!(folder.export(&[]).lines().count(), 1);
+}
+
+#[test]
+fn import_counts_what_became_of_each_line() {
+    let folder = Folder::new();
+    let alice = Person::new(1);
+    let events = some_events();
+    let newer = alice.event(0, PAST + 9, &[], "{\"name\":\"newer\"}");
+    folder.stock(&[events[0].clone(), newer.clone()]);
+    let mut forged = json_of(&events[4]);
+    forged["sig"] = json!("0".repeat(128));
+    let mut changed = json_of(&events[4]);
+    changed["content"] = json!("never said");
+    let large = alice.event(1, PAST + 7, &[], &"x".repeat(1_000_000));
+    let text = |event: &Event| String::from_utf8(event.to_json()).expect("UTF-8");
+    let file = [
+        text(&events[0]),
+        "not an event".to_owned(),
+        String::new(),
+        forged.to_string(),
+        text(&newer),
+        changed.to_string(),
+        "\t \r".to_owned(),
+        text(&events[2]),
+        text(&alice.event(20_001, PAST, &[], "passing by")),
+        text(&alice.event(1, PAST, &[&["expiration", "1700000001"]], "over")),
+        text(&large),
+        "y".repeat(1_000_000),
+        "{\"id\":1}".to_owned(),
+        text(&events[1]),
+    ];
+    // There is no newline at the end.
+    folder.write("events.jsonl", file.join("\n"));
+    let done = folder.run(&["import", "events.jsonl"]);
+    assert_eq!((done.code, done.data.as_str()), (0, ""), "{done:?}");
+    for words in [
+        "plaza: 2 events stored, 2 were there already",
+        "plaza: 1 are older than the stored version",
+        "plaza: 1 are ephemeral, which are not stored",
+        "plaza: 1 refused, invalid: the event has expired",
+        "plaza: 5 lines are no true event:",
+        "  line 2: ",
+        "  line 4: ",
+        "  line 6: ",
+        "  line 12: ",
+        "  line 13: ",
+    ] {
+        assert!(done.said(words), "{words:?} is not in {}", done.words);
+    }
+    assert!(done.words.len() < 4_000, "bad lines are not repeated whole");
+    let stored = folder.export(&[]);
+    let wanted = [&events[0], &events[1], &large, &newer].map(|event| text(event) + "\n").concat();
+    assert_eq!(stored, wanted);
+    // The same again is no mistake.
+    assert!(folder.run(&["import", "events.jsonl"]).said("plaza: 0 events stored, 4 were there already"));
+}
+
+#[test]
+fn import_names_the_first_bad_lines_and_counts_the_others() {
+    let folder = Folder::new();
+    let done = folder.feed(&["import", "-"], "no\n".repeat(25).as_bytes());
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(
+        done.said("plaza: 0 events stored") && done.said("plaza: 25 lines are no true event:"),
+        "{done:?}"
+    );
+    assert!(done.said("  line 10: ") && !done.said("line 11") && done.said("  and 15 more"), "{done:?}");
+    folder.run(&["import", "none.jsonl"]).refused(&["cannot read none.jsonl: "]);
+}
+
+#[test]
+fn import_stores_what_was_deleted_or_replaced_as_a_relay_would() {
+    let alice = Person::new(1);
+    let note = alice.event(1, PAST, &[], "goes");
+    let deletion = alice.event(5, PAST + 1, &[&["e", &note.id.to_string()]], "");
+    let old = alice.event(30_023, PAST, &[&["d", "a"]], "old");
+    let new = alice.event(30_023, PAST + 2, &[&["d", "a"]], "new");
+    let (forward, backward) = (Folder::new(), Folder::new());
+    // Signatures of one file are checked side by side, so what must come later comes in another one.
+    forward.stock(&[note.clone(), old.clone()]);
+    forward.stock(&[deletion.clone(), new.clone()]);
+    backward.stock(&[deletion.clone(), new.clone()]);
+    let done = backward.feed(&["import", "-"], &lines(&[note, old]));
+    assert!(done.said("0 events stored") && done.said("1 are older"), "{done:?}");
+    assert!(done.said("1 refused, blocked: "), "{done:?}");
+    assert_eq!(forward.export(&[]).as_bytes(), lines(&[deletion, new]));
+    assert_eq!(forward.export(&[]), backward.export(&[]));
+}
+
+#[test]
+fn export_is_one_event_a_line_oldest_first_and_comes_back_the_same() {
+    let (here, there) = (Folder::new(), Folder::new());
+    let people: Vec<Person> = (0..10).map(Person::new).collect();
+    let mut events = some_events();
+    events.extend((0..3_000_u64).map(|number| {
+        let tags: &[&[&str]] = &[&["t", "crowd"], &["e", &"ab".repeat(32)], &[]];
+        people[number as usize % 10].event(1, PAST + 10 + number / 3, &tags[..2], &format!("note {number} ☀"))
+    }));
+    here.stock(&events);
+    let exported = here.export(&[]);
+    let read: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(read.len(), events.len());
+    let ages: Vec<u64> = read.iter().map(|event| event["created_at"].as_u64().expect("a time")).collect();
+    assert!(ages.is_sorted());
+    there.write("backup.jsonl", &exported);
+    let done = there.run(&["import", "backup.jsonl"]);
+    assert!(done.said("plaza: 3005 events stored, 0 were there already"), "{done:?}");
+    assert!(there.export(&[]) == exported, "export, import, export: the same");
+}
+
+#[test]
+fn export_takes_a_filter() {
+    let folder = Folder::new();
+    let events = some_events();
+    folder.stock(&events);
+    let alice = Person::new(1).hex();
+    let table: &[(Value, &[usize])] = &[
+        (json!({}), &[0, 1, 2, 3, 4]),
+        (json!({"kinds": [1]}), &[0, 1, 4]),
+        (json!({"kinds": [1], "limit": 2}), &[1, 4]),
+        (json!({"limit": 1}), &[4]),
+        (json!({"limit": 0}), &[]),
+        (json!({"authors": [alice]}), &[0, 2]),
+        (json!({"#t": ["plaza"]}), &[0]),
+        (json!({"since": PAST + 2, "until": PAST + 4}), &[1, 2, 3]),
+        (json!({"kinds": [7]}), &[]),
+    ];
+    for (filter, wanted) in table {
+        let wanted: Vec<Event> = wanted.iter().map(|at| events[*at].clone()).collect();
+        assert_eq!(folder.export(&["--filter", &filter.to_string()]).as_bytes(), lines(&wanted), "{filter}");
+    }
+    for wrong in ["{kinds:[1]}", "[]", "", "{\"kinds\":\"1\"}", "{\"authors\":[\"alice\"]}"] {
+        folder.run(&["export", "--filter", wrong]).refused(&["plaza: --filter: "]);
+    }
+    folder.run(&["export", "--data", "nowhere"]).refused(&["there is no folder nowhere", "--data"]);
+    assert!(!folder.path("nowhere").exists());
+}
+
+#[test]
+fn an_export_may_be_read_in_part() {
+    let folder = Folder::new();
+    let alice = Person::new(1);
+    let events: Vec<Event> =
+        (0..200).map(|number| alice.event(1, PAST + number, &[], &"x".repeat(20_000))).collect();
+    folder.stock(&events);
+    let mut child = folder.command(&["export"]).spawn().expect("the program runs");
+    let mut line = String::new();
+    let mut data = BufReader::new(child.stdout.take().expect("its standard output"));
+    data.read_line(&mut line).expect("a line");
+    drop(data);
+    let done = Done::of(child.wait_with_output().expect("the program ends"));
+    assert_eq!((done.code, line.as_bytes()), (0, &lines(&events[..1])[..]), "{done:?}");
+}
+
+#[test]
+fn help_says_what_each_command_does() {
+    let folder = Folder::new();
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--help"], &["ws://127.0.0.1:7777", "./data", "check-config", "import", "export", "Examples"]),
+        (&["run", "--help"], &["--listen", "--data", "--config"]),
+        (&["check-config", "--help"], &["[default: relay.toml]"]),
+        (&["import", "--help"], &["standard input", "--data", "one event a line"]),
+        (&["export", "--help"], &["--filter", "oldest first"]),
+    ];
+    for (arguments, words) in table {
+        let done = folder.run(arguments);
+        assert_eq!((done.code, done.words.as_str()), (0, ""));
+        words
+            .iter()
+            .for_each(|words| assert!(done.data.contains(words), "{words:?} is not in {}", done.data));
+        assert!(done.data.lines().all(|line| line.chars().count() <= 100), "{}", done.data);
+    }
+    assert_eq!(folder.run(&["--version"]).data, concat!("plaza ", env!("CARGO_PKG_VERSION"), "\n"));
+    // A mistake is never passed over: this would export another store than the one named.
+    for wrong in [&["--data", "there", "export"][..], &["serve"], &["run", "--port", "80"], &["import"]] {
+        let done = folder.run(wrong);
+        assert_eq!((done.code, done.data.as_str()), (2, ""), "{done:?}");
+        assert!(done.words.starts_with("error: "), "{done:?}");
+    }
+    assert!(
+        fs::read_dir(Path::new(folder.0.path())).expect("the folder").next().is_none(),
+        "nothing was made"
+    );
+}
