@@ -89,9 +89,10 @@ impl Event {
         out
     }
 
-    /// The `d` tag's value that belongs to the event's address: the first one; none means empty.
+    /// The `d` tag's value that belongs to the event's address: the first one; none means empty. A `d`
+    /// tag without a value is none, as for filters and the index.
     pub fn identifier(&self) -> &str {
-        self.tags.iter().find(|tag| tag.name() == "d").and_then(|tag| tag.value()).unwrap_or("")
+        self.tags.values("d").next().unwrap_or("")
     }
 
     /// `kind:pubkey:d`, by which `a` tags name a replaceable or addressable event; `None` for others.
@@ -155,6 +156,7 @@ mod tests {
             (30023, "[]", Some(format!("30023:{key}:"))),
             (30023, r#"[["d"]]"#, Some(format!("30023:{key}:"))),
             (30023, r#"[["t","z"],["d","x"],["d","y"]]"#, Some(format!("30023:{key}:x"))),
+            (30023, r#"[["d"],["d","x"]]"#, Some(format!("30023:{key}:x"))),
             (1, r#"[["d","x"]]"#, None),
             (20000, r#"[["d","x"]]"#, None),
         ];
