@@ -63,7 +63,7 @@ fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
     let now = Clock::system().now();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut found = Vec::new();
-    let mut scan = Scan::new(filter, index.last_number());
+    let mut scan = Scan::new(filter, index.next_number());
     let may_be_taken =
         |head: &crate::policy::Head<'_>| !head.vanished && !nip40::is_expired(head.expires_at, now);
     loop {

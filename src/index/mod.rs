@@ -49,7 +49,7 @@ pub struct Index {
     vanishing_authors: HashMap<u32, u64>,
     /// `p` values among them whose wraps are not all swept.
     vanishing_recipients: HashMap<u32, u64>,
-    last_number: u64,
+    next_number: u64,
 }
 
 /// Orders numbers by themselves.
@@ -93,9 +93,9 @@ impl Index {
         self.len() == 0
     }
 
-    /// The highest number that was ever inserted: a query that scans as of it sees no later event.
-    pub fn last_number(&self) -> u64 {
-        self.last_number
+    /// A number above all that were ever inserted: a query that scans as of it sees no later event.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
     }
 
     /// Whether an event of this id is stored.
@@ -115,7 +115,7 @@ impl Index {
     pub fn insert(&mut self, event: &Event, location: Location) {
         let author = self.authors.intern_author(&self.hashes, &event.pubkey);
         let ordinal = self.heads.add(Row::new(event.id, event.created_at, location, author, event.kind));
-        self.last_number = self.last_number.max(location.number);
+        self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
         self.ids.insert(hashes.bytes(&event.id.0), ordinal, |other| hashes.bytes(&heads.get(other).id.0));
 

@@ -38,7 +38,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Scan<'f> {
     filter: &'f Filter,
-    /// No event of a later commit is looked at.
+    /// Only events with lower numbers are looked at.
     as_of: u64,
     /// The last row that was looked at; the next slice begins after it.
     position: Option<(u64, Id)>,
@@ -124,7 +124,7 @@ impl Iterator for Merge<'_> {
 }
 
 impl<'f> Scan<'f> {
-    /// A scan that sees the index as it was at commit `as_of`.
+    /// A scan that sees the index as it was before event number `as_of`.
     pub fn new(filter: &'f Filter, as_of: u64) -> Self {
         Scan { filter, as_of, position: None, looked_at: 0 }
     }
@@ -158,7 +158,7 @@ impl<'f> Scan<'f> {
                 return Some(Progress::Complete);
             }
             self.position = Some((row.created_at, row.id));
-            if row.number() > self.as_of || !remaining.admits(index, row) {
+            if row.number() >= self.as_of || !remaining.admits(index, row) {
                 return None;
             }
             let tags = RowTags { index, row };

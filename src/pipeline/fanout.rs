@@ -60,7 +60,7 @@ struct Entry {
     /// `None` once stored events are sent.
     held: Option<Vec<Held>>,
     held_bytes: usize,
-    /// Events stored by this commit were among the stored ones.
+    /// Stored events with lower numbers were among those sent before EOSE.
     as_of: u64,
 }
 
@@ -139,15 +139,15 @@ impl Live {
         self.registry().unregister(subscription);
     }
 
-    /// Sends EOSE and what was held, and lets live events through from now on. Held events that were
-    /// stored by commit `as_of` were among the stored ones.
+    /// Sends EOSE and what was held, and lets live events through from now on. Held events with numbers
+    /// below `as_of` were among the stored ones.
     pub fn release(&self, subscription: &Arc<Subscription>, as_of: u64, eose: String) {
         let mut registry = self.registry();
         let Some(entry) = registry.entry(subscription) else { return };
         entry.as_of = as_of;
         entry.listener.outbox.push(Frame::Answer(Arc::clone(subscription), eose));
         for held in entry.held.take().unwrap_or_default() {
-            if held.number.is_none_or(|number| number > as_of) {
+            if held.number.is_none_or(|number| number >= as_of) {
                 entry.listener.outbox.push_live(Frame::Event(Arc::clone(subscription), held.body));
             }
         }
@@ -271,7 +271,7 @@ impl Registry {
 
     fn deliver(&mut self, number: u32, live: &LiveEvent, community: &Community, now: u64) {
         let Some(entry) = self.entries[number as usize].as_mut() else { return };
-        if live.number.is_some_and(|number| number <= entry.as_of) {
+        if live.number.is_some_and(|number| number < entry.as_of) {
             return;
         }
         let event = &live.event;

@@ -153,7 +153,7 @@ impl Reader {
     /// Finds the stored events of all filters, each up to its limit.
     fn scan(&self, query: &Query) -> Scanned {
         let limits = &query.community.config.limits;
-        let as_of = query.community.index().last_number();
+        let as_of = query.community.index().next_number();
         let mut all = Scanned { as_of, ..Scanned::default() };
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
         for filter in &query.subscription.filters {
@@ -214,7 +214,7 @@ impl Reader {
     fn count(&self, query: &Query) {
         let limits = &query.community.config.limits;
         let filters = &query.subscription.filters;
-        let as_of = query.community.index().last_number();
+        let as_of = query.community.index().next_number();
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
         let mut seen = HashSet::new();
         let mut count = 0;
