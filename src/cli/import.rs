@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::unbounded;
 use indicatif::ProgressBar;
 use tokio::sync::Semaphore;
 
@@ -142,7 +142,7 @@ fn read(
     by_bytes: bool,
 ) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
-    let (answers, outcomes): (Sender<(u64, Outcome)>, Receiver<(u64, Outcome)>) = unbounded();
+    let (answers, outcomes) = unbounded::<(u64, Outcome)>();
     let room = Arc::new(Semaphore::new(UNDER_WAY_MAX));
     let mut under_way = 0_usize;
     let mut line = Vec::new();

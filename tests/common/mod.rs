@@ -29,7 +29,7 @@ impl Person {
     pub fn new(number: u32) -> Person {
         let mut secret = [7; 32];
         secret[28..].copy_from_slice(&number.to_be_bytes());
-        Person(Keypair::from_secret_key(&SecretKey::from_byte_array(secret).expect("a secret key")))
+        Person(Keypair::from_secret_key(&SecretKey::from_secret_bytes(secret).expect("a secret key")))
     }
 
     /// Their public key.
@@ -111,7 +111,8 @@ impl TestRelay {
     /// Stops the relay in order and starts it again on the same store, on another port.
     pub fn restart(&mut self) {
         self.stop();
-        self.relay = Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
+        self.relay =
+            Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
     }
 
     /// Stops the relay in order.
