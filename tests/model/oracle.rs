@@ -1,0 +1,237 @@
+//! What a relay must do, stated as plainly as can be: a list of events and the rules of the NIPs, each
+//! looked up by walking the whole list. Nothing here is quick, and nothing of it is the relay's own but
+//! what an event is and `Filter::matches`.
+
+use std::collections::BTreeSet;
+
+use plaza::event::{Event, Id, PublicKey};
+use plaza::filter::Filter;
+
+/// Events that one filter gets when it names no limit, and at most: the relay's settings in this test.
+pub(crate) const LIMIT_DEFAULT: usize = 7;
+pub(crate) const LIMIT_MAX: usize = 40;
+/// How far an answer may go beyond the relay's own cap to end with a whole second.
+const BOUNDARY_EXTRA_MAX: usize = 500;
+/// How far ahead `created_at` may be.
+const FUTURE_SECONDS_MAX: u64 = 900;
+
+/// The answer to an event: accepted or not, and the word before the colon.
+pub(crate) type Answer = (bool, &'static str);
+
+const STORED: Answer = (true, "");
+const DUPLICATE: Answer = (true, "duplicate");
+const SUPERSEDED: Answer = (false, "duplicate");
+const INVALID: Answer = (false, "invalid");
+const BLOCKED: Answer = (false, "blocked");
+
+#[derive(PartialEq)]
+enum Class {
+    Regular,
+    Replaceable,
+    Ephemeral,
+    Addressable,
+}
+
+fn class(event: &Event) -> Class {
+    match event.kind.0 {
+        0 | 3 | 10_000..20_000 => Class::Replaceable,
+        20_000..30_000 => Class::Ephemeral,
+        30_000..40_000 => Class::Addressable,
+        _ => Class::Regular,
+    }
+}
+
+/// The second element of the first tag of this name: `None` without such a tag, empty without a value.
+fn first<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
+    event.tags.iter().find(|tag| tag.get(0) == Some(name)).map(|tag| tag.get(1).unwrap_or(""))
+}
+
+fn has(event: &Event, name: &str, value: &str) -> bool {
+    event.tags.iter().any(|tag| tag.get(0) == Some(name) && tag.get(1) == Some(value))
+}
+
+/// The value of the first `d` tag that has one; else empty.
+fn identifier(event: &Event) -> &str {
+    event
+        .tags
+        .iter()
+        .find(|tag| tag.get(0) == Some("d") && tag.len() > 1)
+        .and_then(|tag| tag.get(1))
+        .unwrap_or("")
+}
+
+/// `kind:pubkey:d` of what has versions.
+fn address(event: &Event) -> Option<String> {
+    let identifier = match class(event) {
+        Class::Replaceable => "",
+        Class::Addressable => identifier(event),
+        Class::Regular | Class::Ephemeral => return None,
+    };
+    Some(format!("{}:{}:{identifier}", event.kind.0, event.pubkey))
+}
+
+fn expires(event: &Event) -> Option<&str> {
+    first(event, "expiration").filter(|_| class(event) != Class::Ephemeral)
+}
+
+/// Requests whose effect must last.
+fn is_request(event: &Event) -> bool {
+    matches!(event.kind.0, 5 | 62)
+}
+
+/// Whether a deletion request takes this event away or keeps it away (NIP-09).
+fn deletes(request: &Event, event: &Event) -> bool {
+    let is_author = request.pubkey == event.pubkey;
+    let is_recipient = event.kind.0 == 1_059 && has(event, "p", &request.pubkey.to_string());
+    let by_id = has(request, "e", &event.id.to_string()) && (is_author || is_recipient);
+    let by_address = is_author
+        && request.created_at >= event.created_at
+        && address(event).is_some_and(|address| has(request, "a", &address));
+    request.kind.0 == 5 && !is_request(event) && (by_id || by_address)
+}
+
+/// Whether `one` takes the place of `other` at their address: the later, then the lower id.
+fn supersedes(one: &Event, other: &Event) -> bool {
+    (one.created_at, other.id) > (other.created_at, one.id)
+}
+
+/// All that a relay knows.
+pub(crate) struct Oracle {
+    /// The time.
+    pub(crate) now: u64,
+    /// What is stored, in no order.
+    pub(crate) stored: Vec<Event>,
+    vanished: Vec<(PublicKey, u64)>,
+}
+
+/// What a query is answered with.
+pub(crate) struct Expected {
+    /// The events, in order.
+    pub(crate) ids: Vec<Id>,
+    /// All that match and may be seen, whatever the limits.
+    pub(crate) whole: BTreeSet<Id>,
+}
+
+impl Oracle {
+    /// A relay with nothing stored.
+    pub(crate) fn new(now: u64) -> Oracle {
+        Oracle { now, stored: Vec::new(), vanished: Vec::new() }
+    }
+
+    /// What is said of an event before its signature matters.
+    fn refuse(&self, event: &Event, keys: &[PublicKey]) -> Result<(), Answer> {
+        if event.created_at > self.now + FUTURE_SECONDS_MAX || event.kind.0 == 22_242 {
+            return Err(INVALID);
+        }
+        if expires(event).is_some_and(|time| time.parse::<u64>().map_or(true, |time| time <= self.now)) {
+            return Err(INVALID);
+        }
+        if event.kind.0 == 62 && !has(event, "relay", "ALL_RELAYS") {
+            return Err(INVALID);
+        }
+        if event.tags.iter().any(|tag| tag.get(0) == Some("-")) && !keys.contains(&event.pubkey) {
+            return Err((false, if keys.is_empty() { "auth-required" } else { "restricted" }));
+        }
+        if self.has_vanished(event) {
+            return Err(BLOCKED);
+        }
+        if self.stored.iter().any(|stored| stored.id == event.id) {
+            return Err(DUPLICATE);
+        }
+        if self.stored.iter().any(|request| deletes(request, event)) {
+            return Err(BLOCKED);
+        }
+        let versions = || self.stored.iter().filter(|stored| address(stored) == address(event));
+        if address(event).is_some() && versions().any(|version| supersedes(version, event)) {
+            return Err(SUPERSEDED);
+        }
+        Ok(())
+    }
+
+    /// Whether an event is one that a vanished key takes along (NIP-62).
+    fn has_vanished(&self, event: &Event) -> bool {
+        let gone = |key: &PublicKey, until: u64| {
+            let is_recipient = event.kind.0 == 1_059 && has(event, "p", &key.to_string());
+            event.created_at <= until && (event.pubkey == *key || is_recipient)
+        };
+        event.kind.0 != 62 && self.vanished.iter().any(|(key, until)| gone(key, *until))
+    }
+
+    /// An event arrives on a connection that has proved `keys`.
+    pub(crate) fn publish(&mut self, event: &Event, is_true: bool, keys: &[PublicKey]) -> Answer {
+        if let Err(answer) = self.refuse(event, keys) {
+            return answer;
+        }
+        if !is_true {
+            return INVALID;
+        }
+        if class(event) == Class::Ephemeral {
+            return STORED;
+        }
+        let place = address(event);
+        self.stored.retain(|stored| !(place.is_some() && address(stored) == place || deletes(event, stored)));
+        if event.kind.0 == 62 {
+            self.vanished.push((event.pubkey, event.created_at));
+        }
+        self.stored.push(event.clone());
+        STORED
+    }
+
+    fn is_expired(&self, event: &Event) -> bool {
+        expires(event).is_some_and(|time| time.parse().is_ok_and(|time: u64| time <= self.now))
+    }
+
+    /// Removes what expired or vanished; requests keep their effect, though hidden.
+    pub(crate) fn sweep(&mut self) {
+        let stored = std::mem::take(&mut self.stored);
+        let is_gone =
+            |event: &Event| self.has_vanished(event) || self.is_expired(event) && !is_request(event);
+        self.stored = stored.into_iter().filter(|event| !is_gone(event)).collect();
+    }
+
+    /// Whether who proved `keys` may see an event.
+    pub(crate) fn is_visible(&self, event: &Event, keys: &[PublicKey]) -> bool {
+        let is_private = matches!(event.kind.0, 4 | 13 | 1_059 | 21_059);
+        let is_party = |key: &PublicKey| *key == event.pubkey || has(event, "p", &key.to_string());
+        !self.is_expired(event) && !self.has_vanished(event) && (!is_private || keys.iter().any(is_party))
+    }
+
+    /// Whether a query is refused, because without a key it could show nothing.
+    pub(crate) fn asks_for_auth(&self, filters: &[Filter], keys: &[PublicKey]) -> bool {
+        let is_private = |kind: u16| matches!(kind, 4 | 13 | 1_059 | 21_059);
+        let only_private = |filter: &Filter| {
+            filter
+                .kinds
+                .as_ref()
+                .is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| is_private(kind.0)))
+        };
+        keys.is_empty() && filters.iter().all(only_private)
+    }
+
+    /// What a query finds.
+    pub(crate) fn query(&self, filters: &[Filter], keys: &[PublicKey]) -> Expected {
+        let mut sent: Vec<&Event> = Vec::new();
+        let mut whole = BTreeSet::new();
+        for filter in filters {
+            let mut matching: Vec<&Event> = self
+                .stored
+                .iter()
+                .filter(|event| filter.matches(event) && self.is_visible(event, keys))
+                .collect();
+            matching.sort_by(|one, other| (other.created_at, one.id).cmp(&(one.created_at, other.id)));
+            whole.extend(matching.iter().map(|event| event.id));
+            let asked = filter.limit.map(|limit| limit as usize).filter(|limit| *limit <= LIMIT_MAX);
+            let cap = asked.unwrap_or(if filter.limit.is_some() { LIMIT_MAX } else { LIMIT_DEFAULT });
+            let last = matching.get(cap.wrapping_sub(1)).map(|event| event.created_at);
+            let extra = |event: &Event| asked.is_none() && Some(event.created_at) == last;
+            let end = matching
+                .iter()
+                .enumerate()
+                .position(|(at, event)| at >= cap && (at >= cap + BOUNDARY_EXTRA_MAX || !extra(event)));
+            sent.extend(&matching[..end.unwrap_or(matching.len())]);
+        }
+        sent.sort_by(|one, other| (other.created_at, one.id).cmp(&(one.created_at, other.id)));
+        sent.dedup_by_key(|event| event.id);
+        Expected { ids: sent.iter().map(|event| event.id).collect(), whole }
+    }
+}
