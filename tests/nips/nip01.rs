@@ -498,15 +498,15 @@ fn varied() -> Vec<Event> {
     events
 }
 
-/// Filters, each with a test of what must match.
-fn filters() -> Vec<(Value, Box<dyn Fn(&Event) -> bool>)> {
+/// A filter and what must match it.
+type Case = (Value, Box<dyn Fn(&Event) -> bool>);
+
+/// Filters of all shapes.
+fn filters() -> Vec<Case> {
     fn has(event: &Event, letter: u8, value: &str) -> bool {
         event.tags.indexed().any(|tag| tag == (letter, value))
     }
-    fn case(
-        filter: Value,
-        wanted: impl Fn(&Event) -> bool + 'static,
-    ) -> (Value, Box<dyn Fn(&Event) -> bool>) {
+    fn case(filter: Value, wanted: impl Fn(&Event) -> bool + 'static) -> Case {
         (filter, Box::new(wanted))
     }
     let (one, two, none) = (Person::new(1).key(), Person::new(2).key(), Person::new(3).key());
@@ -570,7 +570,7 @@ fn a_filter_finds_what_meets_all_its_conditions_newest_first() {
     let mut client = relay.connect();
     let events = varied();
     events.iter().for_each(|event| client.publish_ok(event));
-    let everything: (Value, Box<dyn Fn(&Event) -> bool>) = (json!({}), Box::new(|_| true));
+    let everything: Case = (json!({}), Box::new(|_| true));
     for (filter, wanted) in filters().into_iter().chain([everything]) {
         let matching: Vec<Event> = events.iter().filter(|event| wanted(event)).cloned().collect();
         assert_eq!(client.ids(filter.clone()), ids_of(&in_order(&matching)), "{filter}");

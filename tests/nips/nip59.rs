@@ -34,14 +34,17 @@ pub(super) fn assert_shown_only_to_parties(kind: u16) {
         let found = if is_party { ids_of(&[&stored]) } else { vec![] };
         for filter in [&everything, &by_id, &by_kind] {
             if keys.is_empty() && *filter == by_kind {
-                assert_eq!(client.closed("REQ", &[by_kind.clone()]), CLOSED);
-                assert_eq!(client.closed("COUNT", &[by_kind.clone()]), CLOSED);
+                assert_eq!(client.closed("REQ", std::slice::from_ref(&by_kind)), CLOSED);
+                assert_eq!(client.closed("COUNT", std::slice::from_ref(&by_kind)), CLOSED);
                 continue;
             }
-            assert_eq!(client.request("s", &[filter.clone()]), (found.clone(), "finish".to_owned()));
-            assert_eq!(client.count(&[filter.clone()]), found.len() as u64, "{filter}");
+            assert_eq!(
+                client.request("s", std::slice::from_ref(filter)),
+                (found.clone(), "finish".to_owned())
+            );
+            assert_eq!(client.count(std::slice::from_ref(filter)), found.len() as u64, "{filter}");
         }
-        client.request("s", &[everything.clone()]);
+        client.request("s", std::slice::from_ref(&everything));
         listeners.push((client, is_party));
     }
     speaker.publish_ok(&live);

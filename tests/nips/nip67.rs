@@ -1,5 +1,7 @@
 //! NIP-67, the hint of completeness in EOSE (nips/67.md).
 
+use std::slice::from_ref;
+
 use serde_json::{Value, json};
 
 use crate::common::{Client, NOW, Person, TestRelay, ids_of};
@@ -41,7 +43,7 @@ fn finish_says_that_all_was_sent_and_more_that_it_was_not() {
         (json!({"kinds": [1], "limit": 2, "since": NOW - 2}), 2, "finish"),
         (json!({"kinds": [1], "limit": 1, "until": NOW - 4}), 1, "finish"),
     ] {
-        assert_eq!(answer(&mut client, &[filter.clone()]), (sent, hint.to_owned()), "{filter}");
+        assert_eq!(answer(&mut client, from_ref(&filter)), (sent, hint.to_owned()), "{filter}");
     }
 }
 
@@ -126,7 +128,7 @@ fn what_may_not_be_seen_is_not_missing() {
     client.publish_ok(&Person::new(2).event(62, NOW - 1, &[&["relay", "ALL_RELAYS"]], ""));
     relay.clock.set(NOW + 1);
     let filter = json!({"kinds": [1, 1_059], "limit": 1});
-    assert_eq!(answer(&mut client, &[filter.clone()]), (1, "finish".to_owned()));
+    assert_eq!(answer(&mut client, from_ref(&filter)), (1, "finish".to_owned()));
     client.authenticate(&author, &relay.url(), NOW);
     assert_eq!(answer(&mut client, &[filter]), (1, "more".to_owned()));
 }
@@ -143,12 +145,12 @@ fn a_query_that_was_cut_short_never_says_finish() {
     }
     let both = json!({"kinds": [1], "#t": ["a"]});
     assert_eq!(
-        client.closed("REQ", &[both.clone()]),
+        client.closed("REQ", from_ref(&both)),
         "error: nothing was found within 2000 ms and 10 index entries; narrow kinds, authors, tags or time (limits.query_entries_max)"
     );
     client.publish_ok(&author.event(1, NOW - 1, &[&["t", "a"]], "newest"));
     client.publish_ok(&author.event(1, NOW - 30, &[&["t", "a"]], "oldest"));
-    assert_eq!(answer(&mut client, &[both.clone()]), (1, String::new()));
+    assert_eq!(answer(&mut client, from_ref(&both)), (1, String::new()));
     let narrow = json!({"kinds": [1], "#t": ["a"], "since": NOW - 3});
     assert_eq!(answer(&mut client, &[narrow]), (1, "finish".to_owned()));
     let withheld = json!({"kinds": [1], "limit": 2});
