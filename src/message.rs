@@ -59,7 +59,10 @@ impl ClientMessage {
 /// Looks a second time at a text that is no message, for something to hold on to in the answer.
 fn malformed(text: &str, reason: &str) -> Malformed {
     let Ok(serde_json::Value::Array(items)) = serde_json::from_str(text) else {
-        return Malformed::Notice(format!("a message must be a JSON array: {reason}"));
+        return match stated_id(text) {
+            Some(id) => Malformed::Event(id, reason.to_owned()),
+            None => Malformed::Notice(format!("a message must be a JSON array: {reason}")),
+        };
     };
     let verb = items.first().and_then(|verb| verb.as_str()).unwrap_or("");
     match verb {
@@ -76,6 +79,15 @@ fn malformed(text: &str, reason: &str) -> Malformed {
         },
         _ => Malformed::Notice(reason.to_owned()),
     }
+}
+
+/// The id in an EVENT that is no JSON, as one with half of a surrogate pair, so that its sender is
+/// answered with OK like for any other.
+fn stated_id(text: &str) -> Option<Id> {
+    let event = text.trim_start().strip_prefix('[')?.trim_start().strip_prefix("\"EVENT\"")?;
+    let (_, after) = event.split_once("\"id\"")?;
+    let digits = after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    Id::from_hex(digits.get(..64)?)
 }
 
 impl<'de> Deserialize<'de> for ClientMessage {
@@ -231,6 +243,13 @@ mod tests {
             (
                 format!(r#"["EVENT",{{"id":"{id}"}}]"#),
                 Malformed::Event(Id([0xaa; 32]), "the event has no pubkey".to_owned()),
+            ),
+            (
+                format!(r#"["EVENT",{{"id":"{id}","content":"\ud800"}}]"#),
+                Malformed::Event(
+                    Id([0xaa; 32]),
+                    "content must be a string; unexpected end of hex escape".to_owned(),
+                ),
             ),
             (r#"["REQ"]"#.to_owned(), notice("REQ: the message lacks a subscription id")),
             (

@@ -1,6 +1,6 @@
 //! NIP-13, proof of work (nips/13.md). In: an event, the settings. Out: a decision.
 
-use crate::event::{Event, Id};
+use crate::event::{Event, Id, Kind};
 use crate::policy::{Context, Decision, Prefix, Refusal};
 
 /// How many bits the id begins with that are zero.
@@ -25,7 +25,8 @@ fn commitment(event: &Event) -> Option<u32> {
 pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
     let settings = &context.config.nip13;
     let least = u32::from(settings.difficulty_min);
-    if least == 0 {
+    // A request to vanish is followed whoever sends it (NIP-62).
+    if least == 0 || event.kind == Kind::VANISH {
         return Ok(());
     }
     let refuse = |sentence: String| Err(Refusal::new(Prefix::Pow, "nip13.difficulty", sentence));

@@ -1,7 +1,7 @@
 //! Bounds on what one event or one query may be. The bounds themselves are `[limits]` in relay.toml.
 
 use super::{Context, Decision, Prefix, Refusal};
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::filter::Filter;
 use crate::nips::nip59;
 
@@ -25,6 +25,8 @@ pub(super) fn created_at_past(event: &Event, context: &Context<'_>) -> Decision 
     let age = context.now.saturating_sub(event.created_at);
     match context.config.limits.created_at_past_seconds_max {
         0 => Ok(()),
+        // A request to vanish is followed whenever it was made (NIP-62).
+        _ if event.kind == Kind::VANISH => Ok(()),
         most if age <= most => Ok(()),
         most => invalid(
             "limits.created_at_past",

@@ -55,6 +55,19 @@ fn a_request_is_followed_when_it_names_this_relay_or_all() {
 }
 
 #[test]
+fn a_request_needs_no_work_and_may_be_old() {
+    let relay = TestRelay::with(|config| {
+        config.nip13.difficulty_min = 30;
+        config.limits.created_at_past_seconds_max = 60;
+    });
+    let person = Person::new(1);
+    let mut client = relay.connect();
+    client.publish_ok(&vanish(&person, NOW - 1_000_000));
+    let (taken, why) = client.publish(&person.note("without work"));
+    assert!(!taken && why.starts_with("pow: "), "{why}");
+}
+
+#[test]
 fn without_configured_urls_the_local_address_names_the_relay() {
     let relay = TestRelay::start();
     let port = relay.relay().address().port();
