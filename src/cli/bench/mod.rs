@@ -56,6 +56,12 @@ pub(super) struct Bench {
     /// Idle connections
     #[arg(long, default_value_t = 5_000)]
     idle_connections: usize,
+    /// Measure a relay that is running already instead of starting this one: its address, without ws://
+    #[arg(long, value_name = "HOST:PORT", requires = "pid")]
+    relay: Option<String>,
+    /// The process id of that relay
+    #[arg(long, requires = "relay")]
+    pid: Option<u32>,
     /// Folder for stores and settings; emptied of them afterwards
     #[arg(long, value_name = "DIR", default_value = "bench-data")]
     folder: PathBuf,
@@ -83,11 +89,21 @@ impl Bench {
         let measured = self.parts.iter().try_for_each(|part| match part {
             Part::Ingest => self.ingest(cores),
             Part::Query => self.query(),
+            // A start can only be measured by who starts it.
+            Part::Start if self.relay.is_some() => Ok(()),
             Part::Start => self.start(),
             Part::Idle => self.idle(),
         });
         std::fs::remove_dir_all(&self.folder)?;
         measured
+    }
+
+    /// The relay that is measured: the one that was named, or this one on a folder of its own.
+    fn target(&self, folder: &std::path::Path, settings: &str) -> Result<Relay, Failure> {
+        match (&self.relay, self.pid) {
+            (Some(address), Some(pid)) => Ok(Relay::running(address, pid)),
+            _ => Relay::start(folder, settings),
+        }
     }
 
     fn new_store(&self) -> Result<PathBuf, Failure> {
@@ -107,7 +123,7 @@ impl Bench {
         let mut runs = Vec::new();
         for seed in 1..=self.runs as u64 {
             let folder = self.new_store()?;
-            let relay = Relay::start(&folder, "")?;
+            let relay = self.target(&folder, "")?;
             let mut corpus = self.corpus(seed);
             let mut total = Ingest::default();
             let (mut seconds, mut cpu, mut duplicate_cpu, mut bytes) = (0.0, 0.0, 0.0, 0);
@@ -158,7 +174,7 @@ impl Bench {
 
     /// A relay that has stored the corpus, and the last events of it.
     fn filled(&self, folder: &std::path::Path) -> Result<(Relay, Vec<Event>), Failure> {
-        let relay = Relay::start(folder, "")?;
+        let relay = self.target(folder, "")?;
         let mut corpus = self.corpus(1);
         let mut left = self.events;
         let mut events = Vec::new();
@@ -229,7 +245,7 @@ impl Bench {
         rlimit::increase_nofile_limit(self.idle_connections as u64 + 128)?;
         let folder = self.new_store()?;
         let settings = format!("[server]\nconnections_max = {}", self.idle_connections + 8);
-        let relay = Relay::start(&folder, &settings)?;
+        let relay = self.target(&folder, &settings)?;
         let mut clients = Vec::with_capacity(self.idle_connections);
         let before = anonymous_bytes(relay.pid())?;
         let began = Instant::now();

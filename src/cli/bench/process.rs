@@ -30,9 +30,11 @@ pub(super) fn anonymous_bytes(pid: u32) -> Result<u64, Failure> {
     Ok(kib * 1024)
 }
 
-/// A relay that ends with this value.
+/// The relay that is measured.
 pub(super) struct Relay {
-    child: Child,
+    /// The process, when the measurement started it; it ends with this value.
+    child: Option<Child>,
+    pid: u32,
     /// Where it listens, as host and port.
     pub(super) address: String,
     /// From the start of the process until it listened.
@@ -65,7 +67,8 @@ impl Relay {
             }
             let loaded = line.strip_prefix("plaza: ").and_then(|line| line.split_once(" events loaded"));
             if let (Some(address), Some((loaded, _))) = (&address, loaded) {
-                let relay = Relay { child, address: address.clone(), ready_after, loaded: loaded.parse()? };
+                let (pid, address, loaded) = (child.id(), address.clone(), loaded.parse()?);
+                let relay = Relay { child: Some(child), pid, address, ready_after, loaded };
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
                 return Ok(relay);
             }
@@ -74,21 +77,30 @@ impl Relay {
         Err("the relay did not start".into())
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    /// A relay that somebody else has started, by host and port and process id.
+    pub(super) fn running(address: &str, pid: u32) -> Relay {
+        Relay { child: None, pid, address: address.to_owned(), ready_after: Duration::ZERO, loaded: 0 }
     }
 
-    /// Stops it in order.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Stops it in order, if the measurement started it.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
-        Command::new("kill").arg(self.pid().to_string()).status()?;
-        self.child.wait()?;
+        if let Some(child) = &mut self.child {
+            Command::new("kill").arg(self.pid.to_string()).status()?;
+            child.wait()?;
+        }
         Ok(())
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
