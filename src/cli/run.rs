@@ -31,19 +31,21 @@ impl Run {
         let began = Instant::now();
         let folder = config.store.path.clone();
         let relay = Relay::start(config, Clock::system())?;
+        // Heard from now on: who has read the next line may stop the relay in order.
+        let (mut interrupt, mut terminate) = relay.block_on(async {
+            signal(SignalKind::interrupt()).and_then(|one| Ok((one, signal(SignalKind::terminate())?)))
+        })?;
         // A relay that was given port 0 is found by this line.
         eprintln!("plaza: listening on ws://{}", relay.address());
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let events = relay.community().index().len();
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
         let stopped_by = relay.block_on(async {
-            let (mut interrupt, mut terminate) =
-                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
             tokio::select! {
-                _ = interrupt.recv() => Ok::<_, std::io::Error>("Ctrl-C"),
-                _ = terminate.recv() => Ok("SIGTERM"),
+                _ = interrupt.recv() => "Ctrl-C",
+                _ = terminate.recv() => "SIGTERM",
             }
-        })?;
+        });
         eprintln!("plaza: stopping ({stopped_by})");
         relay.stop()?;
         eprintln!("plaza: stopped, everything is on disk");
