@@ -241,6 +241,14 @@ impl Client {
         self.socket.send(message).expect("the relay reads");
     }
 
+    /// Sends a frame to a relay that may be gone.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn try_send(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+        self.socket.send(message)
+    }
+
     /// Sends a JSON array.
     pub fn send(&mut self, message: &Value) {
         self.send_text(&message.to_string());

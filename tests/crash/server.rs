@@ -1,0 +1,121 @@
+//! The real program in a folder: start, signal, kill, export. It does not outlive its handle.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use plaza::event::Event;
+
+const PLAZA: &str = env!("CARGO_BIN_EXE_plaza");
+
+/// How long a start may take.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running relay.
+pub(crate) struct Server {
+    child: RefCell<Child>,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+fn settings(folder: &Path) -> String {
+    let config = folder.join("relay.toml");
+    if !config.exists() {
+        std::fs::write(&config, "[rate]\nenabled = false\n\n[store]\ncache_bytes = 16_777_216\n")
+            .expect("a file");
+    }
+    config.to_str().expect("a path in UTF-8").to_owned()
+}
+
+fn data(folder: &Path) -> String {
+    folder.join("data").to_str().expect("a path in UTF-8").to_owned()
+}
+
+impl Server {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(folder: &Path) -> Server {
+        let mut child = Command::new(PLAZA)
+            .args(["--config", &settings(folder), "--data", &data(folder), "--listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, address) = channel();
+        let (stderr, kept) = (child.stderr.take().expect("standard error"), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("plaza: listening on ws://") {
+                    let _ = found.send(address.to_owned());
+                }
+                let mut log = kept.lock().expect("nobody panics with the log");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let address = address.recv_timeout(START_PATIENCE).ok();
+        let mut server = Server { child: RefCell::new(child), address: String::new(), log };
+        server.address = address.unwrap_or_else(|| panic!("it does not start:\n{}", server.log()));
+        server
+    }
+
+    /// Its WebSocket URL.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// What it wrote on standard error.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("nobody panics with the log").clone()
+    }
+
+    /// SIGKILL: nothing of it runs any more when this returns.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.borrow_mut();
+        child.kill().expect("a process to kill");
+        child.wait().expect("a process to wait for");
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child.borrow().id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended with exit code 0.
+    pub(crate) fn wait_for_success(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            let status = self.child.borrow_mut().try_wait().expect("a process to wait for");
+            match status {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "it does not end:\n{}", self.log()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// All events of the store in a folder, as `plaza export` writes them.
+    pub(crate) fn export(folder: &Path) -> Vec<Event> {
+        let output = Command::new(PLAZA)
+            .args(["export", "--config", &settings(folder), "--data", &data(folder)])
+            .output()
+            .expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| Event::from_json(line).expect("an event")).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let child = self.child.get_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
