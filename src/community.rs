@@ -6,9 +6,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::config::Config;
 use crate::event::{Event, PublicKey};
 use crate::index::Index;
-use crate::nips::nip42::RelayNames;
-use crate::pipeline::fanout::Live;
-use crate::policy::Context;
+use crate::live::Live;
+use crate::rule::Context;
+use crate::rule::RelayNames;
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 

@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor}
 use crate::event::{Event, EventError, Id, Text, describe, write_json_string};
 use crate::filter::Filter;
 use crate::nips::nip67::Hint;
-use crate::policy::{Prefix, Refusal};
+use crate::rule::{Prefix, Refusal};
 
 /// What a client may say.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use crate::config::SlowClient;
 use crate::event::PublicKey;
 use crate::filter::Filter;
 use crate::message;
-use crate::nips::nip42::RelayNames;
+use crate::rule::RelayNames;
 
 /// What a frame takes besides its text.
 const FRAME_OVERHEAD_BYTES: usize = 64;

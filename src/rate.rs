@@ -11,7 +11,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::config::Rate;
 use crate::event::PublicKey;
-use crate::policy::{Decision, Prefix, Refusal};
+use crate::rule::{Decision, Prefix, Refusal};
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 

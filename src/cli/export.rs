@@ -70,7 +70,7 @@ fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
     let mut found = Vec::new();
     let mut scan = Scan::new(filter, index.next_number());
     let may_be_taken =
-        |head: &crate::policy::Head<'_>| !head.vanished && !nip40::is_expired(head.expires_at, now);
+        |head: &crate::rule::Head<'_>| !head.vanished && !nip40::is_expired(head.expires_at, now);
     loop {
         let progress = scan.run(&index, u64::MAX, may_be_taken, |one| {
             if found.len() < limit {

@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::net::open_store;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
-use crate::policy::{Prefix, Refusal};
+use crate::rule::{Prefix, Refusal};
 
 /// Events that are under way at once.
 const UNDER_WAY_MAX: usize = 8_192;

@@ -20,7 +20,8 @@ pub use scan::{Found, Progress, Scan};
 
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::nips::{nip09, nip40};
-use crate::policy::{Facts, Head, IndexedTags};
+use crate::policy::Facts;
+use crate::rule::{Head, IndexedTags};
 use crate::store::Location;
 
 /// The index of one community.

@@ -9,7 +9,7 @@ use super::plan::{Plan, Source};
 use super::{Index, RowTags};
 use crate::event::Id;
 use crate::filter::Filter;
-use crate::policy::Head;
+use crate::rule::Head;
 use crate::store::Location;
 
 /// A stored event that answers a query.

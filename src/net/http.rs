@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use crate::nips::nip11;
-use crate::nips::nip42::RelayNames;
+use crate::rule::RelayNames;
 
 type Answer = Response<Full<Bytes>>;
 

@@ -28,7 +28,8 @@ use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
-use crate::policy::{Placement, Prefix, Refusal, admit, admit_query, foresee};
+use crate::policy::{Placement, admit, admit_query, foresee};
+use crate::rule::{Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -72,7 +73,7 @@ struct Talk {
 }
 
 /// A listener for a new connection.
-pub(super) fn listener(community: &Community, relay: nip42::RelayNames) -> Arc<Listener> {
+pub(super) fn listener(community: &Community, relay: RelayNames) -> Arc<Listener> {
     let limits = &community.config.limits;
     Arc::new(Listener::new(Outbox::new(limits.outbox_bytes_max, limits.slow_client), relay))
 }

@@ -2,7 +2,7 @@
 //! Kinds are in `event/kind.rs`, replacement in `policy/place.rs`, filters in `filter.rs`.
 
 use crate::event::Forgery;
-use crate::policy::{Prefix, Refusal};
+use crate::rule::{Prefix, Refusal};
 
 impl From<Forgery> for Refusal {
     fn from(forgery: Forgery) -> Refusal {

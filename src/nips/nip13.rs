@@ -1,7 +1,7 @@
 //! NIP-13, proof of work (nips/13.md). In: an event, the settings. Out: a decision.
 
 use crate::event::{Event, Id, Kind};
-use crate::policy::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Context, Decision, Prefix, Refusal};
 
 /// How many bits the id begins with that are zero.
 pub fn difficulty(id: &Id) -> u32 {

@@ -2,7 +2,7 @@
 //! deletes: `pipeline/sweep.rs` does.
 
 use crate::event::{Event, KindClass};
-use crate::policy::{Context, Decision, Head, Prefix, Refusal};
+use crate::rule::{Context, Decision, Head, Prefix, Refusal};
 
 /// When an event expires: the value of its first `expiration` tag, in seconds since 1970. Ephemeral
 /// events are not affected by theirs.

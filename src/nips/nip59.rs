@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::event::Kind;
 use crate::filter::Filter;
-use crate::policy::{Context, Decision, Head, Prefix, Refusal};
+use crate::rule::{Context, Decision, Head, Prefix, Refusal};
 
 fn is_private(kind: Kind, context: &Context<'_>) -> bool {
     let settings = &context.config.nip17;

@@ -2,7 +2,7 @@
 //! decision. Never deletes: the writer sets the tombstone, `pipeline/sweep.rs` removes the bodies.
 
 use crate::event::{Event, Kind};
-use crate::policy::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Context, Decision, Prefix, Refusal};
 
 /// The value that means every relay.
 const ALL_RELAYS: &str = "ALL_RELAYS";

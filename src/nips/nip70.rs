@@ -1,7 +1,7 @@
 //! NIP-70, protected events (nips/70.md). In: an event, the keys of the connection. Out: a decision.
 
 use crate::event::{Event, Kind};
-use crate::policy::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Context, Decision, Prefix, Refusal};
 
 fn is_protected(event: &Event) -> bool {
     event.tags.iter().any(|tag| tag.name() == "-")

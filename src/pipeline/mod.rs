@@ -2,7 +2,7 @@
 //! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
 
 pub mod bodies;
-pub mod fanout;
+mod fanout;
 pub mod reader;
 mod sweep;
 mod verify;
@@ -20,8 +20,9 @@ use crate::config::Config;
 use crate::event::{Event, Id};
 use crate::message;
 use crate::outbox::{Frame, Listener};
-use crate::policy::{Refusal, superseded};
+use crate::policy::superseded;
 use crate::rate::Rates;
+use crate::rule::Refusal;
 use crate::store::Store;
 
 use bodies::Bodies;

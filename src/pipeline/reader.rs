@@ -19,7 +19,8 @@ use crate::index::{Found, Progress, Scan};
 use crate::message;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
-use crate::policy::{Prefix, Refusal, visible};
+use crate::policy::visible;
+use crate::rule::{Prefix, Refusal};
 
 /// Index entries that a query looks at before the writer may have the index again.
 const SLICE_ENTRIES: u64 = 4_096;

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Verified;
-use crate::policy::Refusal;
 use crate::rate::Rates;
+use crate::rule::Refusal;
 use crate::store::record;
 
 /// Events that one thread checks before it hands them on: fewer wake-ups of the writer under load.

@@ -13,13 +13,15 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bodies::Bodies;
-use super::fanout::{LiveEvent, LiveGroup};
+use super::fanout::LiveGroup;
 use super::{Outcome, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
 use crate::event::{Id, Kind, PublicKey, Verified};
 use crate::index::Stored;
-use crate::policy::{Placement, Prefix, Refusal, place};
+use crate::live::LiveEvent;
+use crate::policy::{Placement, place};
+use crate::rule::{Prefix, Refusal};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
 
 /// An event that is true and passed all rules, ready to be stored and sent.

@@ -1,9 +1,9 @@
 //! Bounds on what one event or one query may be. The bounds themselves are `[limits]` in relay.toml.
 
-use super::{Context, Decision, Prefix, Refusal};
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
 use crate::nips::nip59;
+use crate::rule::{Context, Decision, Prefix, Refusal};
 
 fn invalid(rule: &'static str, sentence: String) -> Decision {
     Err(Refusal::new(Prefix::Invalid, rule, sentence))

@@ -1,8 +1,8 @@
 //! Where an event goes, given what the store already holds. Pure, and deterministic in the order of
 //! events: it reads no clock.
 
-use super::{Prefix, Refusal};
 use crate::event::{Event, Id, KindClass, Verified};
+use crate::rule::{Prefix, Refusal};
 
 /// What the store knows that bears on one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,55 @@
+//! What rules are made of: what they may know ([`Context`], [`Head`]) and what they say ([`Decision`]).
+//! The rules themselves are in `nips` and `policy`. Pure.
+
+mod decision;
+mod names;
+
+pub use decision::{Decision, Prefix, Refusal};
+pub use names::RelayNames;
+
+use crate::config::Config;
+use crate::event::{Id, Kind, PublicKey, Tags};
+
+/// What a rule may know besides the event: the time, the settings and who is asking.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// The community's settings.
+    pub config: &'a Config,
+    /// The keys that this connection has proved (NIP-42).
+    pub keys: &'a [PublicKey],
+    /// The URLs that name this relay on this connection.
+    pub relay: &'a RelayNames,
+}
+
+/// What may be known of an event without reading its body.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// Its id.
+    pub id: &'a Id,
+    /// Its author.
+    pub author: &'a PublicKey,
+    /// Its kind.
+    pub kind: Kind,
+    /// When its author says it was made.
+    pub created_at: u64,
+    /// When it expires (NIP-40).
+    pub expires_at: Option<u64>,
+    /// Whether its author, or the recipient of a wrap, has vanished (NIP-62) and it waits to be swept.
+    pub vanished: bool,
+    /// Its indexed tags.
+    pub tags: &'a dyn IndexedTags,
+}
+
+/// Indexed tags, wherever they are kept.
+pub trait IndexedTags {
+    /// Whether there is a tag of this letter and value.
+    fn has(&self, letter: u8, value: &str) -> bool;
+}
+
+impl IndexedTags for Tags {
+    fn has(&self, letter: u8, value: &str) -> bool {
+        self.indexed().any(|tag| tag == (letter, value))
+    }
+}
