@@ -270,6 +270,7 @@ fn data_in_use_are_refused_with_a_remedy() {
     for arguments in [&["run", "--listen", "127.0.0.1:0"][..], &["import", "events.jsonl"], &["export"]] {
         folder.run(arguments).refused(&["another plaza is using this folder", "stop it", "--data"]);
     }
+    folder.run(&["export"]).refused(&["--relay ws://127.0.0.1:7777"]);
     // The relay is none the worse for it.
     Client::connect(&relay.url).publish_ok(&some_events()[0]);
     assert_eq!(relay.end("TERM"), 0);
@@ -334,8 +335,12 @@ fn import_counts_what_became_of_each_line() {
 #[test]
 fn import_names_the_first_bad_lines_and_counts_the_others() {
     let folder = Folder::new();
-    let done = folder.feed(&["import", "-"], "no\n".repeat(25).as_bytes());
-    assert_eq!(done.code, 0, "{done:?}");
+    // The first is found to be bad after all others: its signature is checked elsewhere.
+    let mut forged = json_of(&some_events()[0]);
+    forged["sig"] = json!("0".repeat(128));
+    let file = format!("{forged}\n{}", "no\n".repeat(24));
+    let done = folder.feed(&["import", "-"], file.as_bytes());
+    assert_eq!((done.code, done.said("  line 1: ")), (0, true), "{done:?}");
     assert!(
         done.said("plaza: 0 events stored") && done.said("plaza: 25 lines are no true event:"),
         "{done:?}"
@@ -427,6 +432,84 @@ fn an_export_may_be_read_in_part() {
     drop(data);
     let done = Done::of(child.wait_with_output().expect("the program ends"));
     assert_eq!((done.code, line.as_bytes()), (0, &lines(&events[..1])[..]), "{done:?}");
+}
+
+#[test]
+fn import_and_export_go_through_a_running_relay() {
+    let folder = Folder::new();
+    // Small pages, so that there are many.
+    folder.write("relay.toml", "[rate]\nenabled = false\n[limits]\nlimit_default = 10\nlimit_max = 20\n");
+    let alice = Person::new(1);
+    let mut events = some_events();
+    // Some seconds have one event, one has more than a page.
+    for number in 0..200_u64 {
+        let second = if (100..150).contains(&number) { 100 } else { number };
+        events.push(alice.event(1, PAST + 10 + second, &[], &format!("note {number}")));
+    }
+    let mut file = lines(&events);
+    file.extend_from_slice(b"not an event\n\n");
+    folder.write("events.jsonl", file);
+    let relay = folder.serve(&[]);
+    let done = folder.run(&["import", "--relay", &relay.url, "events.jsonl"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    for words in ["205 events stored, 0 were there already", "1 lines are no true event", "  line 206: "] {
+        assert!(done.said(words), "{words:?} is not in {done:?}");
+    }
+    let more = [
+        events[0].clone(),
+        alice.event(0, PAST, &[], "older than the one that is there"),
+        alice.event(20_001, PAST, &[], "passing by"),
+        alice.event(1, PAST, &[&["expiration", "1700000001"]], "over"),
+    ];
+    let done = folder.feed(&["import", "--relay", &relay.url, "-"], &lines(&more));
+    for words in ["0 events stored, 1 were", "1 are older", "1 are ephemeral", "1 refused, invalid: "] {
+        assert!(done.said(words), "{words:?} is not in {done:?}");
+    }
+
+    let export = |filter: &Value| folder.export(&["--relay", &relay.url, "--filter", &filter.to_string()]);
+    let all = export(&json!({}));
+    assert_eq!(export(&json!({"kinds": [1], "limit": 73})).lines().count(), 73);
+    assert_eq!(export(&json!({"limit": 0})), "");
+    let backward: Vec<Event> = events[..5].iter().rev().cloned().collect();
+    assert_eq!(export(&json!({"until": PAST + 5})).as_bytes(), lines(&backward));
+    let private = ["export", "--relay", &relay.url, "--filter", "{\"kinds\":[1059]}"];
+    folder.run(&private).refused(&["the relay refused: auth-required: "]);
+    assert_eq!(relay.end("TERM"), 0);
+
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let (all, stored) = (sorted(&all), sorted(&folder.export(&[])));
+    let missing: Vec<&String> = stored.iter().filter(|line| !all.contains(line)).collect();
+    assert!(all == stored, "by relay {}, by folder {}, missing {missing:?}", all.len(), stored.len());
+}
+
+#[test]
+fn an_import_waits_when_the_relay_says_that_it_is_too_much() {
+    let folder = Folder::new();
+    folder.write("relay.toml", "[rate]\nauthor_events_burst = 20\nauthor_events_per_minute = 3000\n");
+    let relay = folder.serve(&[]);
+    let alice = Person::new(1);
+    let events: Vec<Event> = (0..100).map(|number| alice.event(1, PAST + number, &[], "")).collect();
+    let done = folder.feed(&["import", "--relay", &relay.url, "-"], &lines(&events));
+    assert!(done.said("plaza: 100 events stored, 0 were there already"), "{done:?}");
+    assert_eq!((done.code, done.words.lines().count()), (0, 1), "{done:?}");
+    assert_eq!(relay.end("TERM"), 0);
+}
+
+#[test]
+fn a_relay_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("ws://{}", taken.local_addr().expect("its address"));
+    drop(taken);
+    folder.run(&["export", "--relay", &nobody]).refused(&[&format!("cannot reach {nobody}: ")]);
+    folder.run(&["export", "--relay", "wss://localhost"]).refused(&["wss:// is not spoken here"]);
+    folder.run(&["export", "--relay", "localhost:7777"]).refused(&["does not begin with ws://"]);
+    let done = folder.run(&["export", "--relay", &nobody, "--data", "there"]);
+    assert_eq!(done.code, 2, "one or the other: {done:?}");
 }
 
 #[test]

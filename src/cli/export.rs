@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, StoreArguments, progress};
+use super::{Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
-use crate::net::open_store;
 use crate::nips::nip40;
 use crate::pipeline::bodies::Bodies;
 
@@ -20,6 +19,9 @@ pub(super) struct Export {
     /// Only events that match this NIP-01 filter; with a limit, the newest of them
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
+    /// Ask a relay that is running, such as ws://127.0.0.1:7777
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    relay: Option<String>,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -30,36 +32,56 @@ impl Export {
             Some(text) => Filter::from_json(text).map_err(|reason| format!("--filter: {reason}"))?,
             None => Filter::default(),
         };
+        let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+        let written = match &self.relay {
+            Some(url) => {
+                let bar = progress(None, "events");
+                remote::export(url, self.filter.as_deref(), &mut out, &bar)
+            }
+            None => self.write(&filter, &mut out),
+        };
+        match written.and_then(|count| Ok(out.flush().map(|()| count)?)) {
+            Ok(count) => {
+                eprintln!("plaza: {count} events exported");
+                Ok(())
+            }
+            // Who reads the export may stop when they have enough.
+            Err(failure) if is_broken_pipe(&failure) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes stored events, oldest first; how many.
+    fn write(&self, filter: &Filter, out: &mut impl Write) -> Result<u64, Failure> {
         let config = self.store.load()?;
         // Opening a folder that is not there would make an empty store.
         if !config.store.path.exists() {
             let path = config.store.path.display();
             return Err(format!("there is no folder {path}; name the right one with --data").into());
         }
-        let store = Arc::new(open_store(&config.store)?);
+        let store = Arc::new(open_idle_store(&config)?);
         let community = Community::open(config, &store)?;
-        let found = scan(&community, &filter);
+        let found = scan(&community, filter);
         // Bodies are read once each: a cache would only take memory.
         let bodies = Bodies::new(store, 0);
         let bar = progress(Some(found.len() as u64), "events");
-        let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+        let mut count = 0;
         for found in found.iter().rev() {
             if let Some(event) = bodies.event(community.id, found.location)? {
                 let mut line = event.to_json();
                 line.push(b'\n');
-                match out.write_all(&line) {
-                    // Who reads the export may stop when they have enough.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                    written => written?,
-                }
+                out.write_all(&line)?;
+                count += 1;
             }
             bar.inc(1);
         }
-        out.flush()?;
         bar.finish_and_clear();
-        eprintln!("plaza: {} events exported", found.len());
-        Ok(())
+        Ok(count)
     }
+}
+
+fn is_broken_pipe(failure: &Failure) -> bool {
+    failure.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// All that an operator may take along: everything but what has expired or vanished.

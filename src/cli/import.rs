@@ -5,18 +5,17 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use crossbeam_channel::unbounded;
 use indicatif::ProgressBar;
 
-use super::{Failure, StoreArguments, progress};
+use super::{Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::event::Event;
-use crate::net::open_store;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
 use crate::rule::{Prefix, Refusal};
@@ -35,28 +34,40 @@ pub(super) struct Import {
     /// The events; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Send them to a relay that is running, such as ws://127.0.0.1:7777; its limits apply
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    relay: Option<String>,
     #[command(flatten)]
     store: StoreArguments,
 }
 
 /// What became of the lines.
 #[derive(Default)]
-struct Summary {
-    stored: u64,
-    duplicates: u64,
-    superseded: u64,
-    ephemeral: u64,
+pub(super) struct Summary {
+    pub(super) stored: u64,
+    pub(super) duplicates: u64,
+    pub(super) superseded: u64,
+    pub(super) ephemeral: u64,
     refused: BTreeMap<String, u64>,
     bad: u64,
+    /// The first bad lines, in order.
     named: Vec<(u64, String)>,
 }
 
 impl Summary {
-    fn bad_line(&mut self, line: u64, reason: String) {
+    /// Counts a line that is no true event. They come in any order: signatures are checked side by side.
+    pub(super) fn bad_line(&mut self, line: u64, reason: String) {
         self.bad += 1;
-        if self.named.len() < NAMED_MAX {
-            self.named.push((line, reason));
+        let at = self.named.partition_point(|(other, _)| *other < line);
+        if at < NAMED_MAX {
+            self.named.insert(at, (line, reason));
+            self.named.truncate(NAMED_MAX);
         }
+    }
+
+    /// Counts an event that was refused, by what was said.
+    pub(super) fn refuse(&mut self, said: String) {
+        *self.refused.entry(said).or_default() += 1;
     }
 
     fn add(&mut self, line: u64, outcome: Outcome) {
@@ -70,7 +81,16 @@ impl Summary {
             {
                 self.bad_line(line, refusal.sentence.into_owned());
             }
-            Outcome::Refused(refusal) => *self.refused.entry(refusal.to_string()).or_default() += 1,
+            Outcome::Refused(refusal) => self.refuse(refusal.to_string()),
+        }
+    }
+
+    /// Tells what became of the lines, and whether another try is worth it.
+    fn finish(&self) -> Result<(), Failure> {
+        self.print();
+        match self.refused.keys().any(|refusal| refusal.starts_with(Prefix::Error.as_str())) {
+            true => Err("some events could not be stored; mend the cause and import the file again".into()),
+            false => Ok(()),
         }
     }
 
@@ -98,63 +118,83 @@ impl Summary {
     }
 }
 
-impl Import {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let is_stdin = self.file.as_os_str() == "-";
-        let (input, bytes): (Box<dyn BufRead>, _) = if is_stdin {
+/// The lines of a file that are not blank, with their numbers.
+pub(super) struct Lines {
+    input: Box<dyn BufRead>,
+    /// Progress counts bytes where their number is known, else lines.
+    bytes: Option<u64>,
+    bar: ProgressBar,
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn open(file: &Path) -> Result<Lines, Failure> {
+        let (input, bytes): (Box<dyn BufRead>, _) = if file.as_os_str() == "-" {
             (Box::new(io::stdin().lock()), None)
         } else {
-            let file = File::open(&self.file)
-                .map_err(|error| format!("cannot read {}: {error}", self.file.display()))?;
-            let bytes =
-                file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
-            (Box::new(BufReader::with_capacity(1 << 20, file)), bytes)
+            let opened =
+                File::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let metadata = opened.metadata().ok().filter(|metadata| metadata.is_file());
+            let bytes = metadata.map(|metadata| metadata.len());
+            (Box::new(BufReader::with_capacity(1 << 20, opened)), bytes)
         };
+        let bar = progress(bytes, if bytes.is_some() { "bytes" } else { "lines" });
+        Ok(Lines { input, bytes, bar, number: 0, line: Vec::new() })
+    }
+
+    /// The next line that is not blank.
+    pub(super) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        loop {
+            self.line.clear();
+            let mut bounded = io::Read::take(&mut self.input, LINE_BYTES_MAX);
+            let bytes = bounded.read_until(b'\n', &mut self.line)?;
+            if bytes == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.bar.inc(if self.bytes.is_some() { bytes as u64 } else { 1 });
+            if !self.line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some((self.number, &self.line)));
+            }
+        }
+    }
+}
+
+impl Import {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut lines = Lines::open(&self.file)?;
+        let summary = match &self.relay {
+            Some(url) => remote::import(url, &mut lines),
+            None => self.import(&mut lines),
+        };
+        lines.bar.finish_and_clear();
+        summary?.finish()
+    }
+
+    fn import(&self, lines: &mut Lines) -> Result<Summary, Failure> {
         let mut config = self.store.load()?;
         config.rate.enabled = false;
-        let store = Arc::new(open_store(&config.store)?);
+        let store = Arc::new(open_idle_store(&config)?);
         let community = Arc::new(Community::open(config, &store)?);
         let pipeline =
             Pipeline::start(&community.config, Arc::clone(&store), Arc::clone(&community), Clock::system())?;
-        let bar = progress(bytes, if bytes.is_some() { "bytes" } else { "lines" });
-        let summary = read(input, &pipeline, &community, &bar, bytes.is_some());
-        bar.finish_and_clear();
+        let summary = read(lines, &pipeline, &community);
         pipeline.stop();
         drop(community);
         if let Some(store) = Arc::into_inner(store) {
             store.close()?;
         }
-        let summary = summary?;
-        summary.print();
-        match summary.refused.keys().any(|refusal| refusal.starts_with(Prefix::Error.as_str())) {
-            true => Err("some events could not be stored; mend the cause and import the file again".into()),
-            false => Ok(()),
-        }
+        summary
     }
 }
 
-fn read(
-    mut input: Box<dyn BufRead>,
-    pipeline: &Pipeline,
-    community: &Arc<Community>,
-    bar: &ProgressBar,
-    by_bytes: bool,
-) -> Result<Summary, Failure> {
+fn read(lines: &mut Lines, pipeline: &Pipeline, community: &Arc<Community>) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
     let (answers, outcomes) = unbounded();
     let mut under_way = 0_usize;
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let bytes = io::Read::take(&mut input, LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if bytes == 0 {
-            break;
-        }
-        bar.inc(if by_bytes { bytes as u64 } else { 1 });
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match event(&line, pipeline) {
+    while let Some((number, line)) = lines.next()? {
+        match event(line, pipeline) {
             Ok(event) => {
                 if under_way == UNDER_WAY_MAX {
                     let (number, outcome) = outcomes.recv()?;
@@ -179,7 +219,6 @@ fn read(
         summary.add(number, outcome);
         under_way -= 1;
     }
-    summary.named.sort_unstable();
     Ok(summary)
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod check_config;
 mod export;
 mod import;
+mod remote;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::net::open_store;
+use crate::store::{Store, StoreError};
 
 /// Where the settings are looked for when `--config` is not given.
 const CONFIG_FILE: &str = "relay.toml";
@@ -52,14 +55,15 @@ enum Command {
     /// Add events from a file, one event a line (JSON Lines)
     ///
     /// Each event is verified and placed as if a client had sent it; a line that is no true event is counted
-    /// and passed over. What is there already stays, so the same file can be imported again. The relay must
-    /// not be running on the same data.
+    /// and passed over. What is there already stays, so the same file can be imported again. A relay that
+    /// is running on the data must be stopped, or be sent them with --relay.
     Import(import::Import),
     /// Measure this program on this machine
     Bench(bench::Bench),
     /// Write stored events to standard output, one event a line (JSON Lines), oldest first
     ///
-    /// What has expired is left out. The relay must not be running on the same data.
+    /// What has expired is left out. A relay that is running on the data must be stopped, or be asked with
+    /// --relay: then what it shows to everybody is written, newest first.
     Export(export::Export),
 }
 
@@ -86,6 +90,16 @@ impl StoreArguments {
         }
         Ok(config)
     }
+}
+
+/// Opens the store on which no relay may be running.
+fn open_idle_store(config: &Config) -> Result<Store, Failure> {
+    open_store(&config.store).map_err(|error| match error {
+        StoreError::InUse { .. } => {
+            format!("{error}, or go through that relay: --relay ws://{}", config.server.listen).into()
+        }
+        error => error.into(),
+    })
 }
 
 /// Why a subcommand failed, for its user.
