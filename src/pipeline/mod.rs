@@ -9,6 +9,7 @@ mod verify;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -98,7 +99,9 @@ pub struct Pipeline {
     pub readers: Readers,
     /// Bytes of events between socket and store.
     pub ingest_bytes: Arc<Semaphore>,
-    verify: Sender<Submission>,
+    /// The next event's place in the order in which the writer takes them.
+    turn: AtomicU64,
+    verify: Sender<(u64, Submission)>,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
     threads: Vec<JoinHandle<()>>,
@@ -182,6 +185,7 @@ impl Pipeline {
             clock,
             readers,
             ingest_bytes: Arc::new(Semaphore::new(config.limits.ingest_bytes_max)),
+            turn: AtomicU64::new(0),
             verify,
             writer,
             sweeper: Some(sweeper),
@@ -191,9 +195,11 @@ impl Pipeline {
     }
 
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
+    /// Events take effect in the order in which they are handed over.
     pub fn submit(&self, submission: Submission) {
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
         // The verifiers end only after this sender is gone.
-        let _ = self.verify.send(submission);
+        let _ = self.verify.send((turn, submission));
     }
 
     /// Removes what expired or vanished now instead of at the next round, and waits until it is done.

@@ -1,6 +1,6 @@
 //! The verify pool: checks ids and signatures on all cores, and prepares what the one writer needs, so
 //! that the writer does as little as it can. In: submissions. Out: true events to the writer; refusals
-//! to who sent them.
+//! to who sent them. Threads overtake one another; the writer puts events back in order by their turns.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::store::record;
 const BATCH_EVENTS_MAX: usize = 16;
 
 pub(super) struct Verifier {
-    pub(super) input: Receiver<Submission>,
+    pub(super) input: Receiver<(u64, Submission)>,
     pub(super) output: Sender<WriterInput>,
     pub(super) rates: Arc<Rates>,
 }
@@ -30,11 +30,11 @@ impl Verifier {
         while let Ok(first) = self.input.recv() {
             let mut batch = Vec::new();
             let mut next = Some(first);
-            while let Some(submission) = next {
-                batch.extend(self.check(submission, &mut scratch));
+            while let Some((turn, submission)) = next {
+                batch.push((turn, self.check(submission, &mut scratch)));
                 next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_recv().ok() } else { None };
             }
-            if !batch.is_empty() && self.output.send(WriterInput::Events(batch)).is_err() {
+            if self.output.send(WriterInput::Events(batch)).is_err() {
                 return;
             }
         }

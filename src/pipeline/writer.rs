@@ -5,7 +5,7 @@
 //! Facts must see every earlier write. An event whose facts would depend on another of the same group
 //! ends the group and is placed in the next one, so that facts are always those of the index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,7 +45,8 @@ pub(super) struct Sweep {
 }
 
 pub(super) enum WriterInput {
-    Events(Vec<Checked>),
+    /// Each with its turn; `None` for one that was refused.
+    Events(Vec<(u64, Option<Checked>)>),
     Sweep(Sweep),
 }
 
@@ -67,6 +68,36 @@ struct Placed {
     /// Copies of it that came before it was safe: answered together.
     copies: Vec<(Reply, Vec<OwnedSemaphorePermit>)>,
     removes: Vec<Stored>,
+}
+
+/// Puts events back in the order in which they were submitted. What waits is bounded by what is under way.
+#[derive(Default)]
+struct Turns {
+    next: u64,
+    /// From `next` on; the inner `None` is an event that was refused.
+    waiting: VecDeque<Option<Option<Checked>>>,
+}
+
+impl Turns {
+    fn add(&mut self, turn: u64, checked: Option<Checked>) {
+        // A turn comes once, and is never before the next one.
+        let at = (turn - self.next) as usize;
+        if self.waiting.len() <= at {
+            self.waiting.resize_with(at + 1, || None);
+        }
+        self.waiting[at] = Some(checked);
+    }
+
+    /// The next event whose turn it is.
+    fn take(&mut self) -> Option<Checked> {
+        while let Some(Some(_)) = self.waiting.front() {
+            self.next += 1;
+            if let Some(Some(Some(checked))) = self.waiting.pop_front() {
+                return Some(checked);
+            }
+        }
+        None
+    }
 }
 
 /// The group that is being gathered, and what of it bears on later events.
@@ -130,12 +161,14 @@ impl Writer {
     /// Works until nobody can send any more and everything sent is safe.
     pub(super) fn run(self) {
         let mut gathering = Gathering::default();
+        let mut turns = Turns::default();
         while let Ok(input) = self.input.recv() {
             let mut next = Some(input);
             while let Some(input) = next.take() {
                 match input {
                     WriterInput::Events(events) => {
-                        for checked in events {
+                        events.into_iter().for_each(|(turn, checked)| turns.add(turn, checked));
+                        while let Some(checked) = turns.take() {
                             self.place(checked, &mut gathering);
                         }
                     }
@@ -158,7 +191,8 @@ impl Writer {
             gathering.placed[copied].copies.push((checked.reply, checked.permits));
             return;
         }
-        if gathering.bears_on(community.id, event) {
+        let is_full = gathering.placed.len() >= self.events_max || gathering.bytes >= self.bytes_max;
+        if is_full || gathering.bears_on(community.id, event) {
             self.commit(std::mem::take(gathering));
         }
         let index = community.index();

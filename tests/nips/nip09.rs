@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{Client, NOW, Person, TestRelay, ids_of};
+use crate::common::{Client, NOW, Person, TestRelay, ids_of, json_of};
 use plaza::event::Event;
 
 const DELETED: &str = "blocked: its deletion was asked for by who may (nip09.deleted)";
@@ -24,6 +24,24 @@ fn shown(client: &mut Client, events: &[&Event]) -> Vec<String> {
     let found = client.ids(json!({"ids": ids_of(events)}));
     assert_eq!(client.count(&[json!({"ids": ids_of(events)})]), found.len() as u64);
     ids_of(events).into_iter().filter(|id| found.contains(id)).collect()
+}
+
+#[test]
+fn notes_and_their_deletions_take_effect_in_the_order_in_which_they_were_sent() {
+    let relay = TestRelay::start();
+    let author = Person::new(1);
+    let mut client = relay.connect();
+    let mut sent = Vec::new();
+    for number in 0..100 {
+        let note = author.note(&format!("note {number}"));
+        let deletion = author.event(5, NOW, &[&["e", &note.id.to_string()]], "");
+        sent.extend([note, deletion]);
+    }
+    sent.iter().for_each(|event| client.submit(event));
+    for event in &sent {
+        assert_eq!(client.answer_to(event), (true, String::new()), "{}", json_of(event));
+    }
+    assert_eq!(client.count(&[json!({"kinds": [1]})]), 0);
 }
 
 #[test]
