@@ -42,8 +42,10 @@ pub enum Malformed {
     Notice(String),
     /// An event that names its id but is otherwise wrong.
     Event(Id, String),
-    /// A REQ or COUNT that names its subscription but is otherwise wrong.
-    Subscription(String, String),
+    /// A REQ that names its subscription but is otherwise wrong.
+    Req(String, String),
+    /// A COUNT that names its query but is otherwise wrong.
+    Count(String, String),
 }
 
 impl ClientMessage {
@@ -71,7 +73,8 @@ fn malformed(text: &str, reason: &str) -> Malformed {
             }
         }
         "REQ" | "COUNT" => match items.get(1).and_then(|name| name.as_str()) {
-            Some(name) => Malformed::Subscription(name.to_owned(), reason.to_owned()),
+            Some(name) if verb == "REQ" => Malformed::Req(name.to_owned(), reason.to_owned()),
+            Some(name) => Malformed::Count(name.to_owned(), reason.to_owned()),
             None => Malformed::Notice(format!("{verb}: {reason}")),
         },
         _ => Malformed::Notice(reason.to_owned()),
@@ -235,11 +238,11 @@ mod tests {
             (r#"["REQ"]"#.to_owned(), notice("REQ: the message lacks a subscription id")),
             (
                 r#"["REQ","s"]"#.to_owned(),
-                Malformed::Subscription("s".to_owned(), "the message lacks a filter".to_owned()),
+                Malformed::Req("s".to_owned(), "the message lacks a filter".to_owned()),
             ),
             (
                 r#"["COUNT","s",{"kinds":1}]"#.to_owned(),
-                Malformed::Subscription(
+                Malformed::Count(
                     "s".to_owned(),
                     "kinds must be an array of whole numbers from 0 to 65535".to_owned(),
                 ),

@@ -253,6 +253,12 @@ impl Talk {
         self.say(message::refused(&event.id, refusal));
     }
 
+    /// A REQ takes the place of the one of its name even when it is refused: CLOSED ends the name.
+    fn refuse_req(&mut self, id: &str, refusal: &Refusal) {
+        self.close(id);
+        self.say(message::closed(id, refusal));
+    }
+
     async fn message(&mut self, text: &str) {
         let bytes = self.session.pipeline.rates.address_bytes(&self.session.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
@@ -268,16 +274,19 @@ impl Talk {
             (Ok(ClientMessage::Event(event) | ClientMessage::Auth(event)), Err(refusal)) => {
                 self.refuse_event(&event, &refusal);
             }
-            (
-                Ok(ClientMessage::Req { subscription, .. } | ClientMessage::Count { subscription, .. }),
-                Err(refusal),
-            ) => self.say(message::closed(&subscription, &refusal)),
+            (Ok(ClientMessage::Req { subscription, .. }), Err(refusal)) => {
+                self.refuse_req(&subscription, &refusal);
+            }
+            (Ok(ClientMessage::Count { subscription, .. }), Err(refusal)) => {
+                self.say(message::closed(&subscription, &refusal));
+            }
             (Err(_), Err(refusal)) => self.say(message::notice(&refusal.to_string())),
             (Err(Malformed::Notice(reason)), _) => self.say(message::notice(&format!("invalid: {reason}"))),
             (Err(Malformed::Event(id, reason)), _) => {
                 self.say(message::refused(&id, &message::invalid(reason)));
             }
-            (Err(Malformed::Subscription(id, reason)), _) => {
+            (Err(Malformed::Req(id, reason)), _) => self.refuse_req(&id, &message::invalid(reason)),
+            (Err(Malformed::Count(id, reason)), _) => {
                 self.say(message::closed(&id, &message::invalid(reason)));
             }
         }
