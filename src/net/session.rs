@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -36,6 +37,12 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// Messages that are handled before answers are sent, when they have already arrived.
 const MESSAGES_AT_ONCE_MAX: usize = 64;
+
+/// How long a client may take to accept the last that is written to it, and then to close its side.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What is passed over at once of what comes after the end.
+const DRAIN_BYTES: usize = 16 * 1024;
 
 /// tungstenite's own buffer: the stream below it does the reading ahead.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -116,14 +123,26 @@ impl Session {
         let end = talk.converse(&mut socket, write_timeout).await;
         listener.outbox.close();
         talk.end();
+        // tungstenite writes its answer to a client's close frame and leaves the flushing to the stream.
+        let _ = timeout(LAST_WORDS, socket.get_mut().flush()).await;
         if let End::Close(code, reason) = end {
             let frame = CloseFrame { code, reason: reason.into() };
             // The client may be gone, or never answer.
             let _ = timeout(write_timeout, socket.close(Some(frame))).await;
-            let drain = async { while let Some(Ok(_)) = socket.next().await {} };
-            let _ = timeout(Duration::from_secs(1), drain).await;
+            let _ = timeout(LAST_WORDS, drain(socket.get_mut())).await;
         }
     }
+}
+
+/// Passes over what the client still sends until it has closed its side too: to end a connection with
+/// something unread would reset it, and the client might never see why.
+async fn drain<S>(stream: &mut S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let _ = stream.shutdown().await;
+    let mut passed_over = vec![0; DRAIN_BYTES];
+    while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
 /// Sends what is in the outbox.

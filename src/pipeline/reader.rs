@@ -234,10 +234,21 @@ impl Reader {
     fn send(&self, mut answer: Answer) {
         let Query { community, listener, subscription, .. } = &answer.query;
         let outbox = &listener.outbox;
-        for found in answer.found.by_ref() {
+        loop {
             if outbox.is_closed() || subscription.is_closed() {
                 return;
             }
+            // Before each event, not after: many answers that go on at once would overflow the outbox
+            // of a client that reads as it should.
+            if outbox.is_busy() {
+                let (listener, jobs) = (Arc::clone(listener), self.0.jobs.clone());
+                let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
+                if let Some(parked) = listener.outbox.park_if_busy(parked) {
+                    parked();
+                }
+                return;
+            }
+            let Some(found) = answer.found.next() else { break };
             match self.0.bodies.get(community.id, found.location) {
                 Ok(Some(body)) => outbox.push(Frame::Event(Arc::clone(subscription), body)),
                 // It was removed since the scan.
@@ -249,14 +260,6 @@ impl Reader {
                     community.live.refuse(subscription, &refusal);
                     return;
                 }
-            }
-            if outbox.is_busy() {
-                let (outbox, jobs) = (Arc::clone(listener), self.0.jobs.clone());
-                let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
-                if let Some(parked) = outbox.outbox.park_if_busy(parked) {
-                    parked();
-                }
-                return;
             }
         }
         let eose = message::eose(&subscription.id, answer.hint);
