@@ -242,7 +242,7 @@ pub struct Rate {
     pub address_requests_per_minute: u32,
     /// Requests that one address may send at once.
     pub address_requests_burst: u32,
-    /// Bytes a minute received from one address; the connection that goes beyond is closed.
+    /// Bytes a minute received from one address; messages beyond are refused, the connection stays.
     pub address_bytes_per_minute: u32,
     /// Bytes that one address may send at once; holds at least one message of the largest size.
     pub address_bytes_burst: u32,
