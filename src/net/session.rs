@@ -63,6 +63,9 @@ pub(super) struct Session {
 type Socket = WebSocketStream<Gathering<TokioIo<Upgraded>>>;
 type PlainSocket = WebSocketStream<Gathering<TcpStream>>;
 
+/// What a socket yields: a message, an error, or its end.
+type Received = Option<Result<Message, Error>>;
+
 /// Why a session ends, as far as its client is told.
 enum End {
     /// The client left, or cannot be reached.
@@ -145,7 +148,7 @@ where
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// Sends what is in the outbox.
+/// Sends all that is in the outbox.
 async fn send<S>(
     socket: &mut WebSocketStream<S>,
     listener: &Listener,
@@ -154,28 +157,36 @@ async fn send<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
+    while send_some(socket, listener, write_timeout).await? {}
+    Ok(())
+}
+
+/// Sends some of what is in the outbox; false when there was nothing.
+async fn send_some<S>(
+    socket: &mut WebSocketStream<S>,
+    listener: &Listener,
+    write_timeout: Duration,
+) -> Result<bool, End>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if listener.outbox.has_overflowed() {
+        return Err(End::Close(CloseCode::Policy, "too slow: more waits to be sent than this relay keeps"));
+    }
     let mut frames = Vec::new();
-    loop {
-        if listener.outbox.has_overflowed() {
-            return Err(End::Close(
-                CloseCode::Policy,
-                "too slow: more waits to be sent than this relay keeps",
-            ));
+    listener.outbox.take(WRITE_BYTES_MAX, &mut frames);
+    if frames.is_empty() {
+        return Ok(false);
+    }
+    let write = async {
+        for text in frames.drain(..).filter_map(Frame::into_text) {
+            socket.feed(Message::text(text)).await?;
         }
-        listener.outbox.take(WRITE_BYTES_MAX, &mut frames);
-        if frames.is_empty() {
-            return Ok(());
-        }
-        let write = async {
-            for text in frames.drain(..).filter_map(Frame::into_text) {
-                socket.feed(Message::text(text)).await?;
-            }
-            socket.flush().await
-        };
-        match timeout(write_timeout, write).await {
-            Ok(Ok(())) => {}
-            _ => return Err(End::Gone),
-        }
+        socket.flush().await
+    };
+    match timeout(write_timeout, write).await {
+        Ok(Ok(())) => Ok(true),
+        _ => Err(End::Gone),
     }
 }
 
@@ -192,29 +203,17 @@ impl Talk {
         let mut alarm = Instant::now() + interval;
         let mut awaits_pong = false;
         loop {
-            tokio::select! {
+            let received = tokio::select! {
                 biased;
                 () = stopped(&mut stopping) => return self.finish(socket, write_timeout).await,
                 () = listener.outbox.ready() => {
-                    if let Err(end) = send(socket, &listener, write_timeout).await {
+                    if let Err(end) = send_some(socket, &listener, write_timeout).await {
                         return end;
                     }
+                    // However much there is to send, a CLOSE is heard.
+                    socket.next().now_or_never()
                 }
-                received = socket.next() => {
-                    awaits_pong = false;
-                    alarm = Instant::now() + interval;
-                    let mut next = Some(received);
-                    let mut left = MESSAGES_AT_ONCE_MAX;
-                    while let Some(received) = next {
-                        if let Err(end) = self.receive(received).await {
-                            // What was answered before the end is still sent.
-                            let _ = send(socket, &listener, write_timeout).await;
-                            return end;
-                        }
-                        left -= 1;
-                        next = if left > 0 { socket.next().now_or_never() } else { None };
-                    }
-                }
+                received = socket.next() => Some(received),
                 () = sleep_until(alarm) => {
                     if awaits_pong {
                         return End::Gone;
@@ -222,12 +221,39 @@ impl Talk {
                     awaits_pong = true;
                     alarm = Instant::now() + patience;
                     match timeout(write_timeout, socket.send(Message::Ping(Bytes::new()))).await {
-                        Ok(Ok(())) => {}
+                        Ok(Ok(())) => None,
                         _ => return End::Gone,
                     }
                 }
+            };
+            if received.is_some() {
+                awaits_pong = false;
+                alarm = Instant::now() + interval;
+            }
+            if let Err(end) = self.receive_arrived(socket, received).await {
+                // What was answered before the end is still sent.
+                let _ = send(socket, &listener, write_timeout).await;
+                return end;
             }
         }
+    }
+
+    /// Handles a message, and those that have arrived behind it, up to a bound.
+    async fn receive_arrived<S>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+        mut next: Option<Received>,
+    ) -> Result<(), End>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let mut left = MESSAGES_AT_ONCE_MAX;
+        while let Some(received) = next {
+            self.receive(received).await?;
+            left -= 1;
+            next = if left > 0 { socket.next().now_or_never() } else { None };
+        }
+        Ok(())
     }
 
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
@@ -243,7 +269,7 @@ impl Talk {
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, Error>>) -> Result<(), End> {
+    async fn receive(&mut self, received: Received) -> Result<(), End> {
         match received {
             Some(Ok(Message::Text(text))) => {
                 self.message(&text).await;
