@@ -249,12 +249,6 @@ impl Writer {
     }
 
     fn publish(&self, placed: Vec<Placed>, locations: &[Location]) {
-        let mut groups: Vec<LiveGroup> = Vec::new();
-        for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
-            let community = &run[0].checked.community;
-            groups
-                .push(LiveGroup { community: Arc::clone(community), events: Vec::with_capacity(run.len()) });
-        }
         let mut locations_left = locations.iter();
         for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
             let mut index = run[0].checked.community.index_mut();
@@ -266,17 +260,18 @@ impl Writer {
                 }
             }
         }
-        let mut at = 0;
+        let mut groups: Vec<LiveGroup> = Vec::new();
         for (Placed { checked, copies, removes }, &location) in placed.into_iter().zip(locations) {
             removes.iter().for_each(|stored| self.bodies.forget(stored.location));
             let Checked { community, event, body, reply, .. } = checked;
             reply.send(&event.id, Outcome::Stored);
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
             self.bodies.put(location, body.clone());
-            if groups[at].community.id != community.id {
-                at += 1;
+            let live = LiveEvent { event, body, number: Some(location.number) };
+            match groups.last_mut() {
+                Some(group) if group.community.id == community.id => group.events.push(live),
+                _ => groups.push(LiveGroup { community, events: vec![live] }),
             }
-            groups[at].events.push(LiveEvent { event, body, number: Some(location.number) });
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
     }

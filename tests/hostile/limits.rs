@@ -1,23 +1,12 @@
 //! Limits: each is answered with its word, binds whom it should and nobody else, and is given back.
 
-use std::time::{Duration, Instant};
-
 use plaza::config::Config;
 use plaza::event::Event;
 use serde_json::{Value, json};
 
 use crate::common::{NOW, Person, TestRelay, json_of};
 use crate::neighbour::Neighbour;
-use crate::raw::{PATIENCE, Raw};
-
-/// Waits for a state that must come.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use crate::raw::{Raw, wait_until};
 
 #[test]
 fn ten_thousand_subscriptions_and_closes() {

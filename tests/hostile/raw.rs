@@ -218,3 +218,12 @@ impl Raw {
         self.stream.shutdown(Shutdown::Write).expect("an open connection");
     }
 }
+
+/// Waits for a state that must come.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

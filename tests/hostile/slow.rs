@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::{Client, NOW, Person, TestRelay};
 use crate::neighbour::Neighbour;
-use crate::raw::{CLOSE, Heard, PATIENCE, PING, PONG, Raw, TEXT, frame, text};
+use crate::raw::{CLOSE, Heard, PATIENCE, PING, PONG, Raw, TEXT, frame, text, wait_until};
 
 /// One long event; together they are far more than sockets and outbox hold.
 const LONG_BYTES: usize = 100_000;
@@ -45,14 +45,6 @@ fn resident_bytes() -> usize {
 
 fn open_subscriptions(relay: &TestRelay) -> usize {
     relay.relay().community().live.len()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
