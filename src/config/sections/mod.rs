@@ -4,11 +4,13 @@
 mod access;
 mod authors;
 mod kinds;
+mod media;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use kinds::Kinds;
+pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 
 /// What is wrong in a section, besides single numbers out of their range.
@@ -24,3 +26,8 @@ pub struct SectionFault {
 
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[];
+
+/// What must hold within the sections of one community, besides the bounds of single numbers.
+pub(super) fn check(settings: &crate::config::Settings) -> Result<(), SectionFault> {
+    settings.media.check()
+}
