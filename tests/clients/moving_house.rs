@@ -89,7 +89,7 @@ fn moving_house() {
         let farewell = EventBuilder::request_vanish_with_reason(target, "moved").expect("a request");
         alice.publish(farewell).await;
         assert_eq!(bob.find(everything.clone()).await.len(), 1, "the request itself remains");
-        assert_eq!(bob.find(Filter::new().id(theirs.id)).await, [theirs.clone()]);
+        assert_eq!(bob.find(Filter::new().id(theirs.id)).await, std::slice::from_ref(&theirs));
         let refusal = bob.relay.send_event(&mine[0]).await.expect_err("she may not be brought back");
         assert!(refusal.to_string().contains("blocked: "), "{refusal}");
 
