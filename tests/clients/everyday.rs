@@ -1,7 +1,6 @@
 //! What people do every day with a client built on nostr-sdk: each test is a scene at a real relay over
 //! WebSocket.
 
-
 use nostr_sdk::prelude::*;
 
 use crate::common::TestRelay;
