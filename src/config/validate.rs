@@ -137,6 +137,7 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     check_relay(settings, document)?;
     check_texts(config, document)?;
     check_difficulties(settings, document)?;
+    sections::check(settings).map_err(|found| fault(document, found.key, found.problem, found.remedy))?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;

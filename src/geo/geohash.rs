@@ -25,7 +25,7 @@ const _: () = assert!(Geohash::LENGTH_MAX as u32 * CHAR_BITS + LENGTH_BITS == u6
 pub struct Geohash(u64);
 
 /// Why a text is no geohash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum NotGeohash {
     /// There is no text.
     #[error("a geohash has at least 1 character")]

@@ -197,7 +197,9 @@ fn referred(tags: &Tags) -> Vec<Want> {
     wants.extend(tags.values("E").filter_map(Id::from_hex).take(1).map(Want::Id));
     for name in ["a", "A"] {
         let addresses = tags.iter().filter(|tag| tag.name() == name && tag.get(3) != Some("mention"));
-        wants.extend(addresses.filter_map(|tag| tag.value()).take(1).map(|value| Want::Address(value.to_owned())));
+        wants.extend(
+            addresses.filter_map(|tag| tag.value()).take(1).map(|value| Want::Address(value.to_owned())),
+        );
     }
     let mut distinct = Vec::with_capacity(wants.len());
     for want in wants {
@@ -253,11 +255,12 @@ fn reply_sentence(settings: &Settings) -> Option<String> {
     settings.words()?;
     let replies = match settings.replies {
         Replies::None => None,
-        Replies::Own => Some("what you add to your own events".to_owned()),
+        Replies::Own => Some("replies to your own events".to_owned()),
         Replies::All => Some("replies".to_owned()),
     };
-    let about = (!settings.kinds_about.is_empty()).then(|| format!("kinds {}", settings.kinds_about));
+    let about =
+        (!settings.kinds_about.is_empty()).then(|| format!("events of kinds {}", settings.kinds_about));
     let free: Vec<String> = replies.into_iter().chain(about).collect();
     (!free.is_empty())
-        .then(|| format!("No g tag is needed for {}, if what they are about lies in the area.", any_of(free)))
+        .then(|| format!("No g tag is needed for {}, if what they are about is here.", any_of(free)))
 }

@@ -2,6 +2,7 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+mod geohash;
 mod limits;
 mod place;
 
@@ -20,6 +21,7 @@ const TABLES: &[&[Rule]] = &[
     access::RULES,
     nip42::RULES,
     nip40::RULES,
+    geohash::RULES,
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,

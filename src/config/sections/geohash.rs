@@ -1,7 +1,8 @@
 //! `[geohash]`: the area that events belong to. In: one way of drawing it. Out: the compiled [`Area`], or what is
-//! wrong and what to do. Never opens a file: who loads the settings hands over the text of `polygon_file`.
+//! wrong and what to do. Never opens a file: who loads the settings hands the text of `polygon_file` to
+//! [`Geohash::draw`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,9 @@ pub struct Geohash {
     pub replay_seconds: u64,
     /// Ephemeral events that are kept so at most; the oldest are dropped first.
     pub replay_events_max: usize,
+    /// The text of `polygon_file`, once it was read.
+    #[serde(skip)]
+    drawn: Option<String>,
 }
 
 /// Which replies without a `g` tag are taken, if what they answer is stored and lies in the area.
@@ -85,6 +89,7 @@ impl Default for Geohash {
             prefix_filters: false,
             replay_seconds: 0,
             replay_events_max: 100,
+            drawn: None,
         }
     }
 }
@@ -126,8 +131,8 @@ pub(in crate::config) const RANGES: &[(&str, u64, u64)] = &[
     ("geohash.border_precision", 1, Cell::LENGTH_MAX as u64),
     ("geohash.precision_min", 0, Cell::LENGTH_MAX as u64),
     ("geohash.precision_max", 1, Cell::LENGTH_MAX as u64),
-    ("geohash.replay_seconds", 0, 3_600),
-    ("geohash.replay_events_max", 1, 100_000),
+    ("geohash.replay_seconds", 0, 86_400),
+    ("geohash.replay_events_max", 0, 10_000),
 ];
 
 /// The one way in which an area is drawn.
@@ -146,20 +151,27 @@ impl Geohash {
         matches!(self.form(), Ok(Some(_)))
     }
 
-    /// The path of the GeoJSON file that [`Geohash::compile`] wants the text of.
-    pub fn file(&self) -> Option<&std::path::Path> {
+    /// The path of the GeoJSON file whose text [`Geohash::draw`] waits for.
+    pub fn file(&self) -> Option<&Path> {
         (!self.polygon_file.as_os_str().is_empty()).then_some(self.polygon_file.as_path())
     }
 
-    /// The area of these settings; empty if they draw none. `file_text` is the text of `polygon_file`, if
-    /// there is one.
+    /// Takes the text of `polygon_file`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn draw(&mut self, text: String) -> Result<(), SectionFault> {
+        self.drawn = Some(text);
+        self.compile().map(|_| ())
+    }
+
+    /// The area of these settings; empty if they draw none.
     ///
     /// # Errors
     /// What is wrong with the area, under the key that draws it.
-    pub fn compile(&self, file_text: Option<&str>) -> Result<Area, SectionFault> {
+    pub fn compile(&self) -> Result<Area, SectionFault> {
         let precision = self.border_precision.min(self.precision_max);
-        let blame =
-            |key| move |AreaError { problem, remedy }: AreaError| fault(key, problem, remedy);
+        let blame = |key| move |AreaError { problem, remedy }: AreaError| fault(key, problem, remedy);
         let area = match self.form()? {
             None => return Ok(Area::default()),
             Some(Form::Prefixes(texts)) => prefixes(texts)?,
@@ -174,7 +186,7 @@ impl Geohash {
             }
             Some(Form::Polygon(text)) => Area::polygon(text, precision).map_err(blame("geohash.polygon"))?,
             Some(Form::File) => {
-                let text = file_text.ok_or_else(|| {
+                let text = self.drawn.as_deref().ok_or_else(|| {
                     fault("geohash.polygon_file", "was not read", "check the path, and that it may be read")
                 })?;
                 Area::polygon(text, precision).map_err(blame("geohash.polygon_file"))?
@@ -193,13 +205,15 @@ impl Geohash {
     /// Finds what is wrong, but for what a file says.
     pub(in crate::config) fn check(&self) -> Result<(), SectionFault> {
         if self.precision_min > self.precision_max {
-            let problem =
-                format!("must be at most geohash.precision_max ({}), but is {}", self.precision_max, self.precision_min);
+            let problem = format!(
+                "must be at most geohash.precision_max ({}), but is {}",
+                self.precision_max, self.precision_min
+            );
             return Err(fault("geohash.precision_min", problem, "lower it or raise precision_max"));
         }
         match self.form()? {
             Some(Form::File) => Ok(()),
-            _ => self.compile(None).map(|_| ()),
+            _ => self.compile().map(|_| ()),
         }
     }
 

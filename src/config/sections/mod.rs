@@ -3,13 +3,17 @@
 
 mod access;
 mod authors;
+mod geohash;
 mod kinds;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
+pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use tags::Tags;
+
+use super::Settings;
 
 /// What is wrong in a section, besides single numbers out of their range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,4 +27,9 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES];
+
+/// What else must hold in these sections: the first fault.
+pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.geohash.check()
+}
