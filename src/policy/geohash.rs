@@ -8,7 +8,7 @@ use crate::geo::{Geohash, NotGeohash};
 use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Related, Rule, Want};
 
-/// The keys that draw the area.
+/// The keys that draw the area, and say what needs none.
 const AREA_KEYS: &[&str] = &[
     "geohash.prefixes",
     "geohash.center",
@@ -16,7 +16,6 @@ const AREA_KEYS: &[&str] = &[
     "geohash.box",
     "geohash.polygon",
     "geohash.polygon_file",
-    "geohash.border_precision",
     "geohash.kinds_exempt",
 ];
 
@@ -24,7 +23,7 @@ const AREA_KEYS: &[&str] = &[
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "geohash.valid",
-        settings: AREA_KEYS,
+        settings: &["geohash.kinds_exempt"],
         sentence: |settings| {
             let text = "A g tag holds a geohash in lower case: 0 to 9 and b to z without i, l and o.";
             settings.geohash.has_area().then(|| text.to_owned())
