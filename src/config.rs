@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use preset::Preset;
-pub use sections::{Access, Authors, Geohash, Kinds, Read, Replies, SectionFault, Tags, Write};
+pub use sections::{
+    Access, Authors, ContentWarning, Geohash, Kinds, Media, Read, Replies, SectionFault, Tags, Write,
+};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub access: Access,
     /// Events with a place.
     pub geohash: Geohash,
+    /// Videos and attachments.
+    pub media: Media,
 }
 
 impl Settings {
@@ -97,6 +101,7 @@ impl Settings {
             "tags" => self.tags.mode,
             "access" => self.access.mode,
             "geohash" => self.geohash.mode,
+            "media" => self.media.mode,
             _ => Mode::Enforce,
         }
     }

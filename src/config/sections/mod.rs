@@ -5,12 +5,14 @@ mod access;
 mod authors;
 mod geohash;
 mod kinds;
+mod media;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
+pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 
 use super::Settings;
@@ -29,7 +31,8 @@ pub struct SectionFault {
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES];
 
-/// What else must hold in these sections: the first fault.
+/// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.media.check()?;
     settings.geohash.check()
 }
