@@ -125,10 +125,10 @@ impl Community {
         Community {
             id,
             policy: Policy::new(&config),
+            known: RwLock::new(Arc::new(Known::compiled(&config))),
             config,
             live: Live::default(),
             tally: Tally::default(),
-            known: RwLock::default(),
             index: RwLock::default(),
         }
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod explain;
+mod geohash;
 mod limits;
 mod place;
 
@@ -22,6 +23,7 @@ const TABLES: &[&[Rule]] = &[
     access::RULES,
     nip42::RULES,
     nip40::RULES,
+    geohash::RULES,
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,

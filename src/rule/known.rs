@@ -1,6 +1,22 @@
 //! What rules know besides the event and the settings: what was compiled from settings, read from files, or
 //! learned from stored events. A snapshot: replaced whole, never changed.
 
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::geo::Area;
+
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Known {}
+pub struct Known {
+    /// The area that events belong to; empty where the settings draw none.
+    pub area: Arc<Area>,
+}
+
+impl Known {
+    /// What the settings alone tell.
+    pub fn compiled(settings: &Settings) -> Known {
+        // Settings that were checked compile. An area that does not is empty: nothing lies inside.
+        Known { area: Arc::new(settings.geohash.compile().unwrap_or_default()) }
+    }
+}

@@ -3,15 +3,19 @@
 
 mod access;
 mod authors;
+mod geohash;
 mod kinds;
 mod media;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
+pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use media::{ContentWarning, Media};
 pub use tags::Tags;
+
+use super::Settings;
 
 /// What is wrong in a section, besides single numbers out of their range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +29,10 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
-pub(super) fn check(settings: &crate::config::Settings) -> Result<(), SectionFault> {
-    settings.media.check()
+pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.media.check()?;
+    settings.geohash.check()
 }
