@@ -42,7 +42,9 @@ impl Amount {
 
     fn from_float(number: f64) -> Option<Amount> {
         // Minus zero is no less than zero, but has a sign that `abs` takes away.
-        (number.is_finite() && number >= 0.0).then(|| number.abs().to_string()).and_then(|text| Amount::parse(&text))
+        (number.is_finite() && number >= 0.0)
+            .then(|| number.abs().to_string())
+            .and_then(|text| Amount::parse(&text))
     }
 }
 
@@ -50,7 +52,11 @@ impl Ord for Amount {
     fn cmp(&self, other: &Self) -> Ordering {
         // Without leading zeros the longer whole part is the larger one; digits of equal places, and
         // fractions from their first digit on, compare as texts do.
-        (self.whole.len(), &self.whole, &self.fraction).cmp(&(other.whole.len(), &other.whole, &other.fraction))
+        (self.whole.len(), &self.whole, &self.fraction).cmp(&(
+            other.whole.len(),
+            &other.whole,
+            &other.fraction,
+        ))
     }
 }
 
@@ -78,7 +84,9 @@ impl<'de> Deserialize<'de> for Amount {
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Amount, E> {
-                u64::try_from(number).map_err(|_| E::custom(AMOUNT_RULE)).and_then(|number| self.visit_u64(number))
+                u64::try_from(number)
+                    .map_err(|_| E::custom(AMOUNT_RULE))
+                    .and_then(|number| self.visit_u64(number))
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Amount, E> {
@@ -121,7 +129,10 @@ mod tests {
             ("50.00", Some("50")),
             ("0.10", Some("0.1")),
             ("000.0", Some("0")),
-            ("123456789012345678901234567890.000000000000000000001", Some("123456789012345678901234567890.000000000000000000001")),
+            (
+                "123456789012345678901234567890.000000000000000000001",
+                Some("123456789012345678901234567890.000000000000000000001"),
+            ),
             ("", None),
             (".", None),
             ("5.", None),
@@ -184,7 +195,11 @@ mod tests {
         ];
         for (text, shown) in table {
             let number: serde_json::Number = serde_json::from_str(text).expect("a number");
-            assert_eq!(Amount::from_json(&number).map(|amount| amount.to_string()).as_deref(), shown, "{text}");
+            assert_eq!(
+                Amount::from_json(&number).map(|amount| amount.to_string()).as_deref(),
+                shown,
+                "{text}"
+            );
         }
     }
 

@@ -2,7 +2,6 @@
 //! Out: a decision. Pure. What listings have in common with NIP-15's products is in `policy/market.rs`.
 
 use crate::amount::Amount;
-use crate::config::Settings;
 use crate::event::{Event, Kind, Tag};
 use crate::nips::nip15::is_web_url;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
@@ -157,6 +156,150 @@ fn geohash(event: &Event) -> Decision {
 
 /// Whether a text is a geohash: its digits are those of base 32 without a, i, l and o.
 fn is_geohash(text: &str) -> bool {
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z');
+    let is_digit =
+        |byte: u8| matches!(byte, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z');
     GEOHASH_CHARS.contains(&text.len()) && text.bytes().all(is_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::nips::nip15::testing::{event, with_settings};
+
+    type Tags<'t> = &'t [&'t [&'t str]];
+
+    /// What the rules say of a listing with these tags.
+    fn said(settings: &Settings, kind: u16, tags: Tags<'_>) -> Option<(&'static str, Prefix, String)> {
+        with_settings(settings, |context| {
+            RULES.iter().filter(|rule| (rule.sentence)(settings).is_some()).find_map(|rule| {
+                match rule.check {
+                    Check::Admit(check) => {
+                        let refusal = check(&event(1, kind, 5, tags, "**Markdown**"), context).err()?;
+                        Some((refusal.rule, refusal.prefix, refusal.sentence.into_owned()))
+                    }
+                    _ => None,
+                }
+            })
+        })
+    }
+
+    fn market() -> Settings {
+        let mut settings = Settings::default();
+        settings.market.enabled = true;
+        settings
+    }
+
+    #[test]
+    fn listings_tag_by_tag() {
+        const AMOUNT: Option<&str> = Some("the price's amount must be a number such as 50 or 0.50");
+        const CURRENCY: Option<&str> = Some("the price's currency must be a code such as USD, btc or sats");
+        const PRICE: Option<&str> =
+            Some("price must be an amount, a currency, and for repeated payments how often");
+        const IMAGE: Option<&str> = Some("every image must be an http(s) address");
+        const STATUS: Option<&str> = Some("status must be active or sold");
+        const PUBLISHED: Option<&str> = Some("published_at must be in seconds since 1970, in digits");
+        let title: &[&str] = &["title", "A bicycle"];
+        let price: &[&str] = &["price", "50", "USD"];
+        let table: &[(Tags<'_>, Option<&str>)] = &[
+            (&[title, price], None),
+            (&[price], Some("a title tag is missing")),
+            (&[&["title"], price], Some("a title tag is missing")),
+            (&[&["title", " "], price], Some("a title tag is missing")),
+            (&[title], Some("a price tag is missing")),
+            (&[title, price, price], Some("there must be one price tag, not several")),
+            (&[title, &["price"]], PRICE),
+            (&[title, &["price", "50"]], PRICE),
+            (&[title, &["price", "50", "USD", "month"]], None),
+            (&[title, &["price", "50", "USD", "month", "x"]], PRICE),
+            (&[title, &["price", "0", "USD"]], None),
+            (&[title, &["price", "0.50", "USD"]], None),
+            (&[title, &["price", "-1", "USD"]], AMOUNT),
+            (&[title, &["price", "1,000", "USD"]], AMOUNT),
+            (&[title, &["price", "1e3", "USD"]], AMOUNT),
+            (&[title, &["price", "$50", "USD"]], AMOUNT),
+            (&[title, &["price", "", "USD"]], AMOUNT),
+            (&[title, &["price", "50", "sat"]], None),
+            (&[title, &["price", "50", "US"]], CURRENCY),
+            (&[title, &["price", "50", "ABCDEFGHIJ"]], None),
+            (&[title, &["price", "50", "ABCDEFGHIJK"]], CURRENCY),
+            (&[title, &["price", "50", "€€€"]], CURRENCY),
+            (&[title, &["price", "50", ""]], CURRENCY),
+            (&[title, price, &["status", "active"]], None),
+            (&[title, price, &["status", "sold"]], None),
+            (&[title, price, &["status", "Sold"]], STATUS),
+            (&[title, price, &["status", ""]], STATUS),
+            (&[title, price, &["published_at", "1296962229"]], None),
+            (&[title, price, &["published_at", "18446744073709551615"]], None),
+            (&[title, price, &["published_at", "18446744073709551616"]], PUBLISHED),
+            (&[title, price, &["published_at", "yesterday"]], PUBLISHED),
+            (&[title, price, &["published_at", ""]], PUBLISHED),
+            (&[title, price, &["image", "https://example.com/a.jpg", "256x256"]], None),
+            (&[title, price, &["image", "a.jpg"]], IMAGE),
+            (&[title, price, &["image"]], IMAGE),
+            (
+                &[&["status", "x"], &["image", "x"]],
+                Some(
+                    "a title tag is missing; a price tag is missing; status must be active or sold; every image must be an http(s) address",
+                ),
+            ),
+        ];
+        for kind in [30_402, 30_403] {
+            for (tags, expected) in table {
+                let expected = expected.map(|text| ("market.listing", Prefix::Invalid, text.to_owned()));
+                assert_eq!(said(&market(), kind, tags), expected, "{tags:?}");
+            }
+        }
+        for kind in [30_401, 30_404, 30_018, 1] {
+            assert_eq!(said(&market(), kind, &[]), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_price_may_be_left_out_where_it_is_not_required_but_not_be_wrong() {
+        let mut settings = market();
+        settings.market.price_required = false;
+        assert_eq!(said(&settings, 30_402, &[&["title", "Free kittens"]]), None);
+        assert!(said(&settings, 30_402, &[&["title", "x"], &["price", "much", "USD"]]).is_some());
+    }
+
+    #[test]
+    fn places_are_named_where_the_community_asks() {
+        let table: [(bool, bool, &[&str], Option<&str>); 15] = [
+            (false, false, &[], None),
+            (true, false, &[], Some("market.location")),
+            (true, false, &["location"], Some("market.location")),
+            (true, false, &["location", " "], Some("market.location")),
+            (true, false, &["location", "Berlin"], None),
+            (false, true, &["location", "Berlin"], Some("market.geohash")),
+            (false, true, &["g"], Some("market.geohash")),
+            (false, true, &["g", ""], Some("market.geohash")),
+            (false, true, &["g", "u"], None),
+            (false, true, &["g", "u33d"], None),
+            (false, true, &["g", "u33dc0u33dc0"], None),
+            (false, true, &["g", "u33dc0u33dc0u"], Some("market.geohash")),
+            (false, true, &["g", "U33D"], Some("market.geohash")),
+            (false, true, &["g", "u33a"], Some("market.geohash")),
+            (true, true, &["g", "u33d"], Some("market.location")),
+        ];
+        for (location, geohash, place, rule) in table {
+            let mut settings = market();
+            (settings.market.location_required, settings.market.geohash_required) = (location, geohash);
+            let event_tags = [&["title", "x"][..], &["price", "1", "sats"], place];
+            let decided = said(&settings, 30_402, &event_tags).map(|(rule, prefix, _)| (rule, prefix));
+            assert_eq!(decided, rule.map(|rule| (rule, Prefix::Blocked)), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn rules_say_nothing_where_there_is_no_market() {
+        let mut settings = market();
+        let sentences =
+            |settings: &Settings| RULES.iter().filter_map(|rule| (rule.sentence)(settings)).count();
+        assert_eq!(sentences(&settings), 1);
+        (settings.market.location_required, settings.market.geohash_required) = (true, true);
+        assert_eq!(sentences(&settings), 3);
+        settings.market.enabled = false;
+        assert_eq!(sentences(&settings), 0);
+    }
 }

@@ -68,8 +68,11 @@ pub(in crate::config) const RANGES: &[(&str, u64, u64)] = &[
 impl Market {
     /// Checks what single values can't tell: blank words, and bounds that leave nothing between them.
     pub(in crate::config) fn check(&self) -> Result<(), SectionFault> {
-        let fault = |key, problem: String, remedy: &str| Err(SectionFault { key, problem, remedy: remedy.to_owned() });
-        for (key, words) in [("market.currencies", &self.currencies), ("market.categories", &self.categories)] {
+        let fault = |key, problem: String, remedy: &str| {
+            Err(SectionFault { key, problem, remedy: remedy.to_owned() })
+        };
+        for (key, words) in [("market.currencies", &self.currencies), ("market.categories", &self.categories)]
+        {
             if words.iter().any(|word| word.trim().is_empty() || word.trim() != word) {
                 let problem = "holds a word that is blank, or has blanks around it".to_owned();
                 return fault(key, problem, "remove the blanks");
@@ -82,7 +85,8 @@ impl Market {
                 let problem = "names a currency twice: capitals make no difference".to_owned();
                 return fault(key, problem, "keep one of them");
             }
-            let is_allowed = |code: &str| self.currencies.iter().any(|currency| currency.eq_ignore_ascii_case(code));
+            let is_allowed =
+                |code: &str| self.currencies.iter().any(|currency| currency.eq_ignore_ascii_case(code));
             if let Some(code) = bounds.keys().find(|code| !self.currencies.is_empty() && !is_allowed(code)) {
                 let problem = format!("names {code}, which market.currencies does not allow");
                 return fault(key, problem, "add it there or remove it here");
@@ -91,7 +95,9 @@ impl Market {
         for (code, least) in &self.price_min {
             let most = self.price_max.iter().find(|(other, _)| other.eq_ignore_ascii_case(code));
             if let Some((_, most)) = most.filter(|(_, most)| least > *most) {
-                let problem = format!("asks for at least {least} {code}, more than market.price_max allows with {most}");
+                let problem = format!(
+                    "asks for at least {least} {code}, more than market.price_max allows with {most}"
+                );
                 return fault("market.price_min", problem, "lower it, or raise market.price_max");
             }
         }

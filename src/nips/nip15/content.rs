@@ -107,7 +107,9 @@ pub(super) fn faults(event: &Event) -> Option<String> {
     if has_id {
         match (event.tags.values("d").next(), object.get("id").and_then(Value::as_str)) {
             (None, _) => faults.add(|| "the d tag is missing, it must be the same as id".to_owned()),
-            (Some(tag), Some(id)) if tag != id => faults.add(|| "the d tag must be the same as id".to_owned()),
+            (Some(tag), Some(id)) if tag != id => {
+                faults.add(|| "the d tag must be the same as id".to_owned())
+            }
             _ => {}
         }
     }
@@ -229,11 +231,15 @@ impl<'de> Deserialize<'de> for Offer {
                 let mut offer = Offer::default();
                 while let Some(key) = map.next_key::<Key>()? {
                     match key {
-                        Key::Currency => offer.currency = map.next_value::<Value>()?.as_str().map(str::to_owned),
+                        Key::Currency => {
+                            offer.currency = map.next_value::<Value>()?.as_str().map(str::to_owned)
+                        }
                         Key::Price => {
                             offer.price = map.next_value::<Value>()?.as_number().and_then(Amount::from_json);
                         }
-                        Key::Images => offer.images = map.next_value::<Value>()?.as_array().map_or(0, Vec::len),
+                        Key::Images => {
+                            offer.images = map.next_value::<Value>()?.as_array().map_or(0, Vec::len)
+                        }
                         Key::Other => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }

@@ -153,7 +153,9 @@ fn fits(value: &Value, shape: &Shape) -> bool {
         Shape::WebUrlOrEmpty => value.as_str().is_some_and(|text| text.is_empty() || is_web_url(text)),
         Shape::WebUrls => all(|element| element.as_str().is_some_and(is_web_url)),
         Shape::Texts => all(Value::is_string),
-        Shape::Pairs => all(|pair| matches!(pair.as_array().map(Vec::as_slice), Some([Value::String(_), Value::String(_)]))),
+        Shape::Pairs => all(|pair| {
+            matches!(pair.as_array().map(Vec::as_slice), Some([Value::String(_), Value::String(_)]))
+        }),
         Shape::Keys => all(|element| element.as_str().is_some_and(is_hex64)),
         Shape::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
         Shape::Object(_) => value.is_object(),
@@ -189,7 +191,9 @@ pub(crate) fn is_web_url(text: &str) -> bool {
     });
     rest.is_some_and(|rest| {
         let host = rest.split(['/', '?', '#']).next().unwrap_or("");
-        !host.is_empty() && !host.starts_with(':') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        !host.is_empty()
+            && !host.starts_with(':')
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control())
     })
 }
 
@@ -237,15 +241,31 @@ mod tests {
         let table: Vec<(Shape, Vec<String>, Vec<String>)> = [
             (Shape::Name, r#""x""#, r#""" | " " | 1 | null | ["x"]"#),
             (Shape::Text, r#""x" | "" | " ""#, "1 | null | {}"),
-            (Shape::Amount, "0 | 0.01 | 1e300 | 18446744073709551615 | -0.0", r#"-1 | -0.01 | "1" | null | [1]"#),
-            (Shape::Whole(0), "0 | 18446744073709551615", r#"-1 | 0.5 | 1.0 | 18446744073709551616 | "1" | null"#),
+            (
+                Shape::Amount,
+                "0 | 0.01 | 1e300 | 18446744073709551615 | -0.0",
+                r#"-1 | -0.01 | "1" | null | [1]"#,
+            ),
+            (
+                Shape::Whole(0),
+                "0 | 18446744073709551615",
+                r#"-1 | 0.5 | 1.0 | 18446744073709551616 | "1" | null"#,
+            ),
             (Shape::Whole(1), "1 | 2", "0 | -1"),
             (Shape::WholeOrNull, "0 | 7 | null", r#"-1 | 0.5 | "7" | true"#),
             (Shape::Flag, "true | false", r#"1 | "true" | null"#),
             (Shape::WebUrlOrEmpty, r#""" | "http://a/b""#, r#""a/b" | 1 | ["http://a"]"#),
-            (Shape::WebUrls, r#"[] | ["http://a","https://b/c"]"#, r#"[""] | ["http://a","b"] | [1] | "http://a""#),
+            (
+                Shape::WebUrls,
+                r#"[] | ["http://a","https://b/c"]"#,
+                r#"[""] | ["http://a","b"] | [1] | "http://a""#,
+            ),
             (Shape::Texts, r#"[] | ["",""]"#, r#"["",1] | "a" | [["a"]]"#),
-            (Shape::Pairs, r#"[] | [["a","b"],["",""]]"#, r#"["a","b"] | [["a"]] | [["a","b","c"]] | [["a",1]] | {}"#),
+            (
+                Shape::Pairs,
+                r#"[] | [["a","b"],["",""]]"#,
+                r#"["a","b"] | [["a"]] | [["a","b","c"]] | [["a",1]] | {}"#,
+            ),
             (Shape::OneOf(&["yes", "no"]), r#""yes" | "no""#, r#""Yes" | "" | 1"#),
             (Shape::Object(&[]), r#"{} | {"a":1}"#, r#"[] | "x""#),
             (Shape::Objects(&[]), r#"[] | [{}]"#, r#"{} | [1] | [[]]"#),
@@ -258,7 +278,12 @@ mod tests {
         .chain([(
             Shape::Keys,
             vec!["[]".to_owned(), format!("[\"{key}\"]")],
-            vec![format!("[\"{}\"]", key.to_uppercase()), format!("[\"{}\"]", &key[1..]), format!("[\"{key}\",1]"), format!("\"{key}\"")],
+            vec![
+                format!("[\"{}\"]", key.to_uppercase()),
+                format!("[\"{}\"]", &key[1..]),
+                format!("[\"{key}\",1]"),
+                format!("\"{key}\""),
+            ],
         )])
         .collect();
         for (shape, good, bad) in table {
@@ -268,14 +293,18 @@ mod tests {
             }
             for value in bad {
                 let said = faults(&fields, &format!("{{\"f\":{value}}}")).unwrap_or_default();
-                assert!(said.starts_with("f must be ") || said.starts_with("f[0] must be "), "{value}: {said}");
+                assert!(
+                    said.starts_with("f must be ") || said.starts_with("f[0] must be "),
+                    "{value}: {said}"
+                );
             }
         }
     }
 
     #[test]
     fn what_is_optional_may_be_absent_or_null_but_not_wrong() {
-        let fields = [optional("name", Shape::Text), required("id", Shape::Name), required("n", Shape::WholeOrNull)];
+        let fields =
+            [optional("name", Shape::Text), required("id", Shape::Name), required("n", Shape::WholeOrNull)];
         let table = [
             (r#"{"id":"x","n":null}"#, None),
             (r#"{"id":"x","n":1,"name":null,"more":[{}]}"#, None),
@@ -323,6 +352,9 @@ mod tests {
         ] {
             assert_eq!(object(content).expect_err(content), said);
         }
-        assert!(object(&format!("{}{}", "{\"a\":".repeat(1_000), "}".repeat(1_000))).is_err(), "depth is bounded");
+        assert!(
+            object(&format!("{}{}", "{\"a\":".repeat(1_000), "}".repeat(1_000))).is_err(),
+            "depth is bounded"
+        );
     }
 }

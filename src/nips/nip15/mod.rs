@@ -8,15 +8,17 @@ mod fields;
 mod stall;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
-pub use content::{AUCTION, BID, CONFIRMATION, PAGE, PRODUCT, STALL};
 pub(crate) use content::Offer;
+pub use content::{AUCTION, BID, CONFIRMATION, PAGE, PRODUCT, STALL};
 pub(crate) use fields::is_web_url;
 
 use crate::config::Settings;
 use crate::event::{Event, Kind};
-use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::rule::{Check, Decision, Prefix, Refusal, Rule};
 
 const ENABLED: &[&str] = &["market.enabled"];
 
@@ -26,7 +28,10 @@ pub const RULES: &[Rule] = &[
         id: "market.stall_content",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "A stall (kind 30017) has an id that is its d tag, a name, a currency and its shipping zones with their costs.")
+            say(
+                settings,
+                "A stall (kind 30017) has an id that is its d tag, a name, a currency and its shipping zones with their costs.",
+            )
         },
         check: Check::Admit(|event, _| content(event, STALL, "market.stall_content")),
     },
@@ -34,7 +39,10 @@ pub const RULES: &[Rule] = &[
         id: "market.product_content",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "A product (kind 30018) has an id that is its d tag, its stall's id, a name, a currency, a price and a quantity.")
+            say(
+                settings,
+                "A product (kind 30018) has an id that is its d tag, its stall's id, a name, a currency, a price and a quantity.",
+            )
         },
         check: Check::Admit(|event, _| content(event, PRODUCT, "market.product_content")),
     },
@@ -42,7 +50,10 @@ pub const RULES: &[Rule] = &[
         id: "market.page_content",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "A marketplace page (kind 30019) says how it looks, and lists merchants by their public keys.")
+            say(
+                settings,
+                "A marketplace page (kind 30019) says how it looks, and lists merchants by their public keys.",
+            )
         },
         check: Check::Admit(|event, _| content(event, PAGE, "market.page_content")),
     },
@@ -50,7 +61,10 @@ pub const RULES: &[Rule] = &[
         id: "market.auction_content",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "An auction (kind 30020) has an id that is its d tag, its stall's id, a name, a starting bid and a duration in seconds.")
+            say(
+                settings,
+                "An auction (kind 30020) has an id that is its d tag, its stall's id, a name, a starting bid and a duration in seconds.",
+            )
         },
         check: Check::Admit(|event, _| content(event, AUCTION, "market.auction_content")),
     },
@@ -66,7 +80,10 @@ pub const RULES: &[Rule] = &[
         id: "market.confirmation_content",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "A confirmation (kind 1022) says accepted, rejected, pending or winner, and names the bid and the auction in e tags.")
+            say(
+                settings,
+                "A confirmation (kind 1022) says accepted, rejected, pending or winner, and names the bid and the auction in e tags.",
+            )
         },
         check: Check::Admit(|event, _| confirmation_content(event)),
     },
@@ -74,23 +91,38 @@ pub const RULES: &[Rule] = &[
         id: "market.stall",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "Products and auctions belong to a stall of their merchant that is here, and ship to its zones only.")
+            say(
+                settings,
+                "Products and auctions belong to a stall of their merchant that is here, and ship to its zones only.",
+            )
         },
-        check: Check::Place { wants: stall::wants, check: stall::check },
+        check: Check::Place {
+            wants: stall::wants,
+            check: |event, related, context| stall::check(event, related, context),
+        },
     },
     Rule {
         id: "market.auction_change",
         settings: ENABLED,
         sentence: |settings| say(settings, "An auction that has a bid can not be changed."),
-        check: Check::Place { wants: auction::change_wants, check: auction::change },
+        check: Check::Place {
+            wants: auction::change_wants,
+            check: |event, related, context| auction::change(event, related, context),
+        },
     },
     Rule {
         id: "market.bid",
         settings: ENABLED,
         sentence: |settings| {
-            say(settings, "A bid is at least the starting bid, above all bids before it, in the auction's time, and not the merchant's own.")
+            say(
+                settings,
+                "A bid is at least the starting bid, above all bids before it, in the auction's time, and not the merchant's own.",
+            )
         },
-        check: Check::Place { wants: auction::bid_wants, check: auction::bid },
+        check: Check::Place {
+            wants: auction::bid_wants,
+            check: |event, related, context| auction::bid(event, related, context),
+        },
     },
     Rule {
         id: "market.confirmation",
@@ -98,7 +130,10 @@ pub const RULES: &[Rule] = &[
         sentence: |settings| {
             say(settings, "Only an auction's merchant confirms its bids, and a rejected bid stays rejected.")
         },
-        check: Check::Place { wants: auction::confirmation_wants, check: auction::confirmation },
+        check: Check::Place {
+            wants: auction::confirmation_wants,
+            check: |event, related, context| auction::confirmation(event, related, context),
+        },
     },
 ];
 

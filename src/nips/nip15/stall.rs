@@ -1,7 +1,7 @@
 //! NIP-15: products and auctions belong to a stall of their author, and ship where it ships. In: an event
 //! and its stall. Out: a decision. Pure.
 
-use crate::event::{Event, Verified};
+use crate::event::Event;
 use crate::rule::{Context, Decision, Prefix, Refusal, Related, Want};
 
 use super::content::{AUCTION, Goods, PRODUCT, STALL, zones_of};
@@ -24,12 +24,13 @@ pub(super) fn wants(event: &Event, _: &Related, _: &Context<'_>) -> Vec<Want> {
 }
 
 /// Refuses goods whose stall is not here, or does not ship to a zone for which they name a cost.
-pub(super) fn check(event: &Verified, related: &Related, _: &Context<'_>) -> Decision {
+pub(super) fn check(event: &Event, related: &Related, _: &Context<'_>) -> Decision {
     let refuse = |sentence: String| Err(Refusal::new(Prefix::Invalid, "market.stall", sentence));
     let Some((goods, stall)) = goods_and_stall(event) else { return Ok(()) };
     let Some(stall) = related.one(&stall) else {
         return refuse(
-            "the stall that stall_id names is not here, or is another merchant's; publish the stall first".to_owned(),
+            "the stall that stall_id names is not here, or is another merchant's; publish the stall first"
+                .to_owned(),
         );
     };
     let known = zones_of(&stall.event);
