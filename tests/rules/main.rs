@@ -1,0 +1,7 @@
+//! The rules that no NIP owns, over the wire: one file a family, each a table of what is sent and what must
+//! come back.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
