@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use preset::Preset;
-pub use sections::{Access, Authors, Kinds, Read, SectionFault, Tags, Write};
+pub use sections::{Access, Authors, Kinds, Market, Read, SectionFault, Tags, Write};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -79,6 +79,8 @@ pub struct Settings {
     pub tags: Tags,
     /// Reading and writing.
     pub access: Access,
+    /// What is offered, and for how much.
+    pub market: Market,
 }
 
 impl Settings {
@@ -93,6 +95,7 @@ impl Settings {
             "authors" => self.authors.mode,
             "tags" => self.tags.mode,
             "access" => self.access.mode,
+            "market" => self.market.mode,
             _ => Mode::Enforce,
         }
     }

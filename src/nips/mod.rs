@@ -5,12 +5,14 @@ pub mod nip01;
 pub mod nip09;
 pub mod nip11;
 pub mod nip13;
+pub mod nip15;
 pub mod nip40;
 pub mod nip42;
 pub mod nip59;
 pub mod nip62;
 pub mod nip67;
 pub mod nip70;
+pub mod nip99;
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
-pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 40, 42, 45, 59, 62, 65, 67, 70];
+pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 15, 17, 28, 40, 42, 45, 59, 62, 65, 67, 70, 99];

@@ -10,6 +10,7 @@ use crate::event::{Event, Kind};
 use crate::nips::nip15::{self, AUCTION, PRODUCT, STALL};
 use crate::nips::nip40;
 use crate::nips::nip99::{self, DRAFT, LISTING};
+use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Related, Rule, Want};
 
 /// What is offered, drafts among it.
@@ -20,14 +21,14 @@ const COUNTED: [Kind; 3] = [PRODUCT, AUCTION, LISTING];
 const QUOTED_CHARS_MAX: usize = 20;
 
 /// The rules of a market, cheap ones first.
-pub const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "market.category",
         settings: &["market.enabled", "market.categories"],
         sentence: |settings| {
-            let categories = active(settings)?.categories.join(", ");
+            let categories = &active(settings)?.categories;
             (!categories.is_empty())
-                .then(|| format!("Offers have a t tag with one of these categories: {categories}."))
+                .then(|| format!("Offers are of the category {}, in a t tag.", any_of(categories)))
         },
         check: Check::Admit(category),
     },
@@ -35,9 +36,9 @@ pub const RULES: &[Rule] = &[
         id: "market.currency",
         settings: &["market.enabled", "market.currencies"],
         sentence: |settings| {
-            let currencies = active(settings)?.currencies.join(", ");
+            let currencies = &active(settings)?.currencies;
             (!currencies.is_empty())
-                .then(|| format!("Stalls, products and listings name one of these currencies: {currencies}."))
+                .then(|| format!("Stalls, products and listings have the currency {}.", any_of(currencies)))
         },
         check: Check::Admit(currency),
     },
@@ -110,7 +111,7 @@ fn category(event: &Event, context: &Context<'_>) -> Decision {
     }
     blocked(
         "market.category",
-        format!("none of its t tags is a category of this market: {}", allowed.join(", ")),
+        format!("none of its t tags is a category of this market: {}", any_of(allowed)),
     )
 }
 
@@ -122,7 +123,7 @@ fn currency(event: &Event, context: &Context<'_>) -> Decision {
     match money(event).1 {
         Some(code) if !allowed.iter().any(|currency| currency.eq_ignore_ascii_case(&code)) => blocked(
             "market.currency",
-            format!("{} is not a currency of this market: {}", quoted(&code), allowed.join(", ")),
+            format!("the currency here is {}, not {}", any_of(allowed), quoted(&code)),
         ),
         _ => Ok(()),
     }
@@ -279,9 +280,8 @@ mod tests {
     #[test]
     fn currencies_are_compared_but_for_capitals_and_never_converted() {
         let only = r#"currencies = ["SATS", "eur"]"#;
-        let refused = |code: &str| {
-            Some(format!("{code} is not a currency of this market: SATS, eur (market.currency)"))
-        };
+        let refused =
+            |code: &str| Some(format!("the currency here is SATS or eur, not {code} (market.currency)"));
         for kind in [30_017, 30_018, 30_402, 30_403] {
             for (code, expected) in [
                 ("SATS", None),
@@ -390,7 +390,7 @@ mod tests {
     fn one_category_of_the_market_is_enough() {
         let only = r#"categories = ["fruit", "Möbel"]"#;
         let refused = Some(
-            "none of its t tags is a category of this market: fruit, Möbel (market.category)".to_owned(),
+            "none of its t tags is a category of this market: fruit or Möbel (market.category)".to_owned(),
         );
         let table: [(&[&str], Option<String>); 6] = [
             (&["fruit"], None),
@@ -473,8 +473,8 @@ mod tests {
         let settings = Settings { market: toml::from_str(market).expect("settings"), ..Settings::default() };
         let sentences: Vec<String> = RULES.iter().filter_map(|rule| (rule.sentence)(&settings)).collect();
         let expected = [
-            "Offers have a t tag with one of these categories: fruit.",
-            "Stalls, products and listings name one of these currencies: sats, EUR.",
+            "Offers are of the category fruit, in a t tag.",
+            "Stalls, products and listings have the currency sats or EUR.",
             "Prices are at least 1 sats, at most 99.5 EUR.",
             "Offers have at least 1 picture.",
             "One merchant has at most 20 products, auctions and listings here.",

@@ -3,6 +3,7 @@
 
 mod access;
 mod limits;
+mod market;
 mod place;
 
 pub use access::is_member;
@@ -11,7 +12,7 @@ pub use place::{Facts, Placement, foresee, place, superseded};
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip40, nip42, nip59, nip62, nip70};
+use crate::nips::{nip13, nip15, nip40, nip42, nip59, nip62, nip70, nip99};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -24,6 +25,9 @@ const TABLES: &[&[Rule]] = &[
     nip62::RULES,
     nip70::RULES,
     nip59::RULES,
+    market::RULES,
+    nip99::RULES,
+    nip15::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.

@@ -4,12 +4,16 @@
 mod access;
 mod authors;
 mod kinds;
+mod market;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use kinds::Kinds;
+pub use market::Market;
 pub use tags::Tags;
+
+use super::Settings;
 
 /// What is wrong in a section, besides single numbers out of their range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,4 +27,9 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[market::RANGES];
+
+/// The first fault that numbers and their ranges don't tell.
+pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.market.check()
+}

@@ -3,6 +3,7 @@
 //! Out: a decision. Pure, and the same on every machine that sees events in the same order.
 
 use crate::event::{Event, Id, Kind};
+use crate::rule::words::duration;
 use crate::rule::{Arrived, Context, Decision, Prefix, Refusal, Related, Want};
 
 use super::content::{AUCTION, BID, CONFIRMATION, Terms, Verdict, bid_amount};
@@ -108,7 +109,7 @@ impl<'r> Book<'r> {
         let end = start.saturating_add(seconds);
         match time {
             time if time < start => Some(Closed::Until(start - time)),
-            time if time >= end => Some(Closed::Since(time - end)),
+            time if time >= end => Some(Closed::Since(time - end + 1)),
             _ => None,
         }
     }
@@ -121,7 +122,7 @@ enum Closed {
     Undated,
     /// It begins in so many seconds.
     Until(u64),
-    /// It ended so many seconds before, none being the first second after it.
+    /// It had its last second so many seconds before.
     Since(u64),
 }
 
@@ -166,12 +167,13 @@ pub(super) fn bid(bid: &Event, related: &Related, context: &Context<'_>) -> Deci
             }
             Some(Closed::Until(seconds)) => {
                 let sentence = format!(
-                    "the auction takes no bids before its start_date, {clock} is {seconds} seconds too early"
+                    "the auction takes no bids before its start_date, {clock} is {} too early",
+                    duration(seconds)
                 );
                 return refuse(Prefix::Invalid, RULE, sentence);
             }
             Some(Closed::Since(seconds)) => {
-                let sentence = format!("the auction is over, {clock} is {seconds} seconds past its end");
+                let sentence = format!("the auction is over, {clock} is {} too late", duration(seconds));
                 return refuse(Prefix::Blocked, RULE, sentence);
             }
         }
@@ -344,10 +346,10 @@ mod tests {
         let auction = auction();
         let early = |clock: &str| {
             invalid(&format!(
-                "the auction takes no bids before its start_date, {clock} is 1 seconds too early"
+                "the auction takes no bids before its start_date, {clock} is 1 second too early"
             ))
         };
-        let late = |clock: &str| blocked(&format!("the auction is over, {clock} is 0 seconds past its end"));
+        let late = |clock: &str| blocked(&format!("the auction is over, {clock} is 1 second too late"));
         // created_at, now.
         let table = [
             (START, START, None),
@@ -386,7 +388,7 @@ mod tests {
             verdict_by(MERCHANT, &first, &auction, r#"{"status":"accepted"}"#),
         ];
         let bid = |time| bid_by(3, time, 2_000, &auction);
-        let over = "the auction is over, now is 0 seconds past its end";
+        let over = "the auction is over, now is 1 second too late";
         assert_eq!(judge(&bid(END + 41), &stored, END + 41), None);
         assert_eq!(judge(&bid(END + 42), &stored, END + 42), blocked(over));
         assert_eq!(judge(&bid(END), &stored[..3], END + 29), None);

@@ -3,14 +3,11 @@
 
 use crate::config::Settings;
 use crate::event::{Event, Id, Kind, PublicKey, Signature};
-use crate::rule::{Arrived, Context, Decision, Prefix, Related, RelayNames, Want};
+use crate::rule::{Arrived, Context, Decision, Known, Prefix, Related, RelayNames, WANT_ROUNDS_MAX, Want};
 
 pub(crate) const NOW: u64 = 1_790_000_000;
 pub(crate) const MERCHANT: u8 = 1;
 pub(crate) const STRANGER: u8 = 9;
-/// Rounds in which a rule may want more.
-const ROUNDS_MAX: usize = 3;
-
 /// An event by an author of this number.
 pub(crate) fn event(author: u8, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
     let mut event = Event {
@@ -56,7 +53,13 @@ fn find(want: &Want, stored: &[Event]) -> Vec<Arrived> {
 
 /// Runs something at a time, in a community with these settings.
 pub(crate) fn with_context<T>(now: u64, settings: &Settings, run: impl FnOnce(&Context<'_>) -> T) -> T {
-    run(&Context { now, config: settings, keys: &[], relay: &RelayNames::default() })
+    run(&Context {
+        now,
+        config: settings,
+        keys: &[],
+        relay: &RelayNames::default(),
+        known: &Known::default(),
+    })
 }
 
 /// Runs something now, in a community with these settings.
@@ -69,12 +72,14 @@ pub(crate) type Wants = fn(&Event, &Related, &Context<'_>) -> Vec<Want>;
 
 /// What a rule is given in the end, as the writer looks it up.
 pub(crate) fn related(event: &Event, stored: &[Event], context: &Context<'_>, wants: Wants) -> Related {
-    let mut related = Related::from(Vec::new());
-    for _ in 0..ROUNDS_MAX {
-        let wanted = wants(event, &related, context);
-        related = Related::from(
-            wanted.into_iter().map(|want| (want.clone(), find(&want, stored))).collect::<Vec<_>>(),
-        );
+    let mut related = Related::default();
+    for _ in 0..WANT_ROUNDS_MAX {
+        let wanted: Vec<Want> =
+            wants(event, &related, context).into_iter().filter(|want| !related.has_asked(want)).collect();
+        for want in wanted {
+            let found = find(&want, stored);
+            related.add(want, found);
+        }
     }
     related
 }
