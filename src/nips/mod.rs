@@ -14,5 +14,20 @@ pub mod nip67;
 pub mod nip70;
 pub mod nip99;
 
+use crate::config::Settings;
+
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 15, 17, 28, 40, 42, 45, 59, 62, 65, 67, 70, 99];
+
+/// Those of [`SUPPORTED`] that a community with these settings follows.
+pub fn supported(settings: &Settings) -> Vec<u16> {
+    let keeps_private = settings.nip17.enabled && !settings.nip17.private_kinds.is_empty();
+    let follows = |nip: &u16| match nip {
+        17 | 59 => keeps_private,
+        70 => settings.nip70.accept,
+        // Elsewhere its events are taken like any others, and held to nothing.
+        15 | 99 => settings.market.enabled,
+        _ => true,
+    };
+    SUPPORTED.iter().copied().filter(follows).collect()
+}

@@ -2,11 +2,13 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+mod explain;
 mod limits;
 mod market;
 mod place;
 
 pub use access::is_member;
+pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use place::{Facts, Placement, foresee, place, superseded};
 
 use crate::config::{Mode, Settings};
@@ -165,6 +167,21 @@ impl Policy {
 /// What the rules ask for under these settings, as sentences for members.
 pub fn sentences(settings: &Settings) -> impl Iterator<Item = (&'static Rule, String)> {
     rules().filter_map(|rule| Some((rule, (rule.sentence)(settings)?)))
+}
+
+/// Whether a community takes fewer events than a plain relay: whether a rule of its own choice, that is
+/// neither a limit nor the protocol's, may refuse one.
+pub fn restricts_writes(settings: &Settings) -> bool {
+    let plain = Settings::default();
+    rules().any(|rule| {
+        let is_about_writing =
+            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Place { .. });
+        is_about_writing
+            && !rule.id.starts_with("limits.")
+            && (rule.sentence)(&plain).is_none()
+            && (rule.sentence)(settings).is_some()
+            && mode_of(rule, settings) == Mode::Enforce
+    })
 }
 
 /// The head of an event at hand.

@@ -133,6 +133,11 @@ impl TestRelay {
         self.relay.as_ref().expect("the relay runs")
     }
 
+    /// The folder of its store.
+    pub fn data(&self) -> &std::path::Path {
+        &self.config.store.path
+    }
+
     /// The URL of the community at a path.
     pub fn url_at(&self, path: &str) -> String {
         format!("{}{}", self.url(), path.trim_end_matches('/'))
@@ -141,6 +146,14 @@ impl TestRelay {
     /// A client of the community at a path.
     pub fn connect_at(&self, path: &str) -> Client {
         Client::connect(&self.url_at(path))
+    }
+
+    /// Stops the relay and starts it again on the same store with the communities and rules of another
+    /// relay.toml.
+    pub fn reconfigure(&mut self, settings: &str) {
+        let parsed = Config::parse(settings, std::path::Path::new("relay.toml")).expect("right settings");
+        (self.config.root, self.config.communities) = (parsed.root, parsed.communities);
+        self.restart();
     }
 
     /// Stops the relay in order and starts it again on the same store, on another port.

@@ -53,13 +53,20 @@ fn assert_cors(answer: &Answer) {
 }
 
 #[test]
+fn a_market_names_the_nips_of_markets() {
+    let relay = TestRelay::configured("[market]\nenabled = true");
+    assert_eq!(document(&relay)["supported_nips"], json!(SUPPORTED));
+}
+
+#[test]
 fn the_document_says_what_the_settings_say() {
     let relay = TestRelay::start();
     let document = document(&relay);
     let limits = &Config::default().root.limits;
     assert_eq!(document["name"], "Plaza");
     assert_eq!(document["description"], "A Nostr relay for a community.");
-    assert_eq!(document["supported_nips"], json!(SUPPORTED));
+    let usual: Vec<u16> = SUPPORTED.iter().copied().filter(|nip| ![15, 99].contains(nip)).collect();
+    assert_eq!(document["supported_nips"], json!(usual));
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         document["limitation"],
