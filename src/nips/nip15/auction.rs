@@ -271,6 +271,8 @@ pub(super) fn confirmation(confirmation: &Event, related: &Related, _: &Context<
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::super::testing::{
         MERCHANT, NOW, STRANGER, auction as auction_with, decide, event, looked_up, refusal,
     };
@@ -323,7 +325,7 @@ mod tests {
             (3, 1_502, None),
         ];
         for (before, amount, said) in table {
-            let stored = [&[auction.clone()], &bids[..before]].concat();
+            let stored = [from_ref(&auction), &bids[..before]].concat();
             assert_eq!(
                 judge(&bid_by(3, NOW, amount, &auction), &stored, NOW),
                 said,
@@ -363,7 +365,7 @@ mod tests {
         ];
         for (created_at, now, said) in table {
             let bid = bid_by(2, created_at, 1_000, &auction);
-            assert_eq!(judge(&bid, &[auction.clone()], now), said, "made at {created_at}, arrived at {now}");
+            assert_eq!(judge(&bid, from_ref(&auction), now), said, "made at {created_at}, arrived at {now}");
         }
     }
 
@@ -405,7 +407,7 @@ mod tests {
             [r#""starting_bid":1,"duration":200"#, r#""starting_bid":1,"start_date":null,"duration":200"#]
         {
             let auction = auction_with(MERCHANT, terms);
-            let said = judge(&bid_by(2, NOW, 1, &auction), &[auction.clone()], NOW);
+            let said = judge(&bid_by(2, NOW, 1, &auction), from_ref(&auction), NOW);
             assert_eq!(
                 said,
                 invalid("the auction has no start_date yet, bids can come when it has"),
@@ -421,13 +423,13 @@ mod tests {
         let bid = bid_by(2, NOW, 5_000, &auction);
         assert_eq!(judge(&bid, &[], NOW), invalid(missing));
         let note = event(1, 1, NOW, &[], "5000");
-        assert_eq!(judge(&bid_by(2, NOW, 5_000, &note), &[note.clone()], NOW), invalid(missing));
+        assert_eq!(judge(&bid_by(2, NOW, 5_000, &note), from_ref(&note), NOW), invalid(missing));
         let own = bid_by(MERCHANT, NOW, 5_000, &auction);
         let said = Some((Prefix::Restricted, "merchants do not bid in their own auctions".to_owned()));
-        assert_eq!(judge(&own, &[auction.clone()], NOW), said);
+        assert_eq!(judge(&own, from_ref(&auction), NOW), said);
         // A reply that is only a number is no bid.
         let reply = event(2, 1, NOW, &[&["e", &auction.id.to_string()]], "1");
-        assert_eq!(judge(&reply, &[auction.clone()], NOW), None);
+        assert_eq!(judge(&reply, from_ref(&auction), NOW), None);
         assert_eq!(looked_up(&reply, &[auction], NOW, bid_wants), []);
     }
 
@@ -463,9 +465,9 @@ mod tests {
         let rejections = |bids: &[Event]| -> Vec<Event> {
             bids.iter().map(|bid| verdict_by(MERCHANT, bid, &auction, r#"{"status":"rejected"}"#)).collect()
         };
-        let all = [&[auction.clone()], &bids[..], &rejections(&bids)[..]].concat();
+        let all = [from_ref(&auction), &bids[..], &rejections(&bids)[..]].concat();
         assert!(judge(&bid_by(3, NOW, 4_999, &auction), &all, NOW).is_some());
-        let fewer = [&[auction.clone()], &bids[1..], &rejections(&bids[1..])[..]].concat();
+        let fewer = [from_ref(&auction), &bids[1..], &rejections(&bids[1..])[..]].concat();
         assert_eq!(judge(&bid_by(3, NOW, 4_999, &auction), &fewer, NOW), None);
     }
 
@@ -484,7 +486,7 @@ mod tests {
         let new = Event { created_at: old.created_at + 1, id: Id([9; 32]), ..old.clone() };
         let judge = |stored: &[Event]| refusal(decide(&new, stored, NOW, change_wants, change));
         assert_eq!(judge(&[]), None);
-        assert_eq!(judge(&[old.clone()]), None);
+        assert_eq!(judge(from_ref(&old)), None);
         let elsewhere = auction_with(STRANGER, r#""starting_bid":1,"start_date":1,"duration":1"#);
         assert_eq!(judge(&[old.clone(), elsewhere.clone(), bid_by(2, NOW, 1, &elsewhere)]), None);
         let said = blocked("this auction has a bid, it can no longer be changed");

@@ -31,24 +31,23 @@ pub(crate) fn auction(author: u8, terms: &str) -> Event {
 
 /// What is found of these events, stored in this order.
 fn find(want: &Want, stored: &[Event]) -> Vec<Arrived> {
-    let all = stored
-        .iter()
-        .enumerate()
-        .map(|(number, event)| Arrived { event: event.clone(), number: number as u64 });
-    let (holds, most): (Box<dyn Fn(&Event) -> bool>, usize) = match want.clone() {
-        Want::Id(id) => (Box::new(move |event| event.id == id), 1),
-        Want::Address(address) => (Box::new(move |event| event.address().as_deref() == Some(&address)), 1),
-        Want::Naming { kind, letter, value, most } => (
-            Box::new(move |event| {
-                event.kind == kind && event.tags.indexed().any(|tag| tag == (letter, &value))
-            }),
-            most,
-        ),
-        Want::ByAuthor { author, kind, most } => {
-            (Box::new(move |event| event.kind == kind && event.pubkey == author), most)
-        }
+    let most = match want {
+        Want::Id(_) | Want::Address(_) => 1,
+        Want::Naming { most, .. } | Want::ByAuthor { most, .. } => *most,
     };
-    all.rev().filter(|found| holds(&found.event)).take(most).collect()
+    let all = stored.iter().enumerate().rev().filter(|(_, event)| holds(want, event)).take(most);
+    all.map(|(number, event)| Arrived { event: event.clone(), number: number as u64 }).collect()
+}
+
+fn holds(want: &Want, event: &Event) -> bool {
+    match want {
+        Want::Id(id) => event.id == *id,
+        Want::Address(address) => event.address().as_ref() == Some(address),
+        Want::Naming { kind, letter, value, .. } => {
+            event.kind == *kind && event.tags.indexed().any(|tag| tag == (*letter, value))
+        }
+        Want::ByAuthor { author, kind, .. } => event.kind == *kind && event.pubkey == *author,
+    }
 }
 
 /// Runs something at a time, in a community with these settings.

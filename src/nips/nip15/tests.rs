@@ -38,11 +38,14 @@ fn confirmed() -> Value {
     json!({"status": "accepted", "message": "thank you", "duration_extended": 0})
 }
 
+/// Tags as tables write them.
+type Tags<'t> = &'t [&'t [&'t str]];
+
 /// A change to a content: a path in it, what to put there (`None` takes it away), and what is said then.
 type Row = (&'static str, Option<Value>, Option<&'static str>);
 
 /// Makes one change after another to a content that is right, and asserts what is said.
-fn assert_rows(kind: u16, tags: &[&[&str]], rule: &str, right: &Value, rows: &[Row]) {
+fn assert_rows(kind: u16, tags: Tags<'_>, rule: &str, right: &Value, rows: &[Row]) {
     let said = |content: &Value| alone(&event(MERCHANT, kind, NOW, tags, &content.to_string()));
     assert_eq!(said(right), None, "the content to begin with");
     for (path, put, expected) in rows {
@@ -256,7 +259,7 @@ fn confirmations_field_by_field() {
 fn a_confirmation_names_two_events() {
     const SAID: &str = "a confirmation must name the bid and the auction by their ids, in two e tags";
     let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(64));
-    let table: [(&[&[&str]], bool); 6] = [
+    let table: [(Tags<'_>, bool); 6] = [
         (&[&["e", &a], &["e", &b]], true),
         (&[&["e", &a, "wss://relay"], &["p", &c], &["e", &b], &["e", &a]], true),
         (&[], false),
@@ -278,7 +281,7 @@ fn a_bid_is_a_whole_number_for_one_auction() {
     let [a, b] = ["a", "b"].map(|digit| digit.repeat(64));
     let upper = a.to_uppercase();
     let one: &[&[&str]] = &[&["e", &a]];
-    let table: [(&str, &[&[&str]], Option<&str>); 18] = [
+    let table: [(&str, Tags<'_>, Option<&str>); 18] = [
         ("0", one, None),
         ("21000", one, None),
         ("18446744073709551615", one, None),
@@ -306,7 +309,7 @@ fn a_bid_is_a_whole_number_for_one_auction() {
 
 #[test]
 fn what_is_no_json_or_has_no_d_tag_is_told_so() {
-    let table: [(u16, &[&[&str]], &str, &str); 6] = [
+    let table: [(u16, Tags<'_>, &str, &str); 6] = [
         (30_017, &[&["d", "s"]], "Fruit", "the content is not valid JSON"),
         (30_018, &[&["d", "s"]], "[]", "the content must be a JSON object"),
         (30_019, &[], "", "the content is not valid JSON"),
