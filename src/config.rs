@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use preset::Preset;
-pub use sections::{Access, Authors, Kinds, Market, Read, SectionFault, Tags, Write};
+pub use sections::{Access, Authors, ContentWarning, Kinds, Market, Media, Read, SectionFault, Tags, Write};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -81,6 +81,8 @@ pub struct Settings {
     pub access: Access,
     /// What is offered, and for how much.
     pub market: Market,
+    /// Videos and attachments.
+    pub media: Media,
 }
 
 impl Settings {
@@ -96,6 +98,7 @@ impl Settings {
             "tags" => self.tags.mode,
             "access" => self.access.mode,
             "market" => self.market.mode,
+            "media" => self.media.mode,
             _ => Mode::Enforce,
         }
     }

@@ -184,40 +184,40 @@ fn wanted_images(market: &Market) -> Option<String> {
 
 fn images(event: &Event, context: &Context<'_>) -> Decision {
     let market = &context.config.market;
-    let Some(wanted) = wanted_images(market).filter(|_| OFFERS.contains(&event.kind)) else { return Ok(()) };
     let images = match event.kind {
         PRODUCT | AUCTION => nip15::Offer::of(event).images,
-        _ => nip99::images(event),
+        LISTING | DRAFT => nip99::images(event),
+        _ => return Ok(()),
     };
-    let too_many = market.images_max > 0 && images > market.images_max;
-    if images < market.images_min || too_many {
-        return blocked("market.images", format!("offers here have {wanted}, this one has {images}"));
+    let is_too_many = market.images_max > 0 && images > market.images_max;
+    if images >= market.images_min && !is_too_many {
+        return Ok(());
     }
-    Ok(())
+    let wanted = wanted_images(market).unwrap_or_default();
+    blocked("market.images", format!("offers here have {wanted}, this one has {images}"))
 }
 
 fn by_author(event: &Event, kind: Kind, most: usize) -> Want {
     Want::ByAuthor { author: event.pubkey, kind, most }
 }
 
+/// The address of an offer that counts, where offers are counted.
+fn counted_address(event: &Event, most: usize) -> Option<String> {
+    Some(event).filter(|event| most > 0 && COUNTED.contains(&event.kind)).and_then(Event::address)
+}
+
 fn number_wants(event: &Event, _: &Related, context: &Context<'_>) -> Vec<Want> {
     let most = context.config.market.listings_per_author_max;
-    match event.address() {
-        Some(address) if most > 0 && COUNTED.contains(&event.kind) => {
-            let offers = COUNTED.iter().map(|&kind| by_author(event, kind, most));
-            [Want::Address(address)].into_iter().chain(offers).collect()
-        }
-        _ => Vec::new(),
-    }
+    let Some(address) = counted_address(event, most) else { return Vec::new() };
+    let offers = COUNTED.iter().map(|&kind| by_author(event, kind, most));
+    [Want::Address(address)].into_iter().chain(offers).collect()
 }
 
 /// Refuses one offer too many. A new version of what is offered already is always taken: that is how a thing
 /// is marked as sold.
 fn number(event: &Event, related: &Related, context: &Context<'_>) -> Decision {
     let most = context.config.market.listings_per_author_max;
-    let Some(address) = event.address().filter(|_| most > 0 && COUNTED.contains(&event.kind)) else {
-        return Ok(());
-    };
+    let Some(address) = counted_address(event, most) else { return Ok(()) };
     if related.one(&Want::Address(address)).is_some() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ pub use place::{Facts, Placement, foresee, place, superseded};
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip15, nip40, nip42, nip59, nip62, nip70, nip99};
+use crate::nips::{nip13, nip15, nip36, nip40, nip42, nip59, nip62, nip70, nip71, nip92, nip99};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -26,6 +26,9 @@ const TABLES: &[&[Rule]] = &[
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,
+    nip71::RULES,
+    nip92::RULES,
+    nip36::RULES,
     nip59::RULES,
     market::RULES,
     nip99::RULES,

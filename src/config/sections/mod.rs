@@ -5,12 +5,14 @@ mod access;
 mod authors;
 mod kinds;
 mod market;
+mod media;
 mod tags;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use kinds::Kinds;
 pub use market::Market;
+pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 
 use super::Settings;
@@ -29,7 +31,8 @@ pub struct SectionFault {
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[market::RANGES];
 
-/// The first fault that numbers and their ranges don't tell.
+/// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.media.check()?;
     settings.market.check()
 }

@@ -198,9 +198,8 @@ pub(super) fn bid(bid: &Event, related: &Related, context: &Context<'_>) -> Deci
 
 /// What is looked up for a version of an auction: the stored one, and whether it has a bid.
 pub(super) fn change_wants(auction: &Event, related: &Related, _: &Context<'_>) -> Vec<Want> {
-    let Some(address) = auction.address().filter(|_| auction.kind == AUCTION).map(Want::Address) else {
-        return Vec::new();
-    };
+    let auction = Some(auction).filter(|event| event.kind == AUCTION);
+    let Some(address) = auction.and_then(Event::address).map(Want::Address) else { return Vec::new() };
     let bids = related.one(&address).map(|stored| naming(BID, &stored.event.id, 1));
     [address].into_iter().chain(bids).collect()
 }
