@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Authors, ContentWarning, Geohash, Kinds, Media, Read, Replies, SectionFault, Tags, Write,
+    Access, Authors, ContentWarning, Geohash, Kinds, Market, Media, Read, Replies, SectionFault, Tags, Write,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -84,6 +84,8 @@ pub struct Settings {
     pub access: Access,
     /// Events with a place.
     pub geohash: Geohash,
+    /// What is offered, and for how much.
+    pub market: Market,
     /// Videos and attachments.
     pub media: Media,
 }
@@ -101,6 +103,7 @@ impl Settings {
             "tags" => self.tags.mode,
             "access" => self.access.mode,
             "geohash" => self.geohash.mode,
+            "market" => self.market.mode,
             "media" => self.media.mode,
             _ => Mode::Enforce,
         }

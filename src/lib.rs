@@ -8,6 +8,7 @@
 //! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
 //! [`net`]. Reading the wall clock: [`clock`], alone.
 
+pub mod amount;
 pub mod cli;
 pub mod clock;
 pub mod community;

@@ -5,6 +5,7 @@ mod access;
 mod explain;
 mod geohash;
 mod limits;
+mod market;
 mod place;
 
 pub use access::is_member;
@@ -14,7 +15,7 @@ pub use place::{Facts, Placement, foresee, place, superseded};
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip36, nip40, nip42, nip59, nip62, nip70, nip71, nip92};
+use crate::nips::{nip13, nip15, nip36, nip40, nip42, nip59, nip62, nip70, nip71, nip92, nip99};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -31,6 +32,9 @@ const TABLES: &[&[Rule]] = &[
     nip92::RULES,
     nip36::RULES,
     nip59::RULES,
+    market::RULES,
+    nip99::RULES,
+    nip15::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.

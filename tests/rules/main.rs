@@ -6,3 +6,4 @@ mod common;
 
 mod access;
 mod geohash;
+mod market;

@@ -5,6 +5,7 @@ mod access;
 mod authors;
 mod geohash;
 mod kinds;
+mod market;
 mod media;
 mod tags;
 
@@ -12,6 +13,7 @@ pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
+pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 
@@ -29,10 +31,11 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES, market::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.media.check()?;
-    settings.geohash.check()
+    settings.geohash.check()?;
+    settings.market.check()
 }
