@@ -1,0 +1,250 @@
+//! Places in filters, an extension (nips/geohash-filters.md), pure: `#g` values that ask for all that lies
+//! in a geohash cell, or near it. In: filters as clients wrote them, `g` tags. Out: filters whose places
+//! [`Filter::matches`] knows, or a refusal. Never looks at settings: who calls this has the extension on.
+
+use super::Filter;
+use crate::event::Tags;
+use crate::rule::{Decision, Prefix, Refusal};
+
+/// The tag that holds a geohash.
+pub const LETTER: u8 = b'g';
+
+/// Characters of a prefix. A cell of this size is some centimetres wide.
+pub const PREFIX_CHARS_MAX: usize = 12;
+
+/// `g` tags of one event that places are looked for in: the first ones. A ladder has one for each length,
+/// so there is room for several places, and nobody can fill the index with one event.
+pub const PLACES_MAX: usize = 64;
+
+const RULE: &str = "geohash.filter";
+
+/// Reads the places of filters: values of `#g` such as `u33d*`, what begins with `u33d`, and `~u33d`, what
+/// begins with that cell or with one of those around it. Other values stay as they are.
+///
+/// # Errors
+/// `invalid:` when a value has a star or a tilde and is neither of the two forms.
+pub fn read_places(filters: &mut [Filter]) -> Decision {
+    filters.iter_mut().try_for_each(|filter| {
+        let Some((_, values)) = filter.tags.iter_mut().find(|(letter, _)| *letter == LETTER) else {
+            return Ok(());
+        };
+        let mut prefixes = Vec::new();
+        for value in values.extract_if(.., |value| value.contains(['*', '~'])) {
+            match (value.strip_suffix('*'), value.strip_prefix('~')) {
+                (Some(prefix), _) if is_cell(prefix) => prefixes.push(prefix.to_owned()),
+                (_, Some(cell)) if is_cell(cell) => prefixes.extend(with_neighbours(cell)),
+                _ => return Err(not_a_place(&value)),
+            }
+        }
+        filter.prefixes = apart(prefixes);
+        Ok(())
+    })
+}
+
+fn not_a_place(value: &str) -> Refusal {
+    // Long values are not repeated whole.
+    let shown: String = value.chars().take(2 * PREFIX_CHARS_MAX).collect();
+    let sentence = format!(
+        "{shown:?} is no place: write u33d* for all that begins with u33d, or ~u33d for it and the cells \
+         around it, with 1 to {PREFIX_CHARS_MAX} of the characters 0-9 and b-z without i, l and o"
+    );
+    Refusal::new(Prefix::Invalid, RULE, sentence)
+}
+
+fn is_base32(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z')
+}
+
+/// Whether this names a cell.
+fn is_cell(text: &str) -> bool {
+    (1..=PREFIX_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_base32)
+}
+
+/// Sorted, without repetition and without what begins with another one.
+fn apart(mut prefixes: Vec<String>) -> Vec<String> {
+    prefixes.sort_unstable();
+    prefixes.dedup_by(|next, kept| next.starts_with(kept.as_str()));
+    prefixes
+}
+
+/// A cell and those around it: eight, fewer at a pole, behind which there is nothing. East of the
+/// antimeridian is its west.
+fn with_neighbours(cell: &str) -> Vec<String> {
+    // `is_cell` has said that it can be read.
+    let Ok((centre, half_width, half_height)) = geohash::decode(cell) else { return Vec::new() };
+    let mut cells = Vec::with_capacity(9);
+    for north in [-1.0, 0.0, 1.0] {
+        for east in [-1.0, 0.0, 1.0] {
+            // Exact: cells are whole fractions of the world by powers of two.
+            let x = (centre.x + east * 2.0 * half_width + 180.0).rem_euclid(360.0) - 180.0;
+            let y = centre.y + north * 2.0 * half_height;
+            // Fails for what is behind a pole.
+            cells.extend(geohash::encode(geohash::Coord { x, y }, cell.len()));
+        }
+    }
+    cells
+}
+
+/// The values of an event's `g` tags that places are looked for in.
+pub fn places(tags: &Tags) -> impl Iterator<Item = &str> {
+    tags.values("g").take(PLACES_MAX)
+}
+
+/// Whether an event has a `g` tag.
+pub fn has_place(tags: &Tags) -> bool {
+    places(tags).next().is_some()
+}
+
+/// Everything that a filter may name and this place begins with, the shortest first.
+pub fn prefixes_of(place: &str) -> impl Iterator<Item = &str> {
+    let cell = place.bytes().take(PREFIX_CHARS_MAX).take_while(|byte| is_base32(*byte)).count();
+    (1..=cell).filter_map(|end| place.get(..end))
+}
+
+/// Whether a place begins with one of these, of which none begins with another one, in order.
+pub(super) fn begins_with_any(prefixes: &[String], place: &str) -> bool {
+    // What lies between a prefix and what begins with it would begin with the prefix too.
+    let at = prefixes.partition_point(|prefix| prefix.as_str() <= place);
+    at.checked_sub(1).is_some_and(|last| place.starts_with(prefixes[last].as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&str]) -> Result<(Vec<String>, Vec<String>), Refusal> {
+        let text = serde_json::json!({ "#g": values }).to_string();
+        let mut filters = [Filter::from_json(&text).expect("a filter")];
+        read_places(&mut filters)?;
+        let [filter] = filters;
+        Ok((filter.tags[0].1.clone(), filter.prefixes))
+    }
+
+    #[test]
+    fn forms_become_prefixes_and_the_rest_stays() {
+        let table: [(&[&str], &[&str], &[&str]); 12] = [
+            (&[], &[], &[]),
+            (&["u33d"], &["u33d"], &[]),
+            (&["u33d*"], &[], &["u33d"]),
+            (&["u*"], &[], &["u"]),
+            (&["u33dc0123456*"], &[], &["u33dc0123456"]),
+            (&["u33d*", "u33e*", "u33d*"], &[], &["u33d", "u33e"]),
+            // What begins with another prefix adds nothing to it.
+            (&["u33d*", "u3*", "u33*", "u4*"], &[], &["u3", "u4"]),
+            // An exact value stays, even where a prefix covers it.
+            (&["u33dc", "u33d*", "Bahnhof"], &["Bahnhof", "u33dc"], &["u33d"]),
+            // At the south pole there are five around it.
+            (&["~5"], &[], &["4", "5", "6", "7", "h", "k"]),
+            (&["~u33"], &[], &["u30", "u31", "u32", "u33", "u34", "u36", "u38", "u39", "u3d"]),
+            (
+                &["~u33", "u33dc*", "t*"],
+                &[],
+                &["t", "u30", "u31", "u32", "u33", "u34", "u36", "u38", "u39", "u3d"],
+            ),
+            (&["~u33", "u3*"], &[], &["u3"]),
+        ];
+        for (values, exact, prefixes) in table {
+            let (read_exact, read_prefixes) = read(values).expect("places");
+            assert_eq!(
+                (read_exact.as_slice(), read_prefixes.as_slice()),
+                (&*owned(exact), &*owned(prefixes))
+            );
+        }
+    }
+
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_neither_form_is_refused() {
+        let long = "~".repeat(100_000);
+        let table = [
+            "*",
+            "~",
+            "~*",
+            "**",
+            "~~",
+            "a*",
+            "i*",
+            "l*",
+            "o*",
+            "U33D*",
+            "~U33",
+            "u3*d",
+            "*u33",
+            "u33~",
+            "~u33*",
+            "u33d**",
+            "~~u33",
+            " u33*",
+            "ü*",
+            "~ü",
+            "u33dc01234567*",
+            "~u33dc01234567",
+            &long,
+        ];
+        for value in table {
+            let refusal = read(&["u33d", value]).expect_err(value);
+            assert_eq!((refusal.prefix, refusal.rule), (Prefix::Invalid, "geohash.filter"), "{value}");
+            assert!(refusal.sentence.len() < 400, "{}", refusal.sentence);
+        }
+        // Exact ones may be anything.
+        assert_eq!(read(&["U33D", "", "ü"]).expect("no place").0.len(), 3);
+        // Stars of other letters are not looked at.
+        let mut filters = [Filter::from_json(r##"{"#t":["u33d*","~~"]}"##).expect("a filter")];
+        assert_eq!(read_places(&mut filters), Ok(()));
+        assert_eq!(filters[0].tags[0].1, ["u33d*", "~~"]);
+    }
+
+    #[test]
+    fn neighbours_wrap_around_the_world_and_end_at_its_poles() {
+        let table = [
+            ("u33d", "u333 u336 u337 u339 u33c u33d u33e u33f u33g"),
+            // Nothing is north of this one.
+            ("u", "e g s t u v"),
+            ("x", "2 8 b q r w x y z"),
+            ("8", "2 3 8 9 b c r x z"),
+            ("b", "8 9 b c x z"),
+            ("bp", "bn bp bq br zy zz"),
+            ("00000000000", "00000000000 00000000001 00000000002 00000000003 pbpbpbpbpbp pbpbpbpbpbr"),
+            ("zzzzzzzzzzzz", "bpbpbpbpbpbn bpbpbpbpbpbp zzzzzzzzzzzw zzzzzzzzzzzx zzzzzzzzzzzy zzzzzzzzzzzz"),
+        ];
+        for (cell, around) in table {
+            let mut cells = with_neighbours(cell);
+            cells.sort_unstable();
+            assert_eq!(cells.join(" "), around, "around {cell}");
+        }
+    }
+
+    #[test]
+    fn a_place_has_the_prefixes_that_filters_may_name() {
+        let table = [
+            ("u33d", "u u3 u33 u33d"),
+            ("u33D", "u u3 u33"),
+            ("", ""),
+            ("*", ""),
+            ("ü", ""),
+            ("u3 Berlin", "u u3"),
+            (
+                "0123456789bcd",
+                "0 01 012 0123 01234 012345 0123456 01234567 012345678 0123456789 0123456789b 0123456789bc",
+            ),
+        ];
+        for (place, prefixes) in table {
+            assert_eq!(prefixes_of(place).collect::<Vec<_>>().join(" "), prefixes, "{place}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_among_prefixes_as_by_looking_at_each() {
+        let prefixes = apart(owned(&["b", "b0", "u33", "u33d", "u4", "z0"]));
+        assert_eq!(prefixes, ["b", "u33", "u4", "z0"]);
+        for place in ["", "b", "b0", "bz", "c", "u", "u3", "u33", "u33z", "u34", "u4", "z", "z0", "z00", "z1"]
+        {
+            let naive = prefixes.iter().any(|prefix| place.starts_with(prefix));
+            assert_eq!(begins_with_any(&prefixes, place), naive, "{place}");
+        }
+        assert!(!begins_with_any(&[], "u33"));
+    }
+}
