@@ -30,6 +30,7 @@ use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
 use crate::policy::{Placement, admit, admit_query, foresee};
+use crate::replay::ReplaySettings;
 use crate::rule::{Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
@@ -423,8 +424,9 @@ impl Talk {
         }
         let Session { community, pipeline, listener, .. } = &self.session;
         let subscription = Arc::new(Subscription::new(id, filters));
+        let mut replay = Vec::new();
         if want == Want::Events {
-            community.live.register(listener, &subscription);
+            replay = community.live.register(listener, &subscription, ReplaySettings::default(), now);
             self.subscriptions.insert(subscription.id.clone(), Arc::clone(&subscription));
         }
         let query = Query {
@@ -432,6 +434,7 @@ impl Talk {
             listener: Arc::clone(listener),
             subscription: Arc::clone(&subscription),
             want,
+            replay,
         };
         if let Err(refusal) = pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);

@@ -8,6 +8,7 @@ use crossbeam_channel::Receiver;
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::live::LiveEvent;
+use crate::replay::ReplaySettings;
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -20,6 +21,7 @@ pub(super) struct LiveGroup {
 /// Works until nobody can send any more.
 pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
-        group.community.live.pass_on(&group.community.config, &group.events, clock.now());
+        let community = &group.community;
+        community.live.pass_on(&community.config, &group.events, ReplaySettings::default(), clock.now());
     }
 }
