@@ -67,8 +67,8 @@ fn apart(mut prefixes: Vec<String>) -> Vec<String> {
     prefixes
 }
 
-/// A cell and those around it: eight, fewer at a pole, behind which there is nothing. East of the
-/// antimeridian is its west.
+/// A cell and the eight around it. East of the antimeridian is its west; beyond a pole lies the cell on the
+/// opposite meridian.
 fn with_neighbours(cell: &str) -> Vec<String> {
     // `is_cell` has said that it can be read.
     let Ok((centre, half_width, half_height)) = geohash::decode(cell) else { return Vec::new() };
@@ -76,9 +76,14 @@ fn with_neighbours(cell: &str) -> Vec<String> {
     for north in [-1.0, 0.0, 1.0] {
         for east in [-1.0, 0.0, 1.0] {
             // Exact: cells are whole fractions of the world by powers of two.
-            let x = (centre.x + east * 2.0 * half_width + 180.0).rem_euclid(360.0) - 180.0;
-            let y = centre.y + north * 2.0 * half_height;
-            // Fails for what is behind a pole.
+            let mut x = centre.x + east * 2.0 * half_width;
+            let mut y = centre.y + north * 2.0 * half_height;
+            if y.abs() > 90.0 {
+                y = 180.0_f64.copysign(y) - y;
+                x += 180.0;
+            }
+            let x = (x + 180.0).rem_euclid(360.0) - 180.0;
+            // The middle of a cell is a point of the earth: this does not fail.
             cells.extend(geohash::encode(geohash::Coord { x, y }, cell.len()));
         }
     }
@@ -133,8 +138,8 @@ mod tests {
             (&["u33d*", "u3*", "u33*", "u4*"], &[], &["u3", "u4"]),
             // An exact value stays, even where a prefix covers it.
             (&["u33dc", "u33d*", "Bahnhof"], &["Bahnhof", "u33dc"], &["u33d"]),
-            // At the south pole there are five around it.
-            (&["~5"], &[], &["4", "5", "6", "7", "h", "k"]),
+            // South of the pole it goes north again.
+            (&["~5"], &[], &["0", "4", "5", "6", "7", "h", "k", "n", "p"]),
             (&["~u33"], &[], &["u30", "u31", "u32", "u33", "u34", "u36", "u38", "u39", "u3d"]),
             (
                 &["~u33", "u33dc*", "t*"],
@@ -198,17 +203,23 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_wrap_around_the_world_and_end_at_its_poles() {
+    fn neighbours_wrap_around_the_world_and_over_its_poles() {
         let table = [
             ("u33d", "u333 u336 u337 u339 u33c u33d u33e u33f u33g"),
-            // Nothing is north of this one.
-            ("u", "e g s t u v"),
+            // Its north is the pole.
+            ("u", "b c e g s t u v z"),
             ("x", "2 8 b q r w x y z"),
             ("8", "2 3 8 9 b c r x z"),
-            ("b", "8 9 b c x z"),
-            ("bp", "bn bp bq br zy zz"),
-            ("00000000000", "00000000000 00000000001 00000000002 00000000003 pbpbpbpbpbp pbpbpbpbpbr"),
-            ("zzzzzzzzzzzz", "bpbpbpbpbpbn bpbpbpbpbpbp zzzzzzzzzzzw zzzzzzzzzzzx zzzzzzzzzzzy zzzzzzzzzzzz"),
+            ("b", "8 9 b c g u v x z"),
+            ("bp", "bn bp bq br gz up ur zy zz"),
+            (
+                "00000000000",
+                "00000000000 00000000001 00000000002 00000000003 5bpbpbpbpbp h0000000000 h0000000001 pbpbpbpbpbp pbpbpbpbpbr",
+            ),
+            (
+                "zzzzzzzzzzzz",
+                "bpbpbpbpbpbn bpbpbpbpbpbp gzzzzzzzzzzx gzzzzzzzzzzz upbpbpbpbpbp zzzzzzzzzzzw zzzzzzzzzzzx zzzzzzzzzzzy zzzzzzzzzzzz",
+            ),
         ];
         for (cell, around) in table {
             let mut cells = with_neighbours(cell);
