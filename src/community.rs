@@ -5,10 +5,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::config::Config;
 use crate::event::{Event, PublicKey};
+use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
-use crate::rule::Context;
-use crate::rule::RelayNames;
+use crate::rule::{Context, Decision, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
@@ -57,11 +57,11 @@ const LOAD_BATCH_EVENTS: usize = 512;
 const LOAD_BATCHES_MAX: usize = 16;
 
 /// Builds the index of what is stored: one thread reads and decodes, another one indexes.
-fn load(id: CommunityId, store: &Store) -> Result<Index, OpenError> {
+fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<Index, OpenError> {
     let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
     std::thread::scope(|scope| {
         let indexer = scope.spawn(move || {
-            let mut index = Index::default();
+            let mut index = Index::new(by_prefix);
             for (event, location) in loaded.into_iter().flatten() {
                 index.insert(&event, location);
             }
@@ -92,7 +92,7 @@ impl Community {
     /// When the store cannot be read, or a record in it makes no sense.
     pub fn open(config: Config, store: &Store) -> Result<Community, OpenError> {
         let id = CommunityId(0);
-        let mut index = load(id, store)?;
+        let mut index = load(id, config.geohash.prefix_filters, store)?;
         for entry in store.state(id, VANISHED) {
             let (key, until) = entry?;
             match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
@@ -111,6 +111,15 @@ impl Community {
     /// The index, to change: the writer's alone.
     pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the places of filters, where this community's settings say so.
+    ///
+    /// # Errors
+    /// When one is of no known form.
+    pub fn read_places(&self, filters: &mut [Filter]) -> Decision {
+        // The index was made for it at the same time: this setting does not change while a relay runs.
+        if self.config.geohash.prefix_filters { places::read_places(filters) } else { Ok(()) }
     }
 
     /// What this community's rules may know.

@@ -9,6 +9,7 @@ mod defaults;
 mod document;
 mod error;
 mod explain;
+mod sections;
 mod validate;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use sections::Geohash;
 
 use document::Document;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub nip62: Nip62,
     /// Protected events.
     pub nip70: Nip70,
+    /// Events with a place.
+    pub geohash: Geohash,
     /// Log output.
     pub log: Log,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::Geohash;
 use crate::event::{Event, Id, Kind, KindClass, Verified};
 use crate::filter::{Filter, places};
 use crate::nips::{nip09, nip40};
@@ -24,6 +25,12 @@ pub struct ReplaySettings {
     pub seconds: u64,
     /// How many are kept, the last that arrived.
     pub events_max: usize,
+}
+
+impl From<&Geohash> for ReplaySettings {
+    fn from(settings: &Geohash) -> ReplaySettings {
+        ReplaySettings { seconds: settings.replay_seconds, events_max: settings.replay_events_max }
+    }
 }
 
 /// An ephemeral event that is kept for a while.

@@ -387,11 +387,12 @@ impl Talk {
         });
     }
 
-    fn query(&mut self, id: String, filters: Vec<Filter>, want: Want) {
+    fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
         let Session { community, pipeline, address, listener, .. } = &self.session;
         let now = pipeline.clock.now();
         let most = community.config.limits.subscriptions_per_connection_max;
         let admitted = pipeline.rates.address_request(address).and_then(|()| {
+            community.read_places(&mut filters)?;
             listener.with_keys(|keys| {
                 admit_query(&id, &filters, &community.context(now, keys, &listener.relay))
             })?;
@@ -426,7 +427,8 @@ impl Talk {
         let subscription = Arc::new(Subscription::new(id, filters));
         let mut replay = Vec::new();
         if want == Want::Events {
-            replay = community.live.register(listener, &subscription, ReplaySettings::default(), now);
+            let settings = ReplaySettings::from(&community.config.geohash);
+            replay = community.live.register(listener, &subscription, settings, now);
             self.subscriptions.insert(subscription.id.clone(), Arc::clone(&subscription));
         }
         let query = Query {

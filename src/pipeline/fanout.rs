@@ -22,6 +22,11 @@ pub(super) struct LiveGroup {
 pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
         let community = &group.community;
-        community.live.pass_on(&community.config, &group.events, ReplaySettings::default(), clock.now());
+        community.live.pass_on(
+            &community.config,
+            &group.events,
+            ReplaySettings::from(&community.config.geohash),
+            clock.now(),
+        );
     }
 }

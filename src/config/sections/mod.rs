@@ -1,0 +1,3 @@
+//! Sections.
+mod geohash;
+pub use geohash::Geohash;
