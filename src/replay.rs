@@ -148,3 +148,63 @@ impl Replay {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secp256k1::{Keypair, SecretKey};
+
+    use super::*;
+    use crate::event::{PublicKey, Signature, Tags};
+
+    fn message(number: u64, content_bytes: usize) -> Verified {
+        let keys = Keypair::from_secret_key(&SecretKey::from_secret_bytes([7; 32]).expect("a secret key"));
+        let mut event = Event {
+            id: Id([0; 32]),
+            pubkey: PublicKey(keys.x_only_public_key().0.to_byte_array()),
+            created_at: number,
+            kind: Kind(20_000),
+            tags: [["g", "u33dc"]].into_iter().collect::<Tags>(),
+            content: "x".repeat(content_bytes),
+            sig: Signature([0; 64]),
+        };
+        event.id = event.hash(&mut Vec::new());
+        event.sig = Signature(keys.sign_schnorr_no_aux_rand(&event.id.0).to_byte_array());
+        Verified::check(event, &mut Vec::new()).expect("a true event")
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let settings = ReplaySettings { seconds: 10, events_max: 10_000 };
+        let mut replay = Replay::default();
+        let body_bytes = REPLAY_BYTES_MAX / 2 / 4 - KEPT_OVERHEAD_BYTES;
+        let body = Bytes::from(vec![b'x'; body_bytes]);
+        for number in 0..6 {
+            assert!(replay.note(&message(number, 0), &body, settings, 0));
+            assert_eq!(replay.kept.len(), (number + 1).min(4) as usize);
+        }
+        let newest: Vec<u64> = replay.kept.iter().map(|kept| kept.event.created_at).collect();
+        assert_eq!(newest, [2, 3, 4, 5]);
+        // One that is longer than all the room takes it all, and is not kept.
+        let long = Bytes::from(vec![b'x'; REPLAY_BYTES_MAX / 2]);
+        assert!(replay.note(&message(9, 0), &long, settings, 0));
+        assert_eq!((replay.kept.len(), replay.ids.len(), replay.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_behind() {
+        let mut replay = Replay::default();
+        let settings = ReplaySettings { seconds: 10, events_max: 100 };
+        for number in 0..300 {
+            let event = message(number, number as usize);
+            let body = Bytes::from(event.to_json());
+            replay.note(&event, &body, settings, number / 20);
+            let bytes: usize = replay.kept.iter().map(|kept| kept.bytes()).sum();
+            assert_eq!((replay.ids.len(), replay.bytes), (replay.kept.len(), bytes), "event {number}");
+        }
+        assert_eq!(replay.kept.len(), 100);
+        // Who turns it off keeps nothing, whatever is asked first.
+        let off = ReplaySettings::default();
+        assert!(replay.matching(&[Filter::default()], off, 15).is_empty());
+        assert_eq!((replay.kept.len(), replay.ids.len(), replay.bytes), (0, 0, 0));
+    }
+}

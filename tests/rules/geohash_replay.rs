@@ -53,7 +53,7 @@ fn who_joins_late_is_given_what_matches_newest_first() {
         (json!({"since": NOW - 1, "until": NOW - 1}), vec![&first]),
     ];
     for (filter, wanted) in table {
-        let (ids, hint) = client.request("late", &[filter.clone()]);
+        let (ids, hint) = client.request("late", std::slice::from_ref(&filter));
         assert_eq!((ids, hint.as_str()), (ids_of(&wanted), "finish"), "{filter}");
     }
     for (limit, wanted, hint) in [
