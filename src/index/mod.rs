@@ -6,6 +6,7 @@ mod heads;
 mod intern;
 mod lists;
 mod plan;
+mod related;
 mod scan;
 mod table;
 

@@ -7,7 +7,10 @@ use crossbeam_channel::Receiver;
 
 use crate::clock::Clock;
 use crate::community::Community;
+use crate::event::Event;
 use crate::live::LiveEvent;
+use crate::outbox::Listener;
+use crate::policy::head_of;
 use crate::replay::ReplaySettings;
 
 /// Events of one community that became known together.
@@ -21,12 +24,15 @@ pub(super) struct LiveGroup {
 /// Works until nobody can send any more.
 pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
-        let community = &group.community;
-        community.live.pass_on(
-            &community.config,
-            &group.events,
-            ReplaySettings::from(&community.config.geohash),
-            clock.now(),
-        );
+        let (community, now) = (&group.community, clock.now());
+        let known = community.known();
+        let visible = |event: &Event, listener: &Listener| {
+            listener.with_keys(|keys| {
+                let context = community.context(now, keys, &listener.relay, &known);
+                community.visible(&head_of(event), &context)
+            })
+        };
+        let replay = ReplaySettings::from(&community.config.geohash);
+        community.live.pass_on(&community.config.limits, replay, now, &group.events, visible);
     }
 }

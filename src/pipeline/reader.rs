@@ -21,9 +21,9 @@ use crate::index::{Found, Progress, Scan};
 use crate::message;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
-use crate::policy::{head_of, visible};
+use crate::policy::head_of;
 use crate::replay::Kept;
-use crate::rule::{Prefix, Refusal};
+use crate::rule::{Head, Prefix, Refusal};
 use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
@@ -233,9 +233,10 @@ impl Reader {
             return Vec::new();
         }
         let now = self.0.clock.now();
+        let known = community.known();
         let mut hits: Vec<Hit> = listener.with_keys(|keys| {
-            let context = community.context(now, keys, &listener.relay);
-            let is_for = |event| filter.matches(event) && visible(&head_of(event), &context);
+            let context = community.context(now, keys, &listener.relay, &known);
+            let is_for = |event| filter.matches(event) && community.visible(&head_of(event), &context);
             let kept = replay.iter().filter(|kept| is_for(&kept.event));
             let hit = |kept: &Arc<Kept>| Hit {
                 created_at: kept.event.created_at,
@@ -260,12 +261,14 @@ impl Reader {
         let Query { community, listener, subscription, .. } = query;
         let entries_max = community.config.limits.query_entries_max;
         let mut scan = Scan::new(filter, as_of);
+        let known = community.known();
         loop {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
             let now = self.0.clock.now();
             let progress = listener.with_keys(|keys| {
-                let context = community.context(now, keys, &listener.relay);
-                scan.run(&community.index(), entries, |head| visible(head, &context), &mut receive)
+                let context = community.context(now, keys, &listener.relay, &known);
+                let visible = |head: &Head<'_>| community.visible(head, &context);
+                scan.run(&community.index(), entries, visible, &mut receive)
             });
             match progress {
                 Progress::Stopped | Progress::Complete => return true,

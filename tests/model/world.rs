@@ -42,11 +42,11 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         let has_places = seed.is_multiple_of(2);
         let relay = TestRelay::with(|config| {
-            config.geohash.prefix_filters = has_places;
-            config.geohash.replay_seconds = if has_places { REPLAY_SECONDS } else { 0 };
-            config.geohash.replay_events_max = REPLAY_EVENTS_MAX;
-            config.limits.limit_default = LIMIT_DEFAULT;
-            config.limits.limit_max = LIMIT_MAX;
+            config.root.geohash.prefix_filters = has_places;
+            config.root.geohash.replay_seconds = if has_places { REPLAY_SECONDS } else { 0 };
+            config.root.geohash.replay_events_max = REPLAY_EVENTS_MAX;
+            config.root.limits.limit_default = LIMIT_DEFAULT;
+            config.root.limits.limit_max = LIMIT_MAX;
             // The model knows when it is swept: once after each start, and when it asks for it.
             config.nip40.sweep_seconds = 86_400;
             config.nip62.sweep_events_per_second = 1_000_000;

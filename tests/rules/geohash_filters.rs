@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::common::{Client, NOW, Person, TestRelay};
 
 fn relay_with_places() -> TestRelay {
-    TestRelay::with(|config| config.geohash.prefix_filters = true)
+    TestRelay::with(|config| config.root.geohash.prefix_filters = true)
 }
 
 /// One event for each of these, with its `g` tags; a later one is a second older.
@@ -209,8 +209,8 @@ fn what_is_no_place_is_refused_with_a_reason() {
 #[test]
 fn the_cells_around_a_cell_count_as_values() {
     let relay = TestRelay::with(|config| {
-        config.geohash.prefix_filters = true;
-        config.limits.filter_values_max = 10;
+        config.root.geohash.prefix_filters = true;
+        config.root.limits.filter_values_max = 10;
     });
     let mut client = relay.connect();
     assert_eq!(client.ids(json!({"#g": ["~u33d"], "kinds": [1]})), [""; 0]);
@@ -224,7 +224,7 @@ fn the_cells_around_a_cell_count_as_values() {
 #[test]
 fn exact_geohashes_of_bitchat_are_as_without_it() {
     for is_on in [false, true] {
-        let relay = TestRelay::with(|config| config.geohash.prefix_filters = is_on);
+        let relay = TestRelay::with(|config| config.root.geohash.prefix_filters = is_on);
         let mut client = relay.connect();
         let exact = json!({"kinds": [20_000, 20_001], "#g": ["u33dc"], "since": NOW - 3_600, "limit": 200});
         client.request("geo-u33dc", &[exact]);

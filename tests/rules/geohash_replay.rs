@@ -13,9 +13,9 @@ use crate::common::{Client, NOW, Person, TestRelay, ids_of};
 /// Keeps three events for ten seconds.
 fn relay_that_replays() -> TestRelay {
     TestRelay::with(|config| {
-        config.geohash.prefix_filters = true;
-        config.geohash.replay_seconds = 10;
-        config.geohash.replay_events_max = 3;
+        config.root.geohash.prefix_filters = true;
+        config.root.geohash.replay_seconds = 10;
+        config.root.geohash.replay_events_max = 3;
     })
 }
 
@@ -137,8 +137,8 @@ fn nothing_is_kept_unless_asked_for_and_never_on_disk() {
     let event = message(1, NOW, "u33dc", "");
     for (seconds, most) in [(0, 500), (10, 0)] {
         let relay = TestRelay::with(|config| {
-            config.geohash.replay_seconds = seconds;
-            config.geohash.replay_events_max = most;
+            config.root.geohash.replay_seconds = seconds;
+            config.root.geohash.replay_events_max = most;
         });
         pass_on(&relay, &[&event]);
         assert_eq!(relay.connect().ids(json!({})), [""; 0], "{most} events for {seconds} seconds");
@@ -215,6 +215,41 @@ fn deleting_and_vanishing_reach_what_is_kept() {
     assert_eq!(client.ids(all), ids_of(&[&old]));
 }
 
+#[test]
+fn each_community_has_its_own() {
+    let relay = TestRelay::configured(
+        r#"
+        [[community]]
+        path = "/berlin"
+        [community.geohash]
+        prefix_filters = true
+        replay_seconds = 10
+        [[community]]
+        path = "/potsdam"
+        [community.geohash]
+        prefix_filters = true
+        replay_seconds = 10
+        "#,
+    );
+    let cell = json!({"#g": ["u33d*"]});
+    let (note, heard) = (Person::new(1).event(1, NOW, &[&["g", "u33dc"]], ""), message(1, NOW, "u33dc", ""));
+    for path in ["/", "/berlin"] {
+        let mut client = relay.connect_at(path);
+        let mut all = relay.connect_at(path);
+        all.request("all", &[json!({})]);
+        client.publish_ok(&note);
+        client.publish_ok(&heard);
+        for event in [&note, &heard] {
+            assert_eq!(all.receive()[2]["id"], event.id.to_string(), "{path}");
+        }
+    }
+    let by_time = if note.id < heard.id { [&note, &heard] } else { [&heard, &note] };
+    for (path, wanted) in [("/", vec![]), ("/berlin", by_time.to_vec()), ("/potsdam", vec![])] {
+        assert_eq!(relay.connect_at(path).ids(cell.clone()), ids_of(&wanted), "{path}");
+    }
+    assert_eq!(relay.connect_at("/").ids(json!({"kinds": [20_000]})), [""; 0]);
+}
+
 /// Events of one publisher.
 const EVENTS: u64 = 150;
 
@@ -223,11 +258,11 @@ const EVENTS: u64 = 150;
 #[test]
 fn nothing_falls_between_replay_and_live() {
     let relay = TestRelay::with(|config| {
-        config.geohash.prefix_filters = true;
-        config.geohash.replay_seconds = 60;
-        config.geohash.replay_events_max = 10_000;
-        config.limits.limit_default = 5_000;
-        config.limits.subscriptions_per_connection_max = 1_000;
+        config.root.geohash.prefix_filters = true;
+        config.root.geohash.replay_seconds = 60;
+        config.root.geohash.replay_events_max = 10_000;
+        config.root.limits.limit_default = 5_000;
+        config.root.limits.subscriptions_per_connection_max = 1_000;
     });
     let of = |who: u32| -> Vec<Event> {
         (0..EVENTS).map(|number| message(who, NOW, "u33dc", &number.to_string())).collect()

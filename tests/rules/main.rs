@@ -1,6 +1,9 @@
-//! Rules that no NIP owns, a file a family, over the wire.
+//! The rules that no NIP owns, over the wire: one file a family, each a table of what is sent and what must
+//! come back.
 
 #[path = "../common/mod.rs"]
 mod common;
+
+mod access;
 mod geohash_filters;
 mod geohash_replay;

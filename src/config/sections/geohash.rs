@@ -16,6 +16,10 @@ pub struct Geohash {
 
 impl Default for Geohash {
     fn default() -> Self {
-        Self { prefix_filters: false, replay_seconds: 0, replay_events_max: 500 }
+        Self { prefix_filters: false, replay_seconds: 0, replay_events_max: 100 }
     }
 }
+
+/// The bounds of its numbers.
+pub(in crate::config) const RANGES: &[(&str, u64, u64)] =
+    &[("geohash.replay_seconds", 0, 86_400), ("geohash.replay_events_max", 0, 10_000)];

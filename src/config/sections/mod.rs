@@ -1,3 +1,28 @@
-//! Sections.
+//! The sections of relay.toml that make a community's rules, one file each: its settings, their defaults
+//! and bounds, and what must hold between them.
+
+mod access;
+mod authors;
 mod geohash;
+mod kinds;
+mod tags;
+
+pub use access::{Access, Read, Write};
+pub use authors::Authors;
 pub use geohash::Geohash;
+pub use kinds::Kinds;
+pub use tags::Tags;
+
+/// What is wrong in a section, besides single numbers out of their range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionFault {
+    /// `section.key`.
+    pub key: &'static str,
+    /// What is wrong, to follow the key and a colon.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The bounds of every number that is a direct key of these sections.
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES];
