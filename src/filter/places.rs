@@ -16,29 +16,43 @@ pub const PREFIX_CHARS_MAX: usize = 12;
 /// so there is room for several places, and nobody can fill the index with one event.
 pub const PLACES_MAX: usize = 64;
 
+/// Cells around a cell.
+const NEIGHBOURS: usize = 8;
+
 const RULE: &str = "geohash.filter";
 
 /// Reads the places of filters: values of `#g` such as `u33d*`, what begins with `u33d`, and `~u33d`, what
 /// begins with that cell or with one of those around it. Other values stay as they are.
 ///
 /// # Errors
-/// `invalid:` when a value has a star or a tilde and is neither of the two forms.
-pub fn read_places(filters: &mut [Filter]) -> Decision {
-    filters.iter_mut().try_for_each(|filter| {
-        let Some((_, values)) = filter.tags.iter_mut().find(|(letter, _)| *letter == LETTER) else {
-            return Ok(());
-        };
-        let mut prefixes = Vec::new();
-        for value in values.extract_if(.., |value| value.contains(['*', '~'])) {
-            match (value.strip_suffix('*'), value.strip_prefix('~')) {
-                (Some(prefix), _) if is_cell(prefix) => prefixes.push(prefix.to_owned()),
-                (_, Some(cell)) if is_cell(cell) => prefixes.extend(with_neighbours(cell)),
-                _ => return Err(not_a_place(&value)),
-            }
+/// `invalid:` when a value has a star or a tilde and is neither of the two forms, and when a filter would
+/// have more than `values_max` values with all the cells that it means: those are not even listed.
+pub fn read_places(filters: &mut [Filter], values_max: usize) -> Decision {
+    filters.iter_mut().try_for_each(|filter| read_of(filter, values_max))
+}
+
+fn read_of(filter: &mut Filter, values_max: usize) -> Decision {
+    let literal = filter.values();
+    let Some((_, values)) = filter.tags.iter_mut().find(|(letter, _)| *letter == LETTER) else {
+        return Ok(());
+    };
+    let meant = literal + NEIGHBOURS * values.iter().filter(|value| value.starts_with('~')).count();
+    if meant > literal && meant > values_max {
+        let sentence = format!(
+            "a filter lists {meant} values, more than the {values_max} of one filter; each with a ~ is nine"
+        );
+        return Err(Refusal::new(Prefix::Invalid, "limits.filter_values_max", sentence));
+    }
+    let mut prefixes = Vec::new();
+    for value in values.extract_if(.., |value| value.contains(['*', '~'])) {
+        match (value.strip_suffix('*'), value.strip_prefix('~')) {
+            (Some(prefix), _) if is_cell(prefix) => prefixes.push(prefix.to_owned()),
+            (_, Some(cell)) if is_cell(cell) => prefixes.extend(with_neighbours(cell)),
+            _ => return Err(not_a_place(&value)),
         }
-        filter.prefixes = apart(prefixes);
-        Ok(())
-    })
+    }
+    filter.prefixes = apart(prefixes);
+    Ok(())
 }
 
 fn not_a_place(value: &str) -> Refusal {
@@ -72,7 +86,7 @@ fn apart(mut prefixes: Vec<String>) -> Vec<String> {
 fn with_neighbours(cell: &str) -> Vec<String> {
     // `is_cell` has said that it can be read.
     let Ok((centre, half_width, half_height)) = geohash::decode(cell) else { return Vec::new() };
-    let mut cells = Vec::with_capacity(9);
+    let mut cells = Vec::with_capacity(1 + NEIGHBOURS);
     for north in [-1.0, 0.0, 1.0] {
         for east in [-1.0, 0.0, 1.0] {
             // Exact: cells are whole fractions of the world by powers of two.
@@ -120,7 +134,7 @@ mod tests {
     fn read(values: &[&str]) -> Result<(Vec<String>, Vec<String>), Refusal> {
         let text = serde_json::json!({ "#g": values }).to_string();
         let mut filters = [Filter::from_json(&text).expect("a filter")];
-        read_places(&mut filters)?;
+        read_places(&mut filters, 1_000)?;
         let [filter] = filters;
         Ok((filter.tags[0].1.clone(), filter.prefixes))
     }
@@ -198,7 +212,7 @@ mod tests {
         assert_eq!(read(&["U33D", "", "ü"]).expect("no place").0.len(), 3);
         // Stars of other letters are not looked at.
         let mut filters = [Filter::from_json(r##"{"#t":["u33d*","~~"]}"##).expect("a filter")];
-        assert_eq!(read_places(&mut filters), Ok(()));
+        assert_eq!(read_places(&mut filters, 1_000), Ok(()));
         assert_eq!(filters[0].tags[0].1, ["u33d*", "~~"]);
     }
 

@@ -214,10 +214,20 @@ fn the_cells_around_a_cell_count_as_values() {
     });
     let mut client = relay.connect();
     assert_eq!(client.ids(json!({"#g": ["~u33d"], "kinds": [1]})), [""; 0]);
-    let reason = client.closed("REQ", &[json!({"#g": ["~u33d"], "kinds": [1, 2]})]);
-    assert!(reason.ends_with("(limits.filter_values_max)"), "{reason}");
-    // What another one covers counts for nothing.
-    assert_eq!(client.ids(json!({"#g": ["~u33d", "~u33d", "u33*"], "kinds": [1, 2]})), [""; 0]);
+    for verb in ["REQ", "COUNT"] {
+        assert_eq!(
+            client.closed(verb, &[json!({"kinds": [1]}), json!({"#g": ["~u33d"], "kinds": [1, 2]})]),
+            "invalid: a filter lists 11 values, more than the 10 of one filter; each with a ~ is nine \
+             (limits.filter_values_max)"
+        );
+    }
+    // A star is one, and what lies in another one none.
+    let stars = json!({"#g": ["u0*", "u1*", "u2*", "u3*", "u33*"], "kinds": [1, 2, 3, 4, 5, 6]});
+    assert_eq!(client.ids(stars), [""; 0]);
+    // However many there are, they are refused as one is.
+    let many: Vec<String> = (0..20_000).map(|number| format!("~{number}")).collect();
+    let reason = client.closed("REQ", &[json!({"#g": many})]);
+    assert!(reason.starts_with("invalid: a filter lists 180000 values"), "{reason}");
 }
 
 /// As bitchat asks: one exact geohash, whatever the relay understands besides.
@@ -317,7 +327,7 @@ fn measured_a_prefix_costs_what_a_tag_costs() {
         let asked = |text: &str| {
             let mut filters = [Filter::from_json(text).expect("a filter")];
             if by_prefix {
-                places::read_places(&mut filters).expect("places");
+                places::read_places(&mut filters, 1_000).expect("places");
             }
             let [filter] = filters;
             println!("  {text}: {} ns for 500", nanoseconds(&index, &filter));
