@@ -182,15 +182,11 @@ impl Community {
         self.counted(self.policy.admit_placed(event, related, context, shadowed))
     }
 
-    /// Reads the places of filters (nips/geohash-filters.md), where this community's settings say so.
-    ///
-    /// # Errors
-    /// When one is of no known form, or means more cells than a filter may have values.
-    pub fn read_places(&self, filters: &mut [Filter]) -> Decision {
+    /// Reads the places of admitted filters (nips/geohash-filters.md), where this community's settings say so.
+    pub fn read_places(&self, filters: &mut [Filter]) {
         // The index was made for it at the same time: this setting does not change while a relay runs.
-        match self.config.geohash.prefix_filters {
-            true => self.counted(places::read_places(filters, self.config.limits.filter_values_max)),
-            false => Ok(()),
+        if self.config.geohash.prefix_filters {
+            places::read_places(filters);
         }
     }
 

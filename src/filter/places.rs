@@ -1,10 +1,9 @@
 //! Places in filters, an extension (nips/geohash-filters.md), pure: `#g` values that ask for all that lies
 //! in a geohash cell, or near it. In: filters as clients wrote them, `g` tags. Out: filters whose places
-//! [`Filter::matches`] knows, or a refusal. Never looks at settings: who calls this has the extension on.
+//! [`Filter::matches`] knows. Never looks at settings: who calls this has the extension on. `policy` refuses.
 
 use super::Filter;
 use crate::event::Tags;
-use crate::rule::{Decision, Prefix, Refusal};
 
 /// The tag that holds a geohash.
 pub const LETTER: u8 = b'g';
@@ -19,50 +18,55 @@ pub const PLACES_MAX: usize = 64;
 /// Cells around a cell.
 const NEIGHBOURS: usize = 8;
 
-const RULE: &str = "geohash.filter";
-
 /// Reads the places of filters: values of `#g` such as `u33d*`, what begins with `u33d`, and `~u33d`, what
 /// begins with that cell or with one of those around it. Other values stay as they are.
-///
-/// # Errors
-/// `invalid:` when a value has a star or a tilde and is neither of the two forms, and when a filter would
-/// have more than `values_max` values with all the cells that it means: those are not even listed.
-pub fn read_places(filters: &mut [Filter], values_max: usize) -> Decision {
-    filters.iter_mut().try_for_each(|filter| read_of(filter, values_max))
-}
-
-fn read_of(filter: &mut Filter, values_max: usize) -> Decision {
-    let literal = filter.values();
-    let Some((_, values)) = filter.tags.iter_mut().find(|(letter, _)| *letter == LETTER) else {
-        return Ok(());
-    };
-    let meant = literal + NEIGHBOURS * values.iter().filter(|value| value.starts_with('~')).count();
-    if meant > literal && meant > values_max {
-        let sentence = format!(
-            "a filter lists {meant} values, more than the {values_max} of one filter; each with a ~ is nine"
-        );
-        return Err(Refusal::new(Prefix::Invalid, "limits.filter_values_max", sentence));
-    }
-    let mut prefixes = Vec::new();
-    for value in values.extract_if(.., |value| value.contains(['*', '~'])) {
-        match (value.strip_suffix('*'), value.strip_prefix('~')) {
-            (Some(prefix), _) if is_cell(prefix) => prefixes.push(prefix.to_owned()),
-            (_, Some(cell)) if is_cell(cell) => prefixes.extend(with_neighbours(cell)),
-            _ => return Err(not_a_place(&value)),
+pub fn read_places(filters: &mut [Filter]) {
+    for filter in filters {
+        let Some((_, values)) = filter.tags.iter_mut().find(|(letter, _)| *letter == LETTER) else {
+            continue;
+        };
+        let mut prefixes = Vec::new();
+        for value in values.extract_if(.., |value| Form::of(value).is_some()) {
+            match Form::of(&value) {
+                Some(Form::Within(prefix)) => prefixes.push(prefix.to_owned()),
+                Some(Form::Near(cell)) => prefixes.extend(with_neighbours(cell)),
+                None => {}
+            }
         }
+        filter.prefixes = apart(prefixes);
     }
-    filter.prefixes = apart(prefixes);
-    Ok(())
 }
 
-fn not_a_place(value: &str) -> Refusal {
-    // Long values are not repeated whole.
-    let shown: String = value.chars().take(2 * PREFIX_CHARS_MAX).collect();
-    let sentence = format!(
-        "{shown:?} is no place: write u33d* for all that begins with u33d, or ~u33d for it and the cells \
-         around it, with 1 to {PREFIX_CHARS_MAX} of the characters 0-9 and b-z without i, l and o"
-    );
-    Refusal::new(Prefix::Invalid, RULE, sentence)
+/// How many values a filter has once its places are read, each cell around one among them.
+pub fn values_once_read(filter: &Filter) -> usize {
+    let is_near = |value: &&String| matches!(Form::of(value), Some(Form::Near(_)));
+    filter.values() + NEIGHBOURS * values_of(filter).iter().filter(is_near).count()
+}
+
+/// The first value of a filter's `#g` that has a star or a tilde and means no place.
+pub fn unreadable(filter: &Filter) -> Option<&str> {
+    let is_meant = |value: &&String| value.contains(['*', '~']) && Form::of(value).is_none();
+    values_of(filter).iter().find(is_meant).map(String::as_str)
+}
+
+fn values_of(filter: &Filter) -> &[String] {
+    filter.tags.iter().find(|(letter, _)| *letter == LETTER).map_or(&[], |(_, values)| values)
+}
+
+/// What a value of `#g` asks for besides itself.
+enum Form<'v> {
+    /// What begins with this.
+    Within(&'v str),
+    /// What begins with this cell or one of those around it.
+    Near(&'v str),
+}
+
+impl<'v> Form<'v> {
+    fn of(value: &'v str) -> Option<Form<'v>> {
+        let within = || value.strip_suffix('*').filter(|prefix| is_cell(prefix)).map(Form::Within);
+        let near = || value.strip_prefix('~').filter(|cell| is_cell(cell)).map(Form::Near);
+        within().or_else(near)
+    }
 }
 
 fn is_base32(byte: u8) -> bool {
@@ -131,12 +135,14 @@ pub(super) fn begins_with_any(prefixes: &[String], place: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(values: &[&str]) -> Result<(Vec<String>, Vec<String>), Refusal> {
-        let text = serde_json::json!({ "#g": values }).to_string();
+    fn read(values: &[&str]) -> Filter {
+        let text = serde_json::json!({ "#g": values, "#t": ["u33d*", "~~"] }).to_string();
         let mut filters = [Filter::from_json(&text).expect("a filter")];
-        read_places(&mut filters, 1_000)?;
+        read_places(&mut filters);
         let [filter] = filters;
-        Ok((filter.tags[0].1.clone(), filter.prefixes))
+        // Stars of other letters are not looked at.
+        assert_eq!(filter.tags[1].1, ["u33d*", "~~"]);
+        filter
     }
 
     #[test]
@@ -163,7 +169,8 @@ mod tests {
             (&["~u33", "u3*"], &[], &["u3"]),
         ];
         for (values, exact, prefixes) in table {
-            let (read_exact, read_prefixes) = read(values).expect("places");
+            let filter = read(values);
+            let (read_exact, read_prefixes) = (&filter.tags[0].1, &filter.prefixes);
             assert_eq!(
                 (read_exact.as_slice(), read_prefixes.as_slice()),
                 (&*owned(exact), &*owned(prefixes))
@@ -176,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_form_is_refused() {
+    fn what_is_neither_form_is_told_and_stays_text() {
         let long = "~".repeat(100_000);
         let table = [
             "*",
@@ -204,16 +211,28 @@ mod tests {
             &long,
         ];
         for value in table {
-            let refusal = read(&["u33d", value]).expect_err(value);
-            assert_eq!((refusal.prefix, refusal.rule), (Prefix::Invalid, "geohash.filter"), "{value}");
-            assert!(refusal.sentence.len() < 400, "{}", refusal.sentence);
+            let filter = read(&["u33d", value, "u4*"]);
+            assert_eq!(unreadable(&filter), Some(value));
+            assert_eq!(
+                (filter.tags[0].1.len(), filter.prefixes.as_slice()),
+                (2, &*owned(&["u4"])),
+                "{value}"
+            );
         }
         // Exact ones may be anything.
-        assert_eq!(read(&["U33D", "", "ü"]).expect("no place").0.len(), 3);
-        // Stars of other letters are not looked at.
-        let mut filters = [Filter::from_json(r##"{"#t":["u33d*","~~"]}"##).expect("a filter")];
-        assert_eq!(read_places(&mut filters, 1_000), Ok(()));
-        assert_eq!(filters[0].tags[0].1, ["u33d*", "~~"]);
+        assert_eq!(unreadable(&read(&["U33D", "", "ü", "u33dc0123456789"])), None);
+        assert_eq!(unreadable(&Filter::default()), None);
+    }
+
+    #[test]
+    fn each_cell_around_one_counts() {
+        let table: [(&[&str], usize); 5] =
+            [(&[], 0), (&["u33d"], 1), (&["u33d*"], 1), (&["~u33d"], 9), (&["~u33d", "~u33e", "u", "~"], 20)];
+        for (values, count) in table {
+            let text = serde_json::json!({ "#g": values, "kinds": [1] }).to_string();
+            let filter = Filter::from_json(&text).expect("a filter");
+            assert_eq!(values_once_read(&filter), count + 1, "{values:?}");
+        }
     }
 
     #[test]

@@ -406,7 +406,6 @@ impl Talk {
         let now = pipeline.clock.now();
         let most = community.config.limits.subscriptions_per_connection_max;
         let admitted = pipeline.rates.address_request(address).and_then(|()| {
-            community.read_places(&mut filters)?;
             let known = community.known();
             listener.with_keys(|keys| {
                 let context = community.context(now, keys, &listener.relay, &known);
@@ -440,6 +439,7 @@ impl Talk {
             self.close(&id);
         }
         let Session { community, pipeline, listener, .. } = &self.session;
+        community.read_places(&mut filters);
         let subscription = Arc::new(Subscription::new(id, filters));
         let mut replay = Vec::new();
         if want == Want::Events {

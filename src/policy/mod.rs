@@ -4,6 +4,7 @@
 mod access;
 mod limits;
 mod place;
+mod places;
 
 pub use access::is_member;
 pub use place::{Facts, Placement, foresee, place, superseded};
@@ -24,6 +25,7 @@ const TABLES: &[&[Rule]] = &[
     nip62::RULES,
     nip70::RULES,
     nip59::RULES,
+    places::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.

@@ -267,9 +267,9 @@ impl Oracle {
 
     /// Why a query is refused, if it is.
     pub(crate) fn refuses(&self, filters: &[Asked], keys: &[PublicKey]) -> Option<&'static str> {
-        match filters.iter().any(Asked::is_refused) {
-            true => Some("invalid"),
-            false => self.asks_for_auth(filters, keys).then_some("auth-required"),
+        match self.asks_for_auth(filters, keys) {
+            true => Some("auth-required"),
+            false => filters.iter().any(Asked::is_refused).then_some("invalid"),
         }
     }
 
