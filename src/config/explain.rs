@@ -60,7 +60,7 @@ pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Every setting that there is, read off the settings themselves, so that no second list can lag behind.
 pub(super) fn known(config: &Config, settings: &Settings) -> Known {
-    let sections = Value::Object(config.sections_with(settings));
+    let sections = Value::Object(config.sections_of(settings));
     serde_json::from_value(sections).unwrap_or_default()
 }
 

@@ -2,11 +2,13 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+mod explain;
 mod limits;
 mod place;
 mod places;
 
 pub use access::is_member;
+pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use place::{Facts, Placement, foresee, place, superseded};
 
 use crate::config::{Mode, Settings};

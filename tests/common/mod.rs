@@ -133,6 +133,11 @@ impl TestRelay {
         self.relay.as_ref().expect("the relay runs")
     }
 
+    /// The folder of its store.
+    pub fn data(&self) -> &std::path::Path {
+        &self.config.store.path
+    }
+
     /// The URL of the community at a path.
     pub fn url_at(&self, path: &str) -> String {
         format!("{}{}", self.url(), path.trim_end_matches('/'))
