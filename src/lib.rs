@@ -25,5 +25,6 @@ pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod rate;
+pub mod replay;
 pub mod rule;
 pub mod store;

@@ -7,6 +7,7 @@ mod geohash;
 mod limits;
 mod market;
 mod place;
+mod places;
 
 pub use access::is_member;
 pub use explain::{Case, Explanation, Step, Verdict, explain};
@@ -35,6 +36,7 @@ const TABLES: &[&[Rule]] = &[
     market::RULES,
     nip99::RULES,
     nip15::RULES,
+    places::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.

@@ -6,4 +6,6 @@ mod common;
 
 mod access;
 mod geohash;
+mod geohash_filters;
+mod geohash_replay;
 mod market;
