@@ -4,12 +4,13 @@
 
 use super::Filter;
 use crate::event::Tags;
+use crate::geo::{Geohash, is_geohash_digit};
 
 /// The tag that holds a geohash.
 pub const LETTER: u8 = b'g';
 
 /// Characters of a prefix. A cell of this size is some centimetres wide.
-pub const PREFIX_CHARS_MAX: usize = 12;
+pub const PREFIX_CHARS_MAX: usize = Geohash::LENGTH_MAX;
 
 /// `g` tags of one event that places are looked for in: the first ones. A ladder has one for each length,
 /// so there is room for several places, and nobody can fill the index with one event.
@@ -69,13 +70,9 @@ impl<'v> Form<'v> {
     }
 }
 
-fn is_base32(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'b'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z')
-}
-
 /// Whether this names a cell.
 fn is_cell(text: &str) -> bool {
-    (1..=PREFIX_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_base32)
+    Geohash::parse(text).is_ok()
 }
 
 /// Sorted, without repetition and without what begins with another one.
@@ -85,27 +82,11 @@ fn apart(mut prefixes: Vec<String>) -> Vec<String> {
     prefixes
 }
 
-/// A cell and the eight around it. East of the antimeridian is its west; beyond a pole lies the cell on the
-/// opposite meridian.
+/// A cell and the eight around it.
 fn with_neighbours(cell: &str) -> Vec<String> {
     // `is_cell` has said that it can be read.
-    let Ok((centre, half_width, half_height)) = geohash::decode(cell) else { return Vec::new() };
-    let mut cells = Vec::with_capacity(1 + NEIGHBOURS);
-    for north in [-1.0, 0.0, 1.0] {
-        for east in [-1.0, 0.0, 1.0] {
-            // Exact: cells are whole fractions of the world by powers of two.
-            let mut x = centre.x + east * 2.0 * half_width;
-            let mut y = centre.y + north * 2.0 * half_height;
-            if y.abs() > 90.0 {
-                y = 180.0_f64.copysign(y) - y;
-                x += 180.0;
-            }
-            let x = (x + 180.0).rem_euclid(360.0) - 180.0;
-            // The middle of a cell is a point of the earth: this does not fail.
-            cells.extend(geohash::encode(geohash::Coord { x, y }, cell.len()));
-        }
-    }
-    cells
+    let Ok(cell) = Geohash::parse(cell) else { return Vec::new() };
+    cell.neighbours().into_iter().chain([cell]).map(|cell| cell.to_string()).collect()
 }
 
 /// The values of an event's `g` tags that places are looked for in.
@@ -120,7 +101,7 @@ pub fn has_place(tags: &Tags) -> bool {
 
 /// Everything that a filter may name and this place begins with, the shortest first.
 pub fn prefixes_of(place: &str) -> impl Iterator<Item = &str> {
-    let cell = place.bytes().take(PREFIX_CHARS_MAX).take_while(|byte| is_base32(*byte)).count();
+    let cell = place.bytes().take(PREFIX_CHARS_MAX).take_while(|byte| is_geohash_digit(*byte)).count();
     (1..=cell).filter_map(|end| place.get(..end))
 }
 
