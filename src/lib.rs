@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod community;
 pub mod config;
+pub mod domain;
 pub mod event;
 pub mod filter;
 pub mod index;
