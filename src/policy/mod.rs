@@ -1,6 +1,7 @@
 //! A community's rules as ordered tables of named pure functions, and the rules that no NIP owns. In: an
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
+pub mod blocklist;
 mod limits;
 mod place;
 
