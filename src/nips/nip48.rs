@@ -62,6 +62,14 @@ pub struct Origin<'a> {
     pub domain: Option<Cow<'a, str>>,
 }
 
+impl Origin<'_> {
+    /// The same, to keep.
+    pub fn into_owned(self) -> Origin<'static> {
+        let domain = self.domain.map(|domain| Cow::Owned(domain.into_owned()));
+        Origin { protocol: self.protocol, domain }
+    }
+}
+
 impl<'a> Proxy<'a> {
     /// Where this comes from.
     pub fn origin(&self) -> Origin<'a> {
@@ -102,6 +110,11 @@ pub fn proxies(tags: &Tags) -> impl Iterator<Item = Proxy<'_>> {
         let id = tag.value().filter(|id| !id.is_empty())?;
         Some(Proxy { id, protocol: Protocol::from_name(tag.get(2).unwrap_or("")) })
     })
+}
+
+/// Where an event comes from: one for each of its proxy tags.
+pub fn origins(tags: &Tags) -> impl Iterator<Item = Origin<'_>> {
+    proxies(tags).map(|proxy| proxy.origin())
 }
 
 /// The first proxy tag of an event: whether it was bridged.

@@ -8,13 +8,104 @@ use std::str::FromStr;
 use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef};
 use sha2::{Digest, Sha256};
 
+use crate::config::{Keys, Settings};
 use crate::event::{Event, Forgery, Kind, PublicKey, Verified, is_hex64};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
 
 /// A payer's request to a recipient's wallet for an invoice.
 pub const REQUEST: Kind = Kind(9_734);
 
 /// A wallet's word that the invoice of a request was paid.
 pub const RECEIPT: Kind = Kind(9_735);
+
+/// The rules in the order in which they are run.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "zaps.request",
+        settings: &["zaps.requests_accepted"],
+        sentence: |settings| {
+            let refused = !settings.zaps.requests_accepted;
+            refused.then(|| "Zap requests are not taken: they go to the recipient's wallet.".to_owned())
+        },
+        check: Check::Admit(admit_request),
+    },
+    Rule {
+        id: "zaps.wallet",
+        settings: &["zaps.enabled", "zaps.wallets"],
+        sentence: |settings| match settings.zaps.wallets.len() {
+            count if count == 0 || !settings.zaps.enabled => None,
+            1 => Some("Zap receipts are taken from one wallet.".to_owned()),
+            count => Some(format!("Zap receipts are taken from {count} wallets.")),
+        },
+        check: Check::Admit(admit_wallet),
+    },
+    Rule {
+        id: "zaps.receipt",
+        settings: &["zaps.enabled"],
+        sentence: |settings| {
+            let said = "A zap receipt holds its zap request and says the same recipient, event and sender.";
+            settings.zaps.enabled.then(|| said.to_owned())
+        },
+        check: Check::Admit(admit_receipt),
+    },
+    Rule {
+        id: "zaps.invoice",
+        settings: &["zaps.enabled", "zaps.amount_required", "zaps.description_hash_required"],
+        sentence: invoice_sentence,
+        check: Check::Verified(admit_invoice),
+    },
+];
+
+fn invoice_sentence(settings: &Settings) -> Option<String> {
+    let zaps = &settings.zaps;
+    let mut sentence =
+        "A zap receipt's invoice is over the amount that its truly signed zap request asks for".to_owned();
+    if zaps.amount_required {
+        sentence.push_str(", names an amount");
+    }
+    if zaps.description_hash_required {
+        sentence.push_str(", and was made for this request");
+    }
+    zaps.enabled.then(|| sentence + ".")
+}
+
+fn invalid(rule: &'static str, sentence: String) -> Refusal {
+    Refusal::new(Prefix::Invalid, rule, sentence)
+}
+
+fn admit_request(event: &Event, _: &Context<'_>) -> Decision {
+    if event.kind != REQUEST {
+        return Ok(());
+    }
+    let sentence = "a zap request goes to the recipient's wallet, not to relays";
+    Err(Refusal::new(Prefix::Blocked, "zaps.request", sentence))
+}
+
+fn admit_wallet(event: &Event, context: &Context<'_>) -> Decision {
+    if event.kind != RECEIPT || may_sign(&event.pubkey, &context.config.zaps.wallets) {
+        return Ok(());
+    }
+    let sentence = "zap receipts are taken from wallets that this relay knows, and this is none of them";
+    Err(Refusal::new(Prefix::Restricted, "zaps.wallet", sentence))
+}
+
+fn admit_receipt(event: &Event, _: &Context<'_>) -> Decision {
+    if event.kind != RECEIPT {
+        return Ok(());
+    }
+    request_of(event).map(|_| ()).map_err(|why| invalid("zaps.receipt", why))
+}
+
+fn admit_invoice(event: &Verified, context: &Context<'_>) -> Decision {
+    if event.kind != RECEIPT {
+        return Ok(());
+    }
+    let zaps = &context.config.zaps;
+    let demands =
+        Demands { description_hash: zaps.description_hash_required, amount: zaps.amount_required };
+    let request = request_of(event).map_err(|why| invalid("zaps.receipt", why))?;
+    invoice_of(event, request, demands).map(|_| ()).map_err(|why| invalid("zaps.invoice", why))
+}
 
 /// What a Lightning invoice (BOLT 11) says that a receipt can be held against.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +150,7 @@ impl Invoice {
 
 /// Whether this key may sign receipts. The recipient's wallet names its key in answer to an HTTP request that
 /// a relay does not make; this is the one place to change for who wants to know more than a list.
-pub fn may_sign(key: &PublicKey, wallets: &[PublicKey]) -> bool {
+pub fn may_sign(key: &PublicKey, wallets: &Keys) -> bool {
     wallets.is_empty() || wallets.contains(key)
 }
 

@@ -6,8 +6,58 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
+use serde::Deserialize;
 
+use super::bridge::{is_followed, takes_back};
+use crate::config::{BlocklistPart, Settings};
 use crate::domain;
+use crate::event::{Event, Kind};
+use crate::nips::nip48;
+use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+
+/// The rules in the order in which they are run.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "blocklist.proxy",
+        settings: &["blocklist.files", "blocklist.apply_to", "blocklist.domains_allowed"],
+        sentence: |settings| {
+            let said = "Posts bridged from domains on a blocklist are not taken.";
+            applies(BlocklistPart::Proxy, settings).then(|| said.to_owned())
+        },
+        check: Check::Admit(admit_proxy),
+    },
+    Rule {
+        id: "blocklist.nip05",
+        settings: &["blocklist.files", "blocklist.apply_to", "blocklist.domains_allowed"],
+        sentence: |settings| {
+            let said = "Authors whose NIP-05 identifier is at a domain on a blocklist are not taken.";
+            applies(BlocklistPart::Nip05, settings).then(|| said.to_owned())
+        },
+        check: Check::Admit(admit_nip05),
+    },
+    Rule {
+        id: "blocklist.links",
+        settings: &["blocklist.files", "blocklist.apply_to", "blocklist.domains_allowed"],
+        sentence: |settings| {
+            let said = "Posts with links to domains on a blocklist are not taken.";
+            applies(BlocklistPart::Links, settings).then(|| said.to_owned())
+        },
+        check: Check::Admit(admit_links),
+    },
+    Rule {
+        id: "blocklist.hidden",
+        settings: &["blocklist.files", "blocklist.apply_to", "blocklist.domains_allowed"],
+        sentence: |settings| {
+            let parts = [BlocklistPart::Proxy, BlocklistPart::Nip05];
+            let said = "Who posts from a domain that a blocklist silences is shown to those who follow them.";
+            parts.into_iter().any(|part| applies(part, settings)).then(|| said.to_owned())
+        },
+        check: Check::Visible(shown),
+    },
+];
+
+/// Reports of what is wrong quote what they are about.
+const REPORT: Kind = Kind(1_984);
 
 /// Warnings kept of one list; further faults are only counted.
 pub const WARNINGS_PER_LIST_MAX: usize = 20;
@@ -236,4 +286,104 @@ fn severity_of(text: &str) -> Result<Severity, String> {
 /// The beginning of a text, enough to find it again.
 fn excerpt(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+fn applies(part: BlocklistPart, settings: &Settings) -> bool {
+    !settings.blocklist.files.is_empty() && settings.blocklist.apply_to.contains(&part)
+}
+
+/// What the lists say of a normalized name, unless the community lets it in.
+fn verdict<'a>(name: &str, context: &Context<'a>) -> Option<Verdict<'a>> {
+    if context.config.blocklist.domains_allowed.covers(name) {
+        return None;
+    }
+    context.known.domains.find(name)
+}
+
+fn suspended<'a>(name: &str, context: &Context<'a>) -> Option<Verdict<'a>> {
+    verdict(name, context).filter(|verdict| verdict.severity == Severity::Suspend)
+}
+
+fn refuse(rule: &'static str, what: &str, verdict: &Verdict<'_>) -> Decision {
+    let sentence = format!("{what} {}, which is on this relay's blocklist {}", verdict.domain, verdict.list);
+    Err(Refusal::new(Prefix::Blocked, rule, sentence))
+}
+
+fn admit_proxy(event: &Event, context: &Context<'_>) -> Decision {
+    if takes_back(event.kind) {
+        return Ok(());
+    }
+    let mut domains = nip48::origins(&event.tags).filter_map(|origin| origin.domain);
+    match domains.find_map(|name| suspended(&name, context)) {
+        None => Ok(()),
+        Some(verdict) => refuse("blocklist.proxy", "this was bridged from", &verdict),
+    }
+}
+
+/// Looks at the identifier in a profile itself, so that whoever leaves a listed domain may say so.
+fn admit_nip05(event: &Event, context: &Context<'_>) -> Decision {
+    if takes_back(event.kind) {
+        return Ok(());
+    }
+    let claimed = if event.kind == Kind::PROFILE { nip05_of(&event.content) } else { None };
+    let known = match event.kind {
+        Kind::PROFILE => claimed.as_deref(),
+        _ => context.known.people.nip05(&event.pubkey),
+    };
+    match known.and_then(nip05_domain).and_then(|name| suspended(&name, context)) {
+        None => Ok(()),
+        Some(verdict) => refuse("blocklist.nip05", "the author's NIP-05 identifier is at", &verdict),
+    }
+}
+
+/// The `nip05` field of a profile.
+pub fn nip05_of(profile: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Profile {
+        nip05: Option<String>,
+    }
+    serde_json::from_str::<Profile>(profile).ok()?.nip05
+}
+
+/// The domain of a NIP-05 identifier: what follows the `@`, or all of it.
+fn nip05_domain(identifier: &str) -> Option<std::borrow::Cow<'_, str>> {
+    let domain = identifier.rsplit_once('@').map_or(identifier, |(_, domain)| domain);
+    domain::normalize(domain.trim())
+}
+
+fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
+    if takes_back(event.kind) || event.kind == REPORT || context.known.domains.is_empty() {
+        return Ok(());
+    }
+    let tags = event.tags.iter().filter(|tag| matches!(tag.name(), "r" | "url" | "imeta"));
+    let texts = std::iter::once(event.content.as_str()).chain(tags.flat_map(|tag| tag.iter()));
+    match texts.flat_map(domain::link_hosts).find_map(|name| suspended(&name, context)) {
+        None => Ok(()),
+        Some(verdict) => refuse("blocklist.links", "it has a link to", &verdict),
+    }
+}
+
+/// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
+/// may happen after it was taken; to who follows its author when one of them is silenced.
+fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
+    if context.known.domains.is_empty() || takes_back(head.kind) {
+        return true;
+    }
+    let mut worst = Severity::Noop;
+    let mut look = |name: &str| {
+        worst = worst.max(verdict(name, context).map_or(Severity::Noop, |verdict| verdict.severity));
+    };
+    if applies(BlocklistPart::Proxy, context.config) {
+        head.tags.origins(&mut |origin| origin.domain.as_deref().into_iter().for_each(&mut look));
+    }
+    if applies(BlocklistPart::Nip05, context.config)
+        && let Some(name) = context.known.people.nip05(head.author).and_then(nip05_domain)
+    {
+        look(&name);
+    }
+    match worst {
+        Severity::Noop => true,
+        Severity::Silence => is_followed(head.author, context),
+        Severity::Suspend => false,
+    }
 }
