@@ -9,10 +9,14 @@ mod defaults;
 mod document;
 mod error;
 mod explain;
+mod preset;
+mod sections;
 mod validate;
+mod values;
+mod write;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -20,44 +24,102 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use preset::Preset;
+pub use sections::{
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, Kinds, Read, SectionFault, Tags, Write,
+    Zaps,
+};
+pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
+use error::Fault;
 
 /// A larger file is surely not a relay.toml; the bound keeps a wrong path from filling the memory.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Every setting of the relay, one field a section of relay.toml.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+/// Every setting of the relay: those of the whole process, and those of each community.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
-    /// What the relay tells about itself.
-    pub relay: Relay,
+    /// The root community, which is at `/`: `[relay]` and the sections that a community can have too.
+    pub root: Settings,
+    /// The other communities, one a `[[community]]`.
+    pub communities: Vec<Settings>,
     /// Sockets, connections and threads.
     pub server: Server,
     /// Where events are kept, and how safely.
     pub store: Store,
-    /// Bounds of messages, requests and queues.
-    pub limits: Limits,
     /// Bounds over time, by address and by author.
     pub rate: Rate,
-    /// Proof of work.
-    pub nip13: Nip13,
-    /// Private messages.
-    pub nip17: Nip17,
     /// Expiration.
     pub nip40: Nip40,
-    /// Authentication.
-    pub nip42: Nip42,
     /// Requests to vanish.
     pub nip62: Nip62,
-    /// Protected events.
-    pub nip70: Nip70,
     /// Log output.
     pub log: Log,
 }
 
+/// The settings of one community: what it tells about itself, its limits and its rules.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where it is and what it tells about itself.
+    pub relay: Relay,
+    /// Bounds of messages, requests and queues; a community takes over the root's.
+    pub limits: Limits,
+    /// Proof of work.
+    pub nip13: Nip13,
+    /// Private messages.
+    pub nip17: Nip17,
+    /// Authentication; a community takes over the root's.
+    pub nip42: Nip42,
+    /// Protected events.
+    pub nip70: Nip70,
+    /// Kinds of events.
+    pub kinds: Kinds,
+    /// Authors and members.
+    pub authors: Authors,
+    /// Required tags.
+    pub tags: Tags,
+    /// Reading and writing.
+    pub access: Access,
+    /// Bridges to other networks.
+    pub bridge: Bridge,
+    /// Zap receipts and goals.
+    pub zaps: Zaps,
+    /// Lists of domains.
+    pub blocklist: Blocklist,
+}
+
+impl Settings {
+    /// Whether the rules of a section refuse or only count. Sections without a mode always refuse: what
+    /// they hold is the protocol's, not the community's choice.
+    pub fn mode(&self, section: &str) -> Mode {
+        match section {
+            "limits" => self.limits.mode,
+            "nip13" => self.nip13.mode,
+            "nip70" => self.nip70.mode,
+            "kinds" => self.kinds.mode,
+            "authors" => self.authors.mode,
+            "tags" => self.tags.mode,
+            "access" => self.access.mode,
+            "bridge" => self.bridge.mode,
+            "zaps" => self.zaps.mode,
+            "blocklist" => self.blocklist.mode,
+            _ => Mode::Enforce,
+        }
+    }
+}
+
 impl Config {
+    /// All communities, the root first.
+    pub fn all(&self) -> impl Iterator<Item = &Settings> {
+        std::iter::once(&self.root).chain(&self.communities)
+    }
+
     /// Reads and checks the settings in the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what to do.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut bytes = Vec::new();
         File::open(path)
@@ -71,22 +133,76 @@ impl Config {
     }
 
     /// Checks the settings in `text`; `file` is only named in errors.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what to do.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let document = Document::parse(text).map_err(|cause| ConfigError::syntax(file, text, &cause))?;
+        let root = Document::parse(text).map_err(|cause| ConfigError::syntax(file, text, &cause))?;
+        Self::build(root).map_err(|fault| ConfigError::setting(file, fault))
+    }
+
+    fn build(mut root: Document<'_>) -> Result<Self, Fault> {
+        let communities = root.take_communities()?;
         // Unknown keys are looked for first: the document knows where they are and what lies near them, while
         // serde's own refusal, which stays as a second line, knows neither.
-        explain::refuse_unknown(&document).map_err(|fault| ConfigError::setting(file, fault))?;
-        let config: Self = toml::from_str(text)
-            .map_err(|cause| ConfigError::setting(file, explain::wrong_value(&document, &cause)))?;
-        validate::check(&config, &document).map_err(|fault| ConfigError::setting(file, fault))?;
+        explain::refuse_unknown(&root)?;
+        let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
+        let Process { server, store, rate, nip40, nip62, log } = process;
+        let own = root.part(|section| !PROCESS.contains(&section));
+        let settings = root.read(preset::beneath(own))?;
+        let mut config =
+            Config { root: settings, communities: Vec::new(), server, store, rate, nip40, nip62, log };
+        validate::check(&config, &config.root, &root)?;
+        for community in communities {
+            explain::refuse_unknown(&community)?;
+            let inherited = root.part(|section| INHERITED.contains(&section));
+            let own = preset::beneath(community.part(|_| true));
+            let mut settings: Settings = community.read(document::merged(inherited, own))?;
+            settings.relay.name_after_path();
+            validate::check_place(&config, &settings, &community)?;
+            validate::check(&config, &settings, &community)?;
+            config.communities.push(settings);
+        }
         Ok(config)
     }
 }
 
-/// `[relay]`: what the relay tells about itself in its information document (NIP-11).
+/// The sections that hold for the whole process.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Process {
+    server: Server,
+    store: Store,
+    rate: Rate,
+    nip40: Nip40,
+    nip62: Nip62,
+    log: Log,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        let Config { server, store, rate, nip40, nip62, log, .. } = Config::default();
+        Process { server, store, rate, nip40, nip62, log }
+    }
+}
+
+/// Their names.
+const PROCESS: [&str; 6] = ["server", "store", "rate", "nip40", "nip62", "log"];
+
+/// Sections of the root that hold for every community that does not set them otherwise.
+const INHERITED: [&str; 2] = ["limits", "nip42"];
+
+/// `[relay]`, and the keys right below a `[[community]]`: where it is, and what it tells about itself in its
+/// information document (NIP-11).
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Relay {
+    /// The path of its URL, such as `/berlin`; the root's is `/`.
+    pub path: String,
+    /// A host name under which it is at `/` too, such as `berlin.example.org`.
+    pub host: Option<String>,
+    /// Settings that it begins with.
+    pub preset: Option<Preset>,
     /// The relay's name, as clients show it.
     pub name: String,
     /// What the relay is for, in a sentence or two.
@@ -101,9 +217,22 @@ pub struct Relay {
     pub terms_of_service: Option<String>,
     /// The operator's public key: 64 lower-case hexadecimal digits.
     pub pubkey: Option<String>,
+    /// The relay's own public key: 64 lower-case hexadecimal digits.
+    #[serde(rename = "self")]
+    pub self_key: Option<String>,
     /// The ws:// or wss:// addresses by which this relay is known; NIP-42, 62 and 98 compare with them.
-    /// Empty: only the connection's own local address and port, and localhost, count.
+    /// Empty: those of the root with the community's path, and its host, if there are any, count; else only
+    /// the connection's own local address and port, and localhost.
     pub urls: Vec<String>,
+}
+
+impl Relay {
+    /// A community that names itself by its path alone.
+    fn name_after_path(&mut self) {
+        if self.name == Relay::default().name {
+            self.name = self.path.trim_matches('/').to_owned();
+        }
+    }
 }
 
 /// `[server]`: sockets, connections and threads.
@@ -169,13 +298,20 @@ pub enum Durability {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// Whether the bounds of events (content, tags, time) refuse, or only count and log what they would
+    /// refuse; the others always bind.
+    pub mode: Mode,
     /// Bytes of one message from a client; a larger one ends its connection. Binds the bounds of content and
     /// tags below too, wherever it is the smaller.
     pub message_bytes_max: usize,
     /// Characters of an event's content; a longer one is refused.
     pub content_chars_max: usize,
+    /// The same for some kinds, in place of the general bound.
+    pub content_chars_max_by_kind: KindMap<usize>,
     /// Tags of one event; an event with more is refused.
     pub event_tags_max: usize,
+    /// The same for some kinds, in place of the general bound.
+    pub event_tags_max_by_kind: KindMap<usize>,
     /// Bytes of one element of a tag; an event with a longer one is refused.
     pub tag_value_bytes_max: usize,
     /// Characters of a subscription's id; a request with a longer one is refused. NIP-01 allows 64 at most.
@@ -254,8 +390,12 @@ pub struct Rate {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nip13 {
+    /// Whether its rule refuses, or only counts and logs what it would refuse.
+    pub mode: Mode,
     /// Leading zero bits that an event's id must have; an event with fewer is refused. 0 asks for none.
     pub difficulty_min: u8,
+    /// The same for some kinds, in place of the general bound.
+    pub difficulty_min_by_kind: KindMap<u8>,
     /// Whether the nonce tag must commit to at least that difficulty, so that luck alone does not count.
     pub commitment_required: bool,
 }
@@ -300,6 +440,8 @@ pub struct Nip62 {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nip70 {
+    /// Whether its rules refuse, or only count and log what they would refuse.
+    pub mode: Mode,
     /// True: protected events are accepted from their authenticated author. False: from nobody.
     pub accept: bool,
 }

@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::config::{Config, Limits};
-use crate::event::{Id, Kind, PublicKey, Verified};
+use crate::config::Limits;
+use crate::event::{Event, Id, Kind, PublicKey, Verified};
 use crate::filter::Filter;
 use crate::message;
 use crate::outbox::{Frame, Listener, Subscription};
-use crate::policy::{head_of, visible};
-use crate::rule::{Context, Prefix, Refusal};
+use crate::rule::{Prefix, Refusal};
 
 /// An event on its way to those who listen.
 pub struct LiveEvent {
@@ -153,14 +152,19 @@ impl Live {
         self.len() == 0
     }
 
-    /// Hands events to all who ask for them and may see them.
-    pub(crate) fn pass_on(&self, config: &Config, events: &[LiveEvent], now: u64) {
+    /// Hands events to all who ask for them and may see them, as `visible` tells.
+    pub(crate) fn pass_on(
+        &self,
+        limits: &Limits,
+        events: &[LiveEvent],
+        visible: impl Fn(&Event, &Listener) -> bool,
+    ) {
         let mut registry = self.registry();
         let mut candidates = Vec::new();
         for event in events {
             registry.candidates(&event.event, &mut candidates);
             for number in candidates.drain(..) {
-                registry.deliver(number, event, config, now);
+                registry.deliver(number, event, limits, &visible);
             }
         }
     }
@@ -252,19 +256,21 @@ impl Registry {
         out.dedup();
     }
 
-    fn deliver(&mut self, number: u32, live: &LiveEvent, config: &Config, now: u64) {
+    fn deliver(
+        &mut self,
+        number: u32,
+        live: &LiveEvent,
+        limits: &Limits,
+        visible: &impl Fn(&Event, &Listener) -> bool,
+    ) {
         let Some(entry) = self.entries[number as usize].as_mut() else { return };
         if live.number.is_some_and(|number| number < entry.as_of) {
             return;
         }
         let event = &live.event;
         let listener = &entry.listener;
-        let may_see = || {
-            listener.with_keys(|keys| {
-                visible(&head_of(event), &Context { now, config, keys, relay: &listener.relay })
-            })
-        };
-        if !entry.subscription.filters.iter().any(|filter| filter.matches(event)) || !may_see() {
+        if !entry.subscription.filters.iter().any(|filter| filter.matches(event)) || !visible(event, listener)
+        {
             return;
         }
         let Some(held) = &mut entry.held else {
@@ -273,7 +279,7 @@ impl Registry {
         };
         entry.held_bytes += live.body.len();
         held.push(Held { number: live.number, body: live.body.clone() });
-        if is_over(held.len(), entry.held_bytes, &config.limits) {
+        if is_over(held.len(), entry.held_bytes, limits) {
             let subscription = Arc::clone(&entry.subscription);
             self.refuse(&subscription, &overflow());
         }

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use plaza::config::{Config, Durability, LogFormat, SlowClient};
-use serde_json::Value;
+use plaza::config::{Config, Durability, LogFormat, Settings, SlowClient};
 
 const EXAMPLE: &str = include_str!("../relay.toml.example");
 
@@ -16,9 +15,12 @@ fn parse(text: &str) -> Result<Config, String> {
 /// Dotted keys of the default settings, those with a value and those without.
 fn keys_of_default() -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut set, mut unset) = (BTreeSet::new(), BTreeSet::new());
-    let sections = serde_json::to_value(Config::default()).unwrap();
-    for (section, settings) in sections.as_object().unwrap() {
+    for (section, settings) in Config::default().sections() {
         for (name, value) in settings.as_object().unwrap() {
+            // Where a community is stands in its own header.
+            if section == "relay" && matches!(name.as_str(), "path" | "host") {
+                continue;
+            }
             let keys = if value.is_null() { &mut unset } else { &mut set };
             keys.insert(format!("{section}.{name}"));
         }
@@ -66,14 +68,25 @@ fn the_example_stays_right_when_its_optional_settings_are_used() {
         .map(|line| line.strip_prefix("# ").filter(|rest| name_of(rest).is_some()).unwrap_or(line))
         .collect();
     let config = parse(&uncommented.join("\n")).unwrap();
-    let relay = serde_json::to_value(&config.relay).unwrap();
-    assert!(relay.as_object().unwrap().values().all(|value| !value.is_null()), "{relay}");
+    let relay = serde_json::to_value(&config.root.relay).unwrap();
+    let unset = relay.as_object().unwrap().iter().filter(|(_, value)| value.is_null());
+    assert_eq!(unset.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["host"], "{relay}");
+}
+
+#[test]
+fn the_examples_community_is_right_too() {
+    let uncommented: Vec<&str> = EXAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+    let at = uncommented.iter().position(|line| *line == "[[community]]").unwrap();
+    let config = parse(&uncommented[at..].join("\n")).unwrap();
+    let community = &config.communities[0];
+    assert_eq!(community.relay.path, "/berlin");
+    assert_eq!(community.relay.host.as_deref(), Some("berlin.example.org"));
+    assert!(community.kinds.denied.contains(plaza::event::Kind(4)));
 }
 
 #[test]
 fn every_number_has_a_range() {
-    let sections = serde_json::to_value(Config::default()).unwrap();
-    for (section, settings) in sections.as_object().unwrap() {
+    for (section, settings) in Config::default().sections() {
         for (name, value) in settings.as_object().unwrap() {
             if value.is_number() {
                 // Beyond every range, yet a number to TOML: only a key's own range can refuse it, and a key
@@ -93,7 +106,7 @@ const BAD: &str = r####"
 ## a section that does not exist
 [lobby]
 name = 1
-=> relay.toml:1: lobby: there is no such section; the sections are limits, log, nip13, nip17, nip40, nip42, nip62, nip70, rate, relay, server, store
+=> relay.toml:1: lobby: there is no such section; the sections are those of relay.toml.example
 
 ## a section's name with a slip
 [limit]
@@ -112,7 +125,7 @@ limits = 5
 ## an unknown list of sections
 [[communities]]
 path = "/berlin"
-=> relay.toml:1: communities: there is no such section; the sections are limits, log, nip13, nip17, nip40, nip42, nip62, nip70, rate, relay, server, store
+=> relay.toml:1: communities: there is no such section; did you mean [[community]]?
 
 ## a setting's name with a slip
 [limits]
@@ -151,7 +164,7 @@ speed = "fast"
 ## a sub-section
 [limits.search]
 words = 5
-=> relay.toml:1: limits.search: [limits] has no such setting; its settings are content_chars_max, created_at_future_seconds_max, created_at_past_seconds_max, event_tags_max, filter_values_max, filters_per_request_max, hold_bytes_max, hold_events_max, ingest_bytes_max, ingest_events_per_connection_max, limit_default, limit_max, message_bytes_max, outbox_bytes_max, query_entries_max, query_milliseconds_max, reads_queued_max, slow_client, subscription_id_chars_max, subscriptions_per_connection_max, tag_value_bytes_max
+=> relay.toml:1: limits.search: [limits] has no such setting; its settings are content_chars_max, content_chars_max_by_kind, created_at_future_seconds_max, created_at_past_seconds_max, event_tags_max, event_tags_max_by_kind, filter_values_max, filters_per_request_max, hold_bytes_max, hold_events_max, ingest_bytes_max, ingest_events_per_connection_max, limit_default, limit_max, message_bytes_max, mode, outbox_bytes_max, query_entries_max, query_milliseconds_max, reads_queued_max, slow_client, subscription_id_chars_max, subscriptions_per_connection_max, tag_value_bytes_max
 
 ## a sub-section in place of a number
 [limits.limit_max]
@@ -180,6 +193,127 @@ name =
 [relay]
 name = Plaza
 => relay.toml:2: not valid TOML: string values must be quoted, expected literal string; the line reads `name = Plaza`
+
+## a community without a path
+[[community]]
+name = "Berlin"
+=> relay.toml:1: community: a community begins with [[community]] and its path; write [[community]], below it path = "/name", and then its sections
+
+## a community that is no list
+[community]
+path = "/berlin"
+=> relay.toml:1: community: a community begins with [[community]] and its path; write [[community]], below it path = "/name", and then its sections
+
+## a path without its slash
+[[community]]
+path = "berlin"
+=> relay.toml:2: community[berlin].path: "berlin" must be a slash and a name of letters, digits, and - _ . ~, 200 bytes at most; write for example path = "/berlin"
+
+## a path that is the root's
+[[community]]
+path = "/"
+=> relay.toml:2: community[/].path: "/" must be a slash and a name of letters, digits, and - _ . ~, 200 bytes at most; write for example path = "/berlin"
+
+## a path of the relay's own
+[[community]]
+path = "/admin/x"
+=> relay.toml:2: community[/admin/x].path: /admin is the relay's own; choose another path
+
+## a path that stands twice
+[[community]]
+path = "/a"
+[[community]]
+path = "/a"
+=> relay.toml:4: community[/a].path: another community is at /a; give each [[community]] a path of its own
+
+## a host that stands twice
+[[community]]
+path = "/a"
+host = "a.example"
+[[community]]
+path = "/b"
+host = "a.example"
+=> relay.toml:6: community[/b].host: another community is at a.example; give each [[community]] a host of its own, or none
+
+## a host with a port
+[[community]]
+path = "/a"
+host = "a.example:80"
+=> relay.toml:3: community[/a].host: "a.example:80" must be a host name in lower case, without a port; write for example host = "berlin.example.org"
+
+## a path for the root
+[relay]
+path = "/a"
+=> relay.toml:2: relay.path: [relay] is the root community, which is at / under every name; remove the line, or write a [[community]]
+
+## a setting of the process in a community
+[[community]]
+path = "/a"
+[community.server]
+listen = "127.0.0.1:1"
+=> relay.toml:3: community[/a].server: holds for all communities together; set it in [server], outside of [[community]]
+
+## a bound of the process in a community
+[[community]]
+path = "/a"
+[community.limits]
+ingest_bytes_max = 1
+=> relay.toml:4: community[/a].limits.ingest_bytes_max: holds for all communities together; set it in [limits], outside of [[community]]
+
+## an unknown setting of a community
+[[community]]
+path = "/a"
+nam = "A"
+=> relay.toml:3: community[/a].nam: [[community]] has no such setting; did you mean name?
+
+## an unknown setting in a community's section
+[[community]]
+path = "/a"
+[community.kinds]
+alowed = [1]
+=> relay.toml:4: community[/a].kinds.alowed: [community.kinds] has no such setting; did you mean allowed?
+
+## a number out of its range in a community
+[[community]]
+path = "/a"
+[community.limits]
+limit_max = 0
+=> relay.toml:4: community[/a].limits.limit_max: must be a whole number from 1 to 1_000_000, but is 0; raise it
+
+## a relation that a community breaks with the root's limit
+[limits]
+limit_default = 100
+[[community]]
+path = "/a"
+[community.limits]
+limit_max = 50
+=> relay.toml:6: community[/a].limits.limit_max: must be at least limits.limit_default (100), but is 50; raise it or lower limit_default
+
+## a preset that there is not
+[[community]]
+path = "/a"
+preset = "geohash"
+=> relay.toml:3: community[/a].preset: must be the name of a preset, but is "geohash"; write for example preset = "geohash-hub"
+
+## a kind that is none
+[kinds]
+allowed = [1, 70000]
+=> relay.toml:2: kinds.allowed: a kind is a whole number from 0 to 65535, or a range in quotes such as "30000-39999"; write for example allowed = [0, 1, "30000-39999"]
+
+## a key with a slip in it
+[authors]
+members = ["npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptx"]
+=> relay.toml:2: authors.members: this npub1… is not complete or has a slip in it; copy it again; write for example members = ["npub1…"]
+
+## a mode that there is not
+[kinds]
+mode = "off"
+=> relay.toml:2: kinds.mode: must be "enforce" or "shadow", but is "off"; write for example mode = "enforce"
+
+## too much work for a kind
+[nip13]
+difficulty_min_by_kind = { "1" = 65 }
+=> relay.toml:2: nip13.difficulty_min_by_kind: each number must be a whole number from 0 to 64; lower it
 
 ## text without its closing quote
 [relay]
@@ -519,12 +653,42 @@ difficulty_min = 100
 ## an empty key
 [relay]
 "" = "A"
-=> relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, icon, name, pubkey, terms_of_service, urls
+=> relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, host, icon, name, path, preset, pubkey, self, terms_of_service, urls
 
 ## a setting that two other sections have
 [nip42]
-enabled = true
-=> relay.toml:2: nip42.enabled: [nip42] has no such setting; move it below [nip17] or [rate], if that is what you mean
+denied = []
+=> relay.toml:2: nip42.denied: [nip42] has no such setting; move it below [authors] or [kinds], if that is what you mean
+
+## a domain with a wildcard
+[bridge]
+domains_refused = ["ok.example", "*.bad.example"]
+=> relay.toml:2: bridge.domains_refused: "*.bad.example" is no domain name; write for example domains_refused = ["example.com"]
+
+## a protocol that there is not
+[bridge]
+protocols_refused = ["fediverse"]
+=> relay.toml:2: bridge.protocols_refused: must be a list of activitypub, atproto, rss, web and other, but is "fediverse"; write for example protocols_refused = ["rss"]
+
+## a hashtag with its sign
+[bridge]
+unbridged_hashtag = "#nobridge"
+=> relay.toml:2: bridge.unbridged_hashtag: must be one word in lower case, without its #; write for example unbridged_hashtag = "nobridge"
+
+## a blocklist without a path
+[blocklist]
+files = [""]
+=> relay.toml:2: blocklist.files: must not name an empty path; write for example files = ["blocklist.csv"]
+
+## a part of an event that has no domain
+[blocklist]
+apply_to = ["content"]
+=> relay.toml:2: blocklist.apply_to: must be a list of proxy, nip05 and links, but is "content"; write for example apply_to = ["proxy", "nip05", "links"]
+
+## what a late receipt may not become
+[zaps]
+after_closed = "hide"
+=> relay.toml:2: zaps.after_closed: must be "accept", "mark" or "refuse", but is "hide"; write for example after_closed = "accept"
 
 ## a secret key without quotes
 [relay]
@@ -572,6 +736,10 @@ fn secret_keys_are_never_repeated() {
         format!("[server]\ntrusted_proxies = \"{secret}\""),
         format!("[server]\nclient_address_header = \"X-{secret}\""),
         format!("[log]\nlevel = \"{secret}\""),
+        format!("[authors]\nmembers = [\"{secret}\"]"),
+        format!("[authors]\ndenied = \"{secret}\""),
+        format!("[[community]]\npath = \"{secret}\""),
+        format!("[[community]]\npath = \"/a\"\n{secret} = 1"),
         format!("{secret} = 1"),
         format!("[{secret}]"),
         format!("[relay]\n{secret} = 1"),
@@ -589,19 +757,19 @@ const GOOD: &[Good] = &[
     ("nothing at all", "", |_| ()),
     ("comments alone", "# later\n\n# much later\n", |_| ()),
     ("an empty section", "[limits]\n", |_| ()),
-    ("one setting", "[limits]\nlimit_default = 20\n", |config| config.limits.limit_default = 20),
-    ("a dotted key", "limits.limit_default = 20", |config| config.limits.limit_default = 20),
-    ("an inline section", "limits = { limit_default = 20 }", |config| config.limits.limit_default = 20),
+    ("one setting", "[limits]\nlimit_default = 20\n", |config| config.root.limits.limit_default = 20),
+    ("a dotted key", "limits.limit_default = 20", |config| config.root.limits.limit_default = 20),
+    ("an inline section", "limits = { limit_default = 20 }", |config| config.root.limits.limit_default = 20),
     ("line ends of Windows", "[nip40]\r\nsweep_seconds = 5\r\n", |config| config.nip40.sweep_seconds = 5),
     ("a byte order mark", "\u{feff}[nip40]\nsweep_seconds = 5\n", |config| config.nip40.sweep_seconds = 5),
     ("hexadecimal numbers", "[store]\ncache_bytes = 0x400_0000", |config| {
         config.store.cache_bytes = 64 << 20
     }),
     ("a name in any script", "[relay]\nname = \"Площадь 🏛\"", |config| {
-        config.relay.name = "Площадь 🏛".to_owned();
+        config.root.relay.name = "Площадь 🏛".to_owned();
     }),
     ("several addresses", "[relay]\nurls = [\"wss://a.example\", \"ws://[::1]:7777/berlin\"]", |config| {
-        config.relay.urls = vec!["wss://a.example".to_owned(), "ws://[::1]:7777/berlin".to_owned()];
+        config.root.relay.urls = vec!["wss://a.example".to_owned(), "ws://[::1]:7777/berlin".to_owned()];
     }),
     ("all addresses of the machine", "[server]\nlisten = \"[::]:80\"", |config| {
         config.server.listen = "[::]:80".parse().unwrap();
@@ -623,13 +791,13 @@ const GOOD: &[Good] = &[
         config.store.durability = Durability::Process;
     }),
     ("slow clients kept", "[limits]\nslow_client = \"drop\"", |config| {
-        config.limits.slow_client = SlowClient::Drop;
+        config.root.limits.slow_client = SlowClient::Drop;
     }),
     ("a relation met exactly", "[limits]\nlimit_default = 100\nlimit_max = 100", |config| {
-        (config.limits.limit_default, config.limits.limit_max) = (100, 100);
+        (config.root.limits.limit_default, config.root.limits.limit_max) = (100, 100);
     }),
     ("small messages, while content's bound stays", "[limits]\nmessage_bytes_max = 65_536", |config| {
-        config.limits.message_bytes_max = 65_536;
+        config.root.limits.message_bytes_max = 65_536;
     }),
     (
         "a small byte burst while rates are off",
@@ -639,7 +807,31 @@ const GOOD: &[Good] = &[
             config.rate.address_bytes_burst = 1;
         },
     ),
-    ("no private kinds", "[nip17]\nprivate_kinds = []", |config| config.nip17.private_kinds.clear()),
+    ("a community of its own", "[[community]]\npath = \"/town\"", |config| {
+        let mut town = Settings::default();
+        (town.relay.path, town.relay.name) = ("/town".to_owned(), "town".to_owned());
+        config.communities.push(town);
+    }),
+    (
+        "communities with the root's limits, but for what they set",
+        "[limits]\nlimit_max = 1000\nlimit_default = 10\n[nip13]\ndifficulty_min = 8\n[[community]]\npath = \"/a\"\n\
+         name = \"A\"\n[community.limits]\nlimit_default = 20\n[[community]]\npath = \"/b/c\"\nhost = \"b.example\"\n\
+         [community.kinds]\nallowed = [1, \"30000-39999\"]",
+        |config| {
+            (config.root.limits.limit_max, config.root.limits.limit_default) = (1_000, 10);
+            config.root.nip13.difficulty_min = 8;
+            for (path, name) in [("/a", "A"), ("/b/c", "b/c")] {
+                let mut settings = Settings::default();
+                (settings.relay.path, settings.relay.name) = (path.to_owned(), name.to_owned());
+                (settings.limits.limit_max, settings.limits.limit_default) = (1_000, 10);
+                config.communities.push(settings);
+            }
+            config.communities[0].limits.limit_default = 20;
+            config.communities[1].relay.host = Some("b.example".to_owned());
+            config.communities[1].kinds.allowed = [1..=1, 30_000..=39_999].into_iter().collect();
+        },
+    ),
+    ("no private kinds", "[nip17]\nprivate_kinds = []", |config| config.root.nip17.private_kinds.clear()),
     ("a log filter", "[log]\nlevel = \"warn,plaza::net=debug\"\nformat = \"json\"", |config| {
         config.log.level = "warn,plaza::net=debug".to_owned();
         config.log.format = LogFormat::Json;
@@ -659,12 +851,7 @@ fn right_files_are_read_as_they_are_meant() {
 fn settings_survive_being_written_and_read_again() {
     for (what, text, _) in GOOD {
         let config = parse(text).unwrap();
-        let mut values = serde_json::to_value(&config).unwrap();
-        // TOML has no null: a setting without a value is left out.
-        for settings in values.as_object_mut().unwrap().values_mut() {
-            settings.as_object_mut().unwrap().retain(|_, value| *value != Value::Null);
-        }
-        assert_eq!(parse(&toml::to_string(&values).unwrap()), Ok(config), "{what}");
+        assert_eq!(parse(&config.to_toml()), Ok(config), "{what}");
     }
 }
 

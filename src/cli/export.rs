@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, StoreArguments, open_idle_store, progress, remote};
+use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
-use crate::community::Community;
+use crate::community::{Communities, Community};
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
 use crate::nips::nip40;
@@ -22,6 +22,8 @@ pub(super) struct Export {
     /// Ask a relay that is running, such as ws://127.0.0.1:7777
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     relay: Option<String>,
+    #[command(flatten)]
+    community: CommunityArgument,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -60,8 +62,9 @@ impl Export {
             return Err(format!("there is no folder {path}; name the right one with --data").into());
         }
         let store = Arc::new(open_idle_store(&config)?);
-        let community = Community::open(config, &store)?;
-        let found = scan(&community, filter);
+        let communities = Communities::open(&config, &store)?;
+        let community = self.community.find(&communities)?;
+        let found = scan(community, filter);
         // Bodies are read once each: a cache would only take memory.
         let bodies = Bodies::new(store, 0);
         let bar = progress(Some(found.len() as u64), "events");

@@ -12,9 +12,9 @@ use clap::Args;
 use crossbeam_channel::unbounded;
 use indicatif::ProgressBar;
 
-use super::{Failure, StoreArguments, open_idle_store, progress, remote};
+use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
-use crate::community::Community;
+use crate::community::{Communities, Community};
 use crate::event::Event;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
@@ -37,6 +37,8 @@ pub(super) struct Import {
     /// Send them to a relay that is running, such as ws://127.0.0.1:7777; its limits apply
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     relay: Option<String>,
+    #[command(flatten)]
+    community: CommunityArgument,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -176,12 +178,13 @@ impl Import {
         let mut config = self.store.load()?;
         config.rate.enabled = false;
         let store = Arc::new(open_idle_store(&config)?);
-        let community = Arc::new(Community::open(config, &store)?);
+        let communities = Arc::new(Communities::open(&config, &store)?);
+        let community = self.community.find(&communities)?;
         let pipeline =
-            Pipeline::start(&community.config, Arc::clone(&store), Arc::clone(&community), Clock::system())?;
-        let summary = read(lines, &pipeline, &community);
+            Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
+        let summary = read(lines, &pipeline, community);
         pipeline.stop();
-        drop(community);
+        drop(communities);
         if let Some(store) = Arc::into_inner(store) {
             store.close()?;
         }
@@ -203,7 +206,8 @@ fn read(lines: &mut Lines, pipeline: &Pipeline, community: &Arc<Community>) -> R
                 }
                 let reply = Reply::Channel(number, answers.clone());
                 let community = Arc::clone(community);
-                pipeline.submit(Submission { community, event, reply, permits: Vec::new() });
+                let admitted_at = None;
+                pipeline.submit(Submission { community, event, reply, admitted_at, permits: Vec::new() });
                 under_way += 1;
             }
             Err(Refused::Line(reason)) => summary.bad_line(number, reason),

@@ -10,9 +10,11 @@ mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::community::{Communities, Community};
 use crate::config::{Config, ConfigError};
 use crate::net::open_store;
 use crate::store::{Store, StoreError};
@@ -76,6 +78,25 @@ struct StoreArguments {
     /// Folder of the events; wins over store.path [default: data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+/// The community that a subcommand is about.
+#[derive(Debug, Args)]
+struct CommunityArgument {
+    /// Path of the community, such as /berlin
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    community: String,
+}
+
+impl CommunityArgument {
+    /// The community among those of the config.
+    fn find<'c>(&self, communities: &'c Communities) -> Result<&'c Arc<Community>, Failure> {
+        let path = format!("/{}", self.community.trim_matches('/'));
+        communities.at(&path).ok_or_else(|| {
+            let paths: Vec<&str> = communities.iter().map(|community| community.path()).collect();
+            format!("there is no community at {path}; the settings have {}", paths.join(", ")).into()
+        })
+    }
 }
 
 impl StoreArguments {

@@ -38,7 +38,12 @@ impl Run {
         // A relay that was given port 0 is found by this line.
         eprintln!("plaza: listening on ws://{}", relay.address());
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
-        let events = relay.community().index().len();
+        let communities = relay.communities();
+        let events: usize = communities.iter().map(|community| community.index().len()).sum();
+        let others: Vec<&str> = communities.iter().skip(1).map(|community| community.path()).collect();
+        if !others.is_empty() {
+            eprintln!("plaza: communities at / and {}", others.join(", "));
+        }
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
         let stopped_by = relay.block_on(async {
             tokio::select! {

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Durability, Limits, Log, LogFormat, Nip13, Nip17, Nip40, Nip42, Nip62, Nip70, Rate, Relay, Server,
-    SlowClient, Store,
+    Durability, KindMap, Limits, Log, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62, Nip70, Rate, Relay,
+    Server, SlowClient, Store,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -14,6 +14,9 @@ const MIB: usize = 1024 * 1024;
 impl Default for Relay {
     fn default() -> Self {
         Self {
+            path: "/".to_owned(),
+            host: None,
+            preset: None,
             name: "Plaza".to_owned(),
             description: "A Nostr relay for a community.".to_owned(),
             banner: None,
@@ -21,6 +24,7 @@ impl Default for Relay {
             contact: None,
             terms_of_service: None,
             pubkey: None,
+            self_key: None,
             urls: Vec::new(),
         }
     }
@@ -61,9 +65,12 @@ impl Default for Store {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            mode: Mode::Enforce,
             message_bytes_max: 512 * 1024,
             content_chars_max: 256 * 1024,
+            content_chars_max_by_kind: KindMap::default(),
             event_tags_max: 5_000,
+            event_tags_max_by_kind: KindMap::default(),
             tag_value_bytes_max: 16 * 1024,
             subscription_id_chars_max: 64,
             subscriptions_per_connection_max: 100,
@@ -105,7 +112,12 @@ impl Default for Rate {
 
 impl Default for Nip13 {
     fn default() -> Self {
-        Self { difficulty_min: 0, commitment_required: true }
+        Self {
+            mode: Mode::Enforce,
+            difficulty_min: 0,
+            difficulty_min_by_kind: KindMap::default(),
+            commitment_required: true,
+        }
     }
 }
 
@@ -135,7 +147,7 @@ impl Default for Nip62 {
 
 impl Default for Nip70 {
     fn default() -> Self {
-        Self { accept: true }
+        Self { mode: Mode::Enforce, accept: true }
     }
 }
 

@@ -8,11 +8,11 @@ use std::ops::Range;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use super::Config;
 use super::document::{Document, Entry};
 use super::error::{Fault, excerpt};
 use super::networks;
 use super::validate::{grouped, range_of};
+use super::{Config, PROCESS, Settings};
 
 /// What is written where the default says too little: a key, what it must be, and an example.
 const WANTED: &[(&str, &str, &str)] = &[
@@ -29,36 +29,94 @@ const WANTED: &[(&str, &str, &str)] = &[
         "[\"127.0.0.1\", \"10.0.0.0/8\"]",
     ),
     ("store.durability", "\"power\" or \"process\"", "\"power\""),
+    ("relay.preset", "the name of a preset", "\"geohash-hub\""),
+    ("relay.self", "64 hexadecimal digits in quotes", "\"79be667e…\""),
+    ("relay.path", "a path in quotes", "\"/berlin\""),
+    ("relay.host", "a host name in quotes", "\"berlin.example.org\""),
+    ("kinds.allowed", "a list of kinds and ranges", "[0, 1, \"30000-39999\"]"),
+    ("kinds.denied", "a list of kinds and ranges", "[4, \"20000-29999\"]"),
+    ("authors.allowed", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("authors.denied", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("authors.members", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("tags.required", "a table from kinds to names of tags", "{ \"30402\" = [\"price\"] }"),
+    ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),
+    ("access.write", "\"all\", \"authenticated\", \"members\" or \"none\"", "\"all\""),
+    ("limits.content_chars_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 5_000 }"),
+    ("limits.event_tags_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 100 }"),
+    ("nip13.difficulty_min_by_kind", "a table from kinds to numbers", "{ \"1\" = 16 }"),
     ("limits.slow_client", "\"close\" or \"drop\"", "\"close\""),
     ("nip17.private_kinds", "a list of whole numbers from 0 to 65_535", "[4, 13, 1059, 21059]"),
+    ("bridge.protocols_allowed", "a list of activitypub, atproto, rss, web and other", "[\"activitypub\"]"),
+    ("bridge.protocols_refused", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
+    ("bridge.protocols_hidden", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
+    ("bridge.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.domains_refused", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.domains_hidden", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.bridge_keys", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("zaps.wallets", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("zaps.after_closed", "\"accept\", \"mark\" or \"refuse\"", "\"accept\""),
+    ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
+    ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
+    ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
 ];
+
+/// Settings of sections that a community can have, which yet bound all communities together.
+pub(super) const OF_THE_PROCESS: [&str; 2] = ["limits.ingest_bytes_max", "limits.reads_queued_max"];
+
+/// Parts of messages of our own readers of values, which name the element that is wrong.
+const SAYS_ITSELF: [&str; 5] =
+    ["a kind is ", "a public key is ", "this npub1", "this is a secret key", "is no domain name"];
 
 /// Sections and their settings with default values, both in alphabetical order.
 pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Every setting that there is, read off the settings themselves, so that no second list can lag behind.
-pub(super) fn known(config: &Config) -> Known {
-    serde_json::to_value(config).and_then(serde_json::from_value).unwrap_or_default()
+pub(super) fn known(config: &Config, settings: &Settings) -> Known {
+    let sections = Value::Object(config.sections_with(settings));
+    serde_json::from_value(sections).unwrap_or_default()
+}
+
+/// What a file without a word says.
+fn known_by_default() -> Known {
+    known(&Config::default(), &Settings::default())
 }
 
 /// Refuses the first key of the file that the settings do not have.
 pub(super) fn refuse_unknown(document: &Document<'_>) -> Result<(), Fault> {
-    let known = known(&Config::default());
+    let known = known_by_default();
     for section in document.top() {
+        if document.community().is_some() && PROCESS.contains(&section.key) {
+            return Err(of_the_process(document, &section));
+        }
         let Some(settings) = known.get(section.key) else {
-            return Err(unknown_top(&known, &section));
+            return Err(unknown_top(document, &known, &section));
         };
         let Some(table) = section.value.as_table() else {
-            return Err(not_a_section(&section));
+            return Err(not_a_section(document, &section));
         };
         for entry in document.entries(table) {
+            let key = format!("{}.{}", section.key, entry.key);
             if !settings.contains_key(entry.key) {
-                return Err(unknown_setting(&known, section.key, &entry));
+                return Err(unknown_setting(document, &known, section.key, &entry));
+            }
+            if document.community().is_some() && OF_THE_PROCESS.contains(&key.as_str()) {
+                return Err(of_the_process(document, &Entry { key: &key, ..entry }));
             }
         }
     }
     Ok(())
+}
+
+/// What bounds all communities together is set once.
+fn of_the_process(document: &Document<'_>, entry: &Entry<'_>) -> Fault {
+    let (section, _) = entry.key.split_once('.').unwrap_or((entry.key, ""));
+    Fault {
+        line: entry.line,
+        key: document.name_of(entry.key),
+        problem: "holds for all communities together".to_owned(),
+        remedy: format!("set it in [{section}], outside of [[community]]"),
+    }
 }
 
 /// Turns serde's refusal of a value into what the setting wants, with an example.
@@ -67,13 +125,19 @@ pub(super) fn wrong_value(document: &Document<'_>, cause: &toml::de::Error) -> F
     let Some(key) = document.key_at(&span) else {
         let line = document.line_at(span.start);
         let remedy = "compare it with relay.toml.example".to_owned();
-        return Fault { line, key: "settings".to_owned(), problem: cause.message().to_owned(), remedy };
+        let key = document.name_of("settings");
+        return Fault { line, key, problem: cause.message().to_owned(), remedy };
     };
     let span = narrowed(document, &key, span);
     let line = document.line_at(span.start);
     let name = key.rsplit('.').next().unwrap_or(&key);
     let (wanted, example) = wanted(&key);
-    let problem = format!("must be {wanted}, but is {}", shown(document, &key, &span));
+    // What only a part of the value broke says so itself.
+    let problem = match cause.message() {
+        message if SAYS_ITSELF.iter().any(|part| message.contains(part)) => message.to_owned(),
+        _ => format!("must be {wanted}, but is {}", shown(document, &key, &span)),
+    };
+    let key = document.name_of(&key);
     Fault { line, problem, remedy: format!("write for example {name} = {example}"), key }
 }
 
@@ -94,8 +158,11 @@ fn wanted(key: &str) -> (String, String) {
     if let Some((_, wanted, example)) = WANTED.iter().find(|row| row.0 == key) {
         return ((*wanted).to_owned(), (*example).to_owned());
     }
+    if key.ends_with(".mode") {
+        return ("\"enforce\" or \"shadow\"".to_owned(), "\"enforce\"".to_owned());
+    }
     let default = key.split_once('.').and_then(|(section, name)| {
-        known(&Config::default()).get(section).and_then(|settings| settings.get(name)).cloned()
+        known_by_default().get(section).and_then(|settings| settings.get(name)).cloned()
     });
     match default {
         Some(Value::Number(number)) => {
@@ -109,15 +176,20 @@ fn wanted(key: &str) -> (String, String) {
 
 /// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
 fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
-    if key == "relay.pubkey" { "not".to_owned() } else { excerpt(document.source(span)) }
+    if key == "relay.pubkey" || key == "relay.self" || key.starts_with("authors.") {
+        "not".to_owned()
+    } else {
+        excerpt(document.source(span))
+    }
 }
 
-fn unknown_top(known: &Known, entry: &Entry<'_>) -> Fault {
-    let sections: Vec<&str> = known.keys().map(String::as_str).collect();
+fn unknown_top(document: &Document<'_>, known: &Known, entry: &Entry<'_>) -> Fault {
+    let sections: Vec<&str> = known.keys().map(String::as_str).chain(["community"]).collect();
     let (problem, remedy) = if is_section(entry.value) {
         let remedy = match nearest(entry.key, &sections) {
+            Some("community") => "did you mean [[community]]?".to_owned(),
             Some(near) => format!("did you mean [{near}]?"),
-            None => format!("the sections are {}", sections.join(", ")),
+            None => "the sections are those of relay.toml.example".to_owned(),
         };
         ("there is no such section", remedy)
     } else if let Some(homes) = homes(known, entry.key) {
@@ -125,11 +197,11 @@ fn unknown_top(known: &Known, entry: &Entry<'_>) -> Fault {
     } else {
         ("unknown, and outside of any section", elsewhere(known, entry.key))
     };
-    let key = excerpt(entry.key).escape_debug().to_string();
+    let key = document.name_of(&excerpt(entry.key).escape_debug().to_string());
     Fault { line: entry.line, key, problem: problem.to_owned(), remedy }
 }
 
-fn unknown_setting(known: &Known, section: &str, entry: &Entry<'_>) -> Fault {
+fn unknown_setting(document: &Document<'_>, known: &Known, section: &str, entry: &Entry<'_>) -> Fault {
     let names: Vec<&str> =
         known.get(section).into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
     let remedy = match (homes(known, entry.key), nearest(entry.key, &names)) {
@@ -137,8 +209,13 @@ fn unknown_setting(known: &Known, section: &str, entry: &Entry<'_>) -> Fault {
         (None, Some(near)) => format!("did you mean {near}?"),
         (None, None) => format!("its settings are {}", names.join(", ")),
     };
-    let key = format!("{section}.{}", excerpt(entry.key).escape_debug());
-    Fault { line: entry.line, key, problem: format!("[{section}] has no such setting"), remedy }
+    let key = document.name_of(&format!("{section}.{}", excerpt(entry.key).escape_debug()));
+    let home = match document.community() {
+        Some(_) if section == "relay" => "[[community]]".to_owned(),
+        Some(_) => format!("[community.{section}]"),
+        None => format!("[{section}]"),
+    };
+    Fault { line: entry.line, key, problem: format!("{home} has no such setting"), remedy }
 }
 
 /// A remedy for a stray key that no section has by that very name.
@@ -157,7 +234,7 @@ fn homes(known: &Known, key: &str) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" or "))
 }
 
-fn not_a_section(entry: &Entry<'_>) -> Fault {
+fn not_a_section(document: &Document<'_>, entry: &Entry<'_>) -> Fault {
     let name = entry.key;
     let (problem, remedy) = match entry.value {
         DeValue::Array(_) => {
@@ -167,7 +244,7 @@ fn not_a_section(entry: &Entry<'_>) -> Fault {
             ("must be a section, but is a single value", format!("write [{name}] and its settings below it"))
         }
     };
-    Fault { line: entry.line, key: name.to_owned(), problem: problem.to_owned(), remedy }
+    Fault { line: entry.line, key: document.name_of(name), problem: problem.to_owned(), remedy }
 }
 
 fn is_section(value: &DeValue<'_>) -> bool {

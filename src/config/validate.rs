@@ -6,10 +6,11 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
 use super::document::Document;
 use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
+use super::sections;
+use super::{Config, Settings};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -106,9 +107,13 @@ impl Range {
     }
 }
 
+fn ranges() -> impl Iterator<Item = &'static (&'static str, u64, u64)> {
+    RANGES.iter().chain(sections::RANGES.iter().copied().flatten())
+}
+
 /// The range of a number's key; a key without a row is bounded by TOML alone.
 pub(super) fn range_of(key: &str) -> Range {
-    let row = RANGES.iter().find(|row| row.0 == key);
+    let row = ranges().find(|row| row.0 == key);
     row.map_or(Range { min: 0, max: i64::MAX as u64 }, |&(_, min, max)| Range { min, max })
 }
 
@@ -126,11 +131,13 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Finds the first fault of the settings. The order is: each value by itself, then values against each other.
-pub(super) fn check(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
-    let values = known(config);
-    RANGES.iter().try_for_each(|row| check_range(&values, document, row.0))?;
-    check_relay(config, document)?;
+pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    let values = known(config, settings);
+    ranges().try_for_each(|row| check_range(&values, document, row.0))?;
+    check_relay(settings, document)?;
     check_texts(config, document)?;
+    check_difficulties(settings, document)?;
+    sections::check(settings).map_err(|found| fault(document, found.key, found.problem, found.remedy))?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;
@@ -169,8 +176,13 @@ fn check_relation(
 }
 
 /// What `[relay]` tells clients must be of use to them.
-fn check_relay(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
-    let relay = &config.relay;
+fn check_relay(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    let relay = &settings.relay;
+    if document.community().is_none() && (relay.path != "/" || relay.host.is_some()) {
+        let key = if relay.host.is_some() { "relay.host" } else { "relay.path" };
+        let problem = "[relay] is the root community, which is at / under every name";
+        return Err(fault(document, key, problem, "remove the line, or write a [[community]]"));
+    }
     if relay.name.trim().is_empty() {
         return Err(fault(document, "relay.name", "must not be empty", "write a name that clients can show"));
     }
@@ -192,8 +204,10 @@ fn check_relay(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
             "write an address, or remove the line",
         ));
     }
-    if let Some((problem, remedy)) = relay.pubkey.as_deref().and_then(pubkey_problem) {
-        return Err(fault(document, "relay.pubkey", problem, remedy));
+    for (key, value) in [("relay.pubkey", &relay.pubkey), ("relay.self", &relay.self_key)] {
+        if let Some((problem, remedy)) = value.as_deref().and_then(pubkey_problem) {
+            return Err(fault(document, key, problem, remedy));
+        }
     }
     for (index, url) in relay.urls.iter().enumerate() {
         if let Some(problem) = url_problem(url, ["wss", "ws"]) {
@@ -205,6 +219,80 @@ fn check_relay(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// Difficulties by kind have the bounds of the general one.
+fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    let range = range_of("nip13.difficulty_min");
+    let most = settings.nip13.difficulty_min_by_kind.iter().map(|(_, bits)| u64::from(*bits)).max();
+    if most.is_none_or(|bits| bits <= range.max) {
+        return Ok(());
+    }
+    let problem = format!("each number must be {}", range.text());
+    Err(fault(document, "nip13.difficulty_min_by_kind", problem, "lower it"))
+}
+
+/// Paths that the relay itself answers at.
+const RESERVED_PATHS: [&str; 3] = ["/admin", "/metrics", "/.well-known"];
+
+/// Where a community is must be a path of its own, that no other has.
+pub(super) fn check_place(
+    config: &Config,
+    settings: &Settings,
+    document: &Document<'_>,
+) -> Result<(), Fault> {
+    let path = &settings.relay.path;
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/');
+    let is_path = path.len() > 1
+        && path.len() <= PATH_BYTES_MAX
+        && path.starts_with('/')
+        && path.bytes().all(is_plain)
+        && path[1..].split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    if !is_path {
+        let problem = format!(
+            "{:?} must be a slash and a name of letters, digits, and - _ . ~, {PATH_BYTES_MAX} bytes at most",
+            excerpt(path)
+        );
+        return Err(fault(document, "relay.path", problem, "write for example path = \"/berlin\""));
+    }
+    let within = |above: &&&str| path == **above || path.starts_with(&format!("{above}/"));
+    if let Some(reserved) = RESERVED_PATHS.iter().find(within) {
+        let problem = format!("{reserved} is the relay's own");
+        return Err(fault(document, "relay.path", problem, "choose another path"));
+    }
+    if config.all().any(|other| other.relay.path == *path) {
+        let problem = format!("another community is at {path}");
+        return Err(fault(document, "relay.path", problem, "give each [[community]] a path of its own"));
+    }
+    let Some(host) = &settings.relay.host else { return Ok(()) };
+    let is_host = host.len() <= 253
+        && host
+            .parse::<hyper::http::uri::Authority>()
+            .is_ok_and(|authority| authority.as_str() == authority.host())
+        && *host == host.to_ascii_lowercase();
+    if !is_host {
+        let problem = format!("{:?} must be a host name in lower case, without a port", excerpt(host));
+        return Err(fault(
+            document,
+            "relay.host",
+            problem,
+            "write for example host = \"berlin.example.org\"",
+        ));
+    }
+    if config.all().any(|other| other.relay.host.as_ref() == Some(host)) {
+        let problem = format!("another community is at {host}");
+        return Err(fault(
+            document,
+            "relay.host",
+            problem,
+            "give each [[community]] a host of its own, or none",
+        ));
+    }
+    Ok(())
+}
+
+/// The longest path of a community: it is a key in the store.
+const PATH_BYTES_MAX: usize = 200;
 
 /// Texts outside of `[relay]` that have a form.
 fn check_texts(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
@@ -296,6 +384,7 @@ fn number(values: &Known, key: &str) -> u64 {
 
 /// A key as it is called by its neighbours: without the section if that is the same.
 fn seen_from<'k>(here: &str, key: &'k str) -> &'k str {
+    let here = here.rsplit_once("].").map_or(here, |(_, key)| key);
     match (here.split_once('.'), key.split_once('.')) {
         (Some((here, _)), Some((section, name))) if here == section => name,
         _ => key,
@@ -303,6 +392,6 @@ fn seen_from<'k>(here: &str, key: &'k str) -> &'k str {
 }
 
 fn fault(document: &Document<'_>, key: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    let line = document.line_of(key).unwrap_or(1);
-    Fault { line, key: key.to_owned(), problem: problem.into(), remedy: remedy.into() }
+    let line = document.line_of(key).unwrap_or_else(|| document.first_line());
+    Fault { line, key: document.name_of(key), problem: problem.into(), remedy: remedy.into() }
 }

@@ -7,6 +7,7 @@ mod intern;
 mod lists;
 mod origins;
 mod plan;
+mod related;
 mod scan;
 mod table;
 
@@ -347,7 +348,8 @@ impl Index {
             let row = self.heads.get(ordinal);
             nip09::deletable(row.kind)
                 && (self.authors.get(row.author).key == request.pubkey
-                    || row.kind == Kind::GIFT_WRAP && RowTags { index: self, row, ordinal }.has(b'p', &requester))
+                    || row.kind == Kind::GIFT_WRAP
+                        && RowTags { index: self, row, ordinal }.has(b'p', &requester))
         });
         let mut ordinals: Vec<u32> = ids.collect();
         for address in nip09::named_addresses(request) {

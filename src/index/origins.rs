@@ -54,9 +54,8 @@ mod tests {
 
     #[test]
     fn origins_are_shared_and_given_back() {
-        let tags = |urls: &[&str]| -> Tags {
-            urls.iter().map(|url| vec!["proxy", *url, "activitypub"]).collect()
-        };
+        let tags =
+            |urls: &[&str]| -> Tags { urls.iter().map(|url| vec!["proxy", *url, "activitypub"]).collect() };
         let mut origins = Origins::default();
         assert!(!origins.insert(1, &tags(&[])));
         assert!(!origins.insert(2, &[["t", "https://a.example/1"]].into_iter().collect()));

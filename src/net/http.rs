@@ -12,14 +12,18 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::page;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
+use crate::community::Community;
 use crate::nips::nip11;
 use crate::rule::RelayNames;
 
 type Answer = Response<Full<Bytes>>;
 
 const NOSTR_JSON: &str = "application/nostr+json";
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// One accepted connection.
 pub(super) struct Connection {
@@ -32,22 +36,19 @@ pub(super) struct Connection {
 
 /// Answers one request.
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    let community = &connection.shared.community;
-    if request.uri().path() != community.path {
+    let shared = &connection.shared;
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(community) = shared.communities.find(host, request.uri().path()).map(Arc::clone) else {
         return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
-    }
+    };
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
         && has_token(request.headers(), header::UPGRADE, "websocket");
     if upgrades {
-        return Ok(upgrade(connection, request).unwrap_or_else(|refusal| *refusal));
+        return Ok(upgrade(connection, community, request).unwrap_or_else(|refusal| *refusal));
     }
     Ok(match *request.method() {
         Method::OPTIONS => with_cors(empty(StatusCode::NO_CONTENT)),
-        Method::GET | Method::HEAD if accepts_nostr_json(request.headers()) => {
-            let document = nip11::document(&community.config).to_string();
-            with_cors(typed(StatusCode::OK, NOSTR_JSON, document))
-        }
-        Method::GET | Method::HEAD => typed(StatusCode::OK, "text/html; charset=utf-8", page(connection)),
+        Method::GET | Method::HEAD => page(connection, &community, &request),
         _ => {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "This relay answers GET, and WebSocket.\n");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
@@ -56,8 +57,35 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     })
 }
 
+/// What a community says of itself: its information document, its rules (`?rules`), or a page for people.
+fn page(connection: &Connection, community: &Community, request: &Request<Incoming>) -> Answer {
+    let settings = &community.config;
+    let headers = request.headers();
+    let wants_rules = request.uri().query().is_some_and(|query| query.split('&').any(|one| one == "rules"));
+    if wants_rules && accepts(headers, "application/json") {
+        return with_cors(typed(StatusCode::OK, "application/json", page::rules_json(settings)));
+    }
+    if wants_rules {
+        return typed(StatusCode::OK, HTML, page::rules(settings));
+    }
+    if accepts(headers, NOSTR_JSON) {
+        let document = nip11::document(settings).to_string();
+        return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
+    }
+    let address = match (settings.relay.urls.first(), connection.local) {
+        (Some(url), _) => url.clone(),
+        (None, Some(local)) => format!("ws://{local}{}", community.path().trim_end_matches('/')),
+        (None, None) => community.path().to_owned(),
+    };
+    typed(StatusCode::OK, HTML, page::landing(settings, &address))
+}
+
 /// Checks a WebSocket handshake (RFC 6455, section 4.2) and starts a session.
-fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<Answer, Box<Answer>> {
+fn upgrade(
+    connection: &Connection,
+    community: Arc<Community>,
+    mut request: Request<Incoming>,
+) -> Result<Answer, Box<Answer>> {
     let bad = |status, sentence: &'static str| Err(Box::new(text(status, sentence)));
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return bad(StatusCode::BAD_REQUEST, "A WebSocket handshake is a GET of HTTP/1.1.\n");
@@ -79,17 +107,17 @@ fn upgrade(connection: &Connection, mut request: Request<Incoming>) -> Result<An
         return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
     };
     let shared = &connection.shared;
-    let config = &shared.community.config;
     let address = shared.pipeline.rates.address(client_address(connection, headers));
     let Some(address_guard) = shared.count_address(address) else {
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
-    let relay = RelayNames::new(&config.relay.urls, connection.local, &shared.community.path);
+    let relay = RelayNames::new(&community.config.relay.urls, connection.local, community.path());
     let session = Session {
-        community: Arc::clone(&shared.community),
+        config: Arc::clone(&shared.config),
+        listener: session::listener(&community, relay),
+        community,
         pipeline: Arc::clone(&shared.pipeline),
         address,
-        listener: session::listener(&shared.community, relay),
         challenge: challenge(),
         stopping: shared.stopping.clone(),
     };
@@ -118,7 +146,7 @@ fn challenge() -> String {
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
 /// the last address that is not a trusted proxy's own is the client's.
 fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
-    let server = &connection.shared.community.config.server;
+    let server = &connection.shared.config.server;
     let is_trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(&ip));
     let mut address = connection.peer.ip().to_canonical();
     let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };
@@ -142,11 +170,11 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
-fn accepts_nostr_json(headers: &HeaderMap) -> bool {
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
-        .any(|one| one.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(NOSTR_JSON)))
+        .any(|one| one.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(wanted)))
 }
 
 fn empty(status: StatusCode) -> Answer {
@@ -173,46 +201,4 @@ fn with_cors(mut answer: Answer) -> Answer {
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     answer
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter => out.push(letter),
-        }
-    }
-    out
-}
-
-/// What a person sees who opens the relay's address in a browser.
-fn page(connection: &Connection) -> String {
-    let config = &connection.shared.community.config;
-    let address = match (config.relay.urls.first(), connection.local) {
-        (Some(url), _) => url.clone(),
-        (None, Some(local)) => format!("ws://{local}"),
-        (None, None) => format!("ws://{}", config.server.listen),
-    };
-    format!(
-        r#"<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{name}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 10vh auto; padding: 0 1.2rem; }}
-code {{ font-size: 1.15em; user-select: all; overflow-wrap: anywhere; }}
-</style></head>
-<body><main><h1>{name}</h1><p>{description}</p>
-<p>This is a Nostr relay. To take part, add this address to the relays of your Nostr client:</p>
-<p><code>{address}</code></p></main></body></html>
-"#,
-        name = escape(&config.relay.name),
-        description = escape(&config.relay.description),
-        address = escape(&address),
-    )
 }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::http::{self, Connection};
 use crate::clock::Clock;
-use crate::community::{Community, OpenError};
+use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config};
 use crate::pipeline::{self, Pipeline};
 use crate::store::{Durability, Options, Store, StoreError};
@@ -64,7 +64,8 @@ pub enum StartError {
 
 /// What all connections share.
 pub(super) struct Shared {
-    pub(super) community: Arc<Community>,
+    pub(super) config: Arc<Config>,
+    pub(super) communities: Arc<Communities>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) stopping: watch::Receiver<bool>,
     addresses: Arc<Addresses>,
@@ -86,7 +87,7 @@ pub(super) struct Guard(#[expect(dead_code, reason = "held for its drop")] Owned
 impl Shared {
     /// Counts a connection of an address; `None` when it has as many as it may.
     pub(super) fn count_address(&self, address: IpAddr) -> Option<AddressGuard> {
-        let config = &self.community.config;
+        let config = &self.config;
         let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if config.rate.enabled && *count >= config.server.connections_per_address_max {
@@ -127,7 +128,7 @@ pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> 
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
 pub struct Relay {
     address: SocketAddr,
-    community: Arc<Community>,
+    communities: Arc<Communities>,
     runtime: Runtime,
     pipeline: Arc<Pipeline>,
     store: Arc<Store>,
@@ -145,10 +146,13 @@ impl Relay {
     pub fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
-        let community =
-            Community::open(config, &store).map_err(|reason| StartError::Open { path, reason })?;
-        let community = Arc::new(community);
-        let config = &community.config;
+        let communities =
+            Communities::open(&config, &store).map_err(|reason| StartError::Open { path, reason })?;
+        let communities = Arc::new(communities);
+        for path in communities.unused() {
+            tracing::warn!("the store holds what was sent to {path}, where no [[community]] is any more");
+        }
+        let config = Arc::new(config);
         let connections_max = raise_descriptors(config.server.connections_max);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
@@ -158,11 +162,13 @@ impl Relay {
             listen(address).map_err(|reason| StartError::Listen { address, reason })?
         };
         let address = listener.local_addr()?;
-        let pipeline = Arc::new(Pipeline::start(config, Arc::clone(&store), Arc::clone(&community), clock)?);
+        let pipeline =
+            Arc::new(Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?);
         let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(Semaphore::new(connections_max));
         let shared = Arc::new(Shared {
-            community: Arc::clone(&community),
+            config: Arc::clone(&config),
+            communities: Arc::clone(&communities),
             pipeline: Arc::clone(&pipeline),
             stopping,
             addresses: Arc::default(),
@@ -171,7 +177,7 @@ impl Relay {
         let patience = Duration::from_secs(config.server.shutdown_seconds_max);
         Ok(Relay {
             address,
-            community,
+            communities,
             runtime,
             pipeline,
             store,
@@ -189,12 +195,19 @@ impl Relay {
 
     /// The root community.
     pub fn community(&self) -> &Arc<Community> {
-        &self.community
+        self.communities.root()
+    }
+
+    /// All communities, the root first.
+    pub fn communities(&self) -> &Communities {
+        &self.communities
     }
 
     /// Removes what expired or vanished now, and waits until it is done.
     pub fn sweep_now(&self) {
-        self.pipeline.sweep_now(&self.community);
+        for community in self.communities.iter() {
+            self.pipeline.sweep_now(community);
+        }
     }
 
     /// Runs a future on the relay's runtime: for a caller that waits for signals.
@@ -299,7 +312,7 @@ async fn refuse(mut stream: TcpStream) {
 async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: Arc<Guard>) {
     // Answers are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let header_time = Duration::from_secs(shared.community.config.server.http_header_seconds_max);
+    let header_time = Duration::from_secs(shared.config.server.http_header_seconds_max);
     let mut stopping = shared.stopping.clone();
     let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
     let service = service_fn(|request| http::serve(&connection, request));

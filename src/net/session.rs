@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error::CapacityError
 use super::server::stopped;
 use super::socket::Gathering;
 use crate::community::Community;
+use crate::config::Config;
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::message::{self, ClientMessage, Malformed};
@@ -29,7 +30,7 @@ use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
-use crate::policy::{Placement, admit, admit_query, foresee};
+use crate::policy::{Placement, foresee};
 use crate::rule::{Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
@@ -49,6 +50,7 @@ const READ_BUFFER_BYTES: usize = 1024;
 
 /// What a session needs besides its socket.
 pub(super) struct Session {
+    pub(super) config: Arc<Config>,
     pub(super) community: Arc<Community>,
     pub(super) pipeline: Arc<Pipeline>,
     /// Whom rates are charged to.
@@ -121,7 +123,7 @@ impl Session {
         let room = Arc::new(Semaphore::new(self.community.config.limits.ingest_events_per_connection_max));
         let mut talk = Talk { session: self, subscriptions: HashMap::new(), room };
         let listener = Arc::clone(&talk.session.listener);
-        let write_timeout = Duration::from_secs(talk.session.community.config.server.write_timeout_seconds);
+        let write_timeout = Duration::from_secs(talk.session.config.server.write_timeout_seconds);
         listener.outbox.push(Frame::Text(message::auth(&talk.session.challenge)));
         let end = talk.converse(&mut socket, write_timeout).await;
         listener.outbox.close();
@@ -195,7 +197,7 @@ impl Talk {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        let server = &self.session.community.config.server;
+        let server = &self.session.config.server;
         let interval = Duration::from_secs(server.ping_interval_seconds);
         let patience = Duration::from_secs(server.ping_timeout_seconds);
         let listener = Arc::clone(&self.session.listener);
@@ -341,7 +343,10 @@ impl Talk {
         let Session { community, pipeline, address, listener, .. } = &self.session;
         let now = pipeline.clock.now();
         let admitted = pipeline.rates.address_event(address).and_then(|()| {
-            listener.with_keys(|keys| admit(&event, &community.context(now, keys, &listener.relay)))
+            let known = community.known();
+            listener.with_keys(|keys| {
+                community.admit(&event, &community.context(now, keys, &listener.relay, &known))
+            })
         });
         if let Err(refusal) = admitted {
             return self.refuse_event(&event, &refusal);
@@ -351,7 +356,9 @@ impl Talk {
         match foresee(&event, &facts) {
             Some(Placement::Duplicate) => return reply.send(&event.id, Outcome::Duplicate),
             Some(Placement::Superseded) => return reply.send(&event.id, Outcome::Superseded),
-            Some(Placement::Deleted(refusal)) => return reply.send(&event.id, Outcome::Refused(refusal)),
+            Some(Placement::Deleted(refusal) | Placement::Refused(refusal)) => {
+                return reply.send(&event.id, Outcome::Refused(refusal));
+            }
             Some(Placement::Insert | Placement::Replace | Placement::Ephemeral) | None => {}
         }
         // Neither is ever closed, and a message is never longer than the whole room.
@@ -363,7 +370,13 @@ impl Talk {
             return;
         };
         let community = Arc::clone(community);
-        pipeline.submit(Submission { community, event, reply, permits: vec![one, room] });
+        pipeline.submit(Submission {
+            community,
+            event,
+            reply,
+            admitted_at: Some(now),
+            permits: vec![one, room],
+        });
     }
 
     /// Checks a proof of a key (NIP-42). It takes effect before the next message is looked at.
@@ -372,7 +385,8 @@ impl Talk {
         let id = event.id;
         let now = pipeline.clock.now();
         let proved = pipeline.rates.address_event(address).and_then(|()| {
-            nip42::prove(&event, challenge, &community.context(now, &[], &listener.relay))?;
+            let known = community.known();
+            nip42::prove(&event, challenge, &community.context(now, &[], &listener.relay, &known))?;
             let event = Verified::check(event, &mut Vec::new())?;
             if !listener.add_key(event.pubkey, community.config.nip42.keys_per_connection_max) {
                 let sentence = "this connection has proved as many keys as it may";
@@ -391,8 +405,10 @@ impl Talk {
         let now = pipeline.clock.now();
         let most = community.config.limits.subscriptions_per_connection_max;
         let admitted = pipeline.rates.address_request(address).and_then(|()| {
+            let known = community.known();
             listener.with_keys(|keys| {
-                admit_query(&id, &filters, &community.context(now, keys, &listener.relay))
+                let context = community.context(now, keys, &listener.relay, &known);
+                community.admit_query(&id, &filters, &context)
             })?;
             if want == Want::Events
                 && !self.subscriptions.contains_key(&id)

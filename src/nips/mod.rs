@@ -16,4 +16,4 @@ pub mod nip70;
 pub mod nip75;
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
-pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 40, 42, 45, 59, 62, 65, 67, 70];
+pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 75];

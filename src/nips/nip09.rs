@@ -13,12 +13,12 @@ pub fn named_addresses(request: &Event) -> impl Iterator<Item = &str> {
     request
         .tags
         .values("a")
-        .filter(|address| parse_address(address).is_some_and(|(_, author)| author == request.pubkey))
+        .filter(|address| parse_address(address).is_some_and(|(_, author, _)| author == request.pubkey))
 }
 
 /// Reads `kind:pubkey:d`; `None` unless its kind has addresses and it is written as events' addresses are:
 /// what it deletes must be found by the same text when it comes again.
-fn parse_address(address: &str) -> Option<(Kind, PublicKey)> {
+pub fn parse_address(address: &str) -> Option<(Kind, PublicKey, &str)> {
     let mut parts = address.splitn(3, ':');
     let (kind, author, identifier) = (parts.next()?, parts.next()?, parts.next()?);
     let is_plain =
@@ -29,7 +29,7 @@ fn parse_address(address: &str) -> Option<(Kind, PublicKey)> {
         KindClass::Replaceable if identifier.is_empty() => {}
         _ => return None,
     }
-    Some((kind, PublicKey::from_hex(author)?))
+    Some((kind, PublicKey::from_hex(author)?, identifier))
 }
 
 /// Whether a kind can be deleted by request: deletion requests cannot (NIP-09), nor can requests to

@@ -4,13 +4,13 @@
 use serde_json::{Map, Value, json};
 
 use super::SUPPORTED;
-use crate::config::Config;
+use crate::config::Settings;
 
 /// The project's home, a URL as NIP-11 asks; left out of the document while there is none.
 const SOFTWARE: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// The document for a community with these settings.
-pub fn document(config: &Config) -> Value {
+pub fn document(config: &Settings) -> Value {
     let relay = &config.relay;
     let mut document = Map::new();
     document.insert("name".into(), json!(relay.name));
@@ -36,7 +36,7 @@ pub fn document(config: &Config) -> Value {
     Value::Object(document)
 }
 
-fn limitation(config: &Config) -> Value {
+fn limitation(config: &Settings) -> Value {
     let limits = &config.limits;
     let mut limitation = json!({
         "max_message_length": limits.message_bytes_max,

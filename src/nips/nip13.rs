@@ -1,7 +1,24 @@
 //! NIP-13, proof of work (nips/13.md). In: an event, the settings. Out: a decision.
 
+use crate::config::{Nip13, Settings};
 use crate::event::{Event, Id, Kind};
-use crate::rule::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+
+/// What events must have cost.
+pub const RULES: &[Rule] = &[Rule {
+    id: "nip13.difficulty",
+    settings: &["nip13.difficulty_min", "nip13.difficulty_min_by_kind", "nip13.commitment_required"],
+    sentence,
+    check: Check::Admit(admit),
+}];
+
+fn sentence(settings: &Settings) -> Option<String> {
+    let Nip13 { difficulty_min, difficulty_min_by_kind: by_kind, .. } = &settings.nip13;
+    let general = (*difficulty_min > 0).then(|| format!("events {difficulty_min} bits"));
+    let by_kind = by_kind.iter().map(|(kinds, bits)| format!("events of kinds {kinds} {bits} bits"));
+    let each: Vec<String> = general.into_iter().chain(by_kind).collect();
+    (!each.is_empty()).then(|| format!("Proof of work (NIP-13) is asked for: {}.", each.join(", ")))
+}
 
 /// How many bits the id begins with that are zero.
 pub fn difficulty(id: &Id) -> u32 {
@@ -20,11 +37,12 @@ fn commitment(event: &Event) -> Option<u32> {
     event.tags.iter().find(|tag| tag.name() == "nonce")?.get(2)?.parse().ok()
 }
 
-/// Refuses events with less work than `[nip13] difficulty_min`, or that reached it by luck while
+/// Refuses events with less work than `[nip13]` asks for, or that reached it by luck while
 /// aiming lower.
-pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+fn admit(event: &Event, context: &Context<'_>) -> Decision {
     let settings = &context.config.nip13;
-    let least = u32::from(settings.difficulty_min);
+    let by_kind = settings.difficulty_min_by_kind.get(event.kind).copied();
+    let least = u32::from(by_kind.unwrap_or(settings.difficulty_min));
     // A request to vanish is followed whoever sends it (NIP-62).
     if least == 0 || event.kind == Kind::VANISH {
         return Ok(());

@@ -2,7 +2,23 @@
 //! deletes: `pipeline/sweep.rs` does.
 
 use crate::event::{Event, KindClass};
-use crate::rule::{Context, Decision, Head, Prefix, Refusal};
+use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+
+/// What has expired is neither taken nor shown.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "nip40.expired",
+        settings: &[],
+        sentence: |_| Some("Events that have expired (NIP-40) are not taken.".to_owned()),
+        check: Check::Admit(admit),
+    },
+    Rule {
+        id: "nip40.hidden",
+        settings: &[],
+        sentence: |_| Some("Events are shown until they expire (NIP-40).".to_owned()),
+        check: Check::Visible(visible),
+    },
+];
 
 /// When an event expires: the value of its first `expiration` tag, in seconds since 1970. Ephemeral
 /// events are not affected by theirs.
@@ -19,7 +35,7 @@ pub fn is_expired(expires_at: Option<u64>, now: u64) -> bool {
 }
 
 /// Refuses events that have expired, and those whose expiration nobody could act on.
-pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+fn admit(event: &Event, context: &Context<'_>) -> Decision {
     let expires_at = expires_at(event);
     if is_expired(expires_at, context.now) {
         return Err(Refusal::new(Prefix::Invalid, "nip40.expired", "the event has expired"));
@@ -36,6 +52,6 @@ pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
 }
 
 /// Hides what has expired, although it may not have been swept yet.
-pub fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
+fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
     !is_expired(head.expires_at, context.now)
 }

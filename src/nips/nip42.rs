@@ -3,10 +3,18 @@
 //! victim sign for.
 
 use crate::event::{Event, Kind};
-use crate::rule::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+
+/// Proofs are not events to publish.
+pub const RULES: &[Rule] = &[Rule {
+    id: "nip42.auth_kind",
+    settings: &[],
+    sentence: |_| Some("Proofs of a key (kind 22242) are not taken as events.".to_owned()),
+    check: Check::Admit(admit),
+}];
 
 /// Refuses kind 22242 as an event to publish: it is a proof for one relay alone.
-pub fn admit(event: &Event, _: &Context<'_>) -> Decision {
+fn admit(event: &Event, _: &Context<'_>) -> Decision {
     if event.kind != Kind::AUTH {
         return Ok(());
     }

@@ -87,7 +87,7 @@ impl<'a> Proxy<'a> {
             Protocol::ActivityPub if !is_url => Some("an activitypub id must be an http(s) URL"),
             Protocol::Web if !is_url => Some("a web id must be an http(s) URL"),
             Protocol::Rss if !is_url => Some("an rss id must be an http(s) URL"),
-            Protocol::Rss if !self.id.split_once('#').is_some_and(|(_, guid)| !guid.is_empty()) => {
+            Protocol::Rss if self.id.split_once('#').is_none_or(|(_, guid)| guid.is_empty()) => {
                 Some("an rss id must be the feed's URL with the item's guid as its fragment")
             }
             Protocol::AtProto => {

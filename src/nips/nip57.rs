@@ -101,8 +101,7 @@ fn admit_invoice(event: &Verified, context: &Context<'_>) -> Decision {
         return Ok(());
     }
     let zaps = &context.config.zaps;
-    let demands =
-        Demands { description_hash: zaps.description_hash_required, amount: zaps.amount_required };
+    let demands = Demands { description_hash: zaps.description_hash_required, amount: zaps.amount_required };
     let request = request_of(event).map_err(|why| invalid("zaps.receipt", why))?;
     invoice_of(event, request, demands).map(|_| ()).map_err(|why| invalid("zaps.invoice", why))
 }

@@ -3,9 +3,35 @@
 
 use std::fmt::Write as _;
 
+use crate::config::{Nip17, Settings};
 use crate::event::Kind;
 use crate::filter::Filter;
-use crate::rule::{Context, Decision, Head, Prefix, Refusal};
+use crate::rule::words::any_of;
+use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+
+/// Private kinds are shown to their parties.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "nip17.private_kinds",
+        settings: &["nip17.enabled", "nip17.private_kinds"],
+        sentence,
+        check: Check::Query(admit_query),
+    },
+    Rule {
+        id: "nip17.private_hidden",
+        settings: &["nip17.enabled", "nip17.private_kinds"],
+        sentence,
+        check: Check::Visible(visible),
+    },
+];
+
+fn sentence(settings: &Settings) -> Option<String> {
+    let Nip17 { private_kinds, enabled } = &settings.nip17;
+    (*enabled && !private_kinds.is_empty()).then(|| {
+        let kinds = any_of(private_kinds);
+        format!("Messages of kinds {kinds} are shown only to who wrote them and who they are for.")
+    })
+}
 
 fn is_private(kind: Kind, context: &Context<'_>) -> bool {
     let settings = &context.config.nip17;
@@ -13,7 +39,7 @@ fn is_private(kind: Kind, context: &Context<'_>) -> bool {
 }
 
 /// Hides events of private kinds from all but their authenticated author and `p`-tagged recipients.
-pub fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
+fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
     if !is_private(head.kind, context) {
         return true;
     }
@@ -28,7 +54,7 @@ pub fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
 
 /// Asks for authentication where nothing could be shown without it: when every filter names only
 /// private kinds. Other queries are served what is public.
-pub fn admit_query(filters: &[Filter], context: &Context<'_>) -> Decision {
+fn admit_query(filters: &[Filter], context: &Context<'_>) -> Decision {
     let only_private = |filter: &Filter| {
         filter
             .kinds

@@ -2,7 +2,17 @@
 //! decision. Never deletes: the writer sets the tombstone, `pipeline/sweep.rs` removes the bodies.
 
 use crate::event::{Event, Kind};
-use crate::rule::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+
+/// Requests for other relays are not taken.
+pub const RULES: &[Rule] = &[Rule {
+    id: "nip62.relay",
+    settings: &["relay.urls"],
+    sentence: |_| {
+        Some("A request to vanish (NIP-62) is followed when it names this relay or all relays.".to_owned())
+    },
+    check: Check::Admit(admit),
+}];
 
 /// The value that means every relay.
 const ALL_RELAYS: &str = "ALL_RELAYS";
@@ -13,7 +23,7 @@ fn concerns(event: &Event, context: &Context<'_>) -> bool {
 }
 
 /// Refuses requests that do not concern this relay: to store one would look like having followed it.
-pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+fn admit(event: &Event, context: &Context<'_>) -> Decision {
     if event.kind != Kind::VANISH || concerns(event, context) {
         return Ok(());
     }

@@ -1,14 +1,35 @@
 //! NIP-70, protected events (nips/70.md). In: an event, the keys of the connection. Out: a decision.
 
 use crate::event::{Event, Kind};
-use crate::rule::{Context, Decision, Prefix, Refusal};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+
+/// Protected events come from their author alone.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "nip70.protected",
+        settings: &["nip70.accept"],
+        sentence: |settings| {
+            Some(match settings.nip70.accept {
+                true => "Protected events (NIP-70) are taken from their author, after logging in.".to_owned(),
+                false => "Protected events (NIP-70) are not taken.".to_owned(),
+            })
+        },
+        check: Check::Admit(admit),
+    },
+    Rule {
+        id: "nip70.repost",
+        settings: &[],
+        sentence: |_| Some("Reposts that embed a protected event are not taken.".to_owned()),
+        check: Check::Admit(admit_repost),
+    },
+];
 
 fn is_protected(event: &Event) -> bool {
     event.tags.iter().any(|tag| tag.name() == "-")
 }
 
 /// Takes a protected event only from its authenticated author.
-pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
+fn admit(event: &Event, context: &Context<'_>) -> Decision {
     if !is_protected(event) || (context.config.nip70.accept && context.keys.contains(&event.pubkey)) {
         return Ok(());
     }
@@ -26,7 +47,7 @@ pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
 }
 
 /// Refuses reposts that carry a protected event in their content, whoever sends them.
-pub fn admit_repost(event: &Event, _: &Context<'_>) -> Decision {
+fn admit_repost(event: &Event, _: &Context<'_>) -> Decision {
     let is_repost = event.kind == Kind::REPOST || event.kind == Kind::GENERIC_REPOST;
     // Most reposts embed nothing protected: look for the tag's text, as it is or escaped, before parsing.
     let may_embed = event.content.contains('-') || event.content.contains("\\u");

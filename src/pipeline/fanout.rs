@@ -8,6 +8,7 @@ use crossbeam_channel::Receiver;
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::live::LiveEvent;
+use crate::policy::head_of;
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -20,6 +21,13 @@ pub(super) struct LiveGroup {
 /// Works until nobody can send any more.
 pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
-        group.community.live.pass_on(&group.community.config, &group.events, clock.now());
+        let (community, now) = (&group.community, clock.now());
+        let known = community.known();
+        community.live.pass_on(&community.config.limits, &group.events, |event, listener| {
+            listener.with_keys(|keys| {
+                let context = community.context(now, keys, &listener.relay, &known);
+                community.visible(&head_of(event), &context)
+            })
+        });
     }
 }

@@ -4,6 +4,7 @@
 pub mod bodies;
 mod fanout;
 pub mod reader;
+mod relate;
 mod sweep;
 mod verify;
 mod writer;
@@ -16,7 +17,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
-use crate::community::Community;
+use crate::community::{Communities, Community};
 use crate::config::Config;
 use crate::event::{Event, Id};
 use crate::message;
@@ -83,6 +84,9 @@ pub struct Submission {
     pub event: Event,
     /// Who is told.
     pub reply: Reply,
+    /// When it passed the rules that need no signature; `None` for what an operator brings, of which no rule
+    /// is asked.
+    pub admitted_at: Option<u64>,
     /// Room in the bounds on what is under way, given back when the event is answered.
     pub permits: Vec<OwnedSemaphorePermit>,
 }
@@ -148,7 +152,7 @@ impl Pipeline {
     pub fn start(
         config: &Config,
         store: Arc<Store>,
-        community: Arc<Community>,
+        communities: Arc<Communities>,
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
@@ -171,20 +175,20 @@ impl Pipeline {
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);
         let fanout_clock = clock.clone();
         threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
-        let readers = Readers::new(&config.limits, Arc::clone(&bodies), clock.clone());
+        let readers = Readers::new(&config.root.limits, Arc::clone(&bodies), clock.clone());
         let reader_threads = threads_or_cores(config.server.reader_threads);
         for _ in 0..reader_threads {
             let reader = readers.thread();
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
         let sweeper =
-            sweep::Sweeper::start(config, community, writer.clone(), clock.clone(), Arc::clone(&rates))?;
+            sweep::Sweeper::start(config, communities, writer.clone(), clock.clone(), Arc::clone(&rates))?;
         Ok(Pipeline {
             bodies,
             rates,
             clock,
             readers,
-            ingest_bytes: Arc::new(Semaphore::new(config.limits.ingest_bytes_max)),
+            ingest_bytes: Arc::new(Semaphore::new(config.root.limits.ingest_bytes_max)),
             turn: AtomicU64::new(0),
             verify,
             writer,

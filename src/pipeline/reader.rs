@@ -19,8 +19,7 @@ use crate::index::{Found, Progress, Scan};
 use crate::message;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
-use crate::policy::visible;
-use crate::rule::{Prefix, Refusal};
+use crate::rule::{Head, Prefix, Refusal};
 
 /// Index entries that a query looks at before the writer may have the index again.
 const SLICE_ENTRIES: u64 = 4_096;
@@ -192,12 +191,14 @@ impl Reader {
         let Query { community, listener, subscription, .. } = query;
         let entries_max = community.config.limits.query_entries_max;
         let mut scan = Scan::new(filter, as_of);
+        let known = community.known();
         loop {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
             let now = self.0.clock.now();
             let progress = listener.with_keys(|keys| {
-                let context = community.context(now, keys, &listener.relay);
-                scan.run(&community.index(), entries, |head| visible(head, &context), &mut receive)
+                let context = community.context(now, keys, &listener.relay, &known);
+                let visible = |head: &Head<'_>| community.visible(head, &context);
+                scan.run(&community.index(), entries, visible, &mut receive)
             });
             match progress {
                 Progress::Stopped | Progress::Complete => return true,

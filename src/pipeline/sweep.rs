@@ -1,6 +1,7 @@
 //! Tells the writer, from time to time, to remove what expired or vanished, within a budget. Never
 //! removes anything itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use super::StartError;
 use super::writer::{Sweep, WriterInput};
 use crate::clock::Clock;
-use crate::community::Community;
+use crate::community::Communities;
 use crate::config::Config;
 use crate::rate::Rates;
+use crate::store::CommunityId;
 
 /// How often the budget for vanished events is spent.
 const TICKS_PER_SECOND: u32 = 5;
@@ -29,7 +31,7 @@ pub(super) struct Sweeper {
 impl Sweeper {
     pub(super) fn start(
         config: &Config,
-        community: Arc<Community>,
+        communities: Arc<Communities>,
         writer: Sender<WriterInput>,
         clock: Clock,
         rates: Arc<Rates>,
@@ -40,7 +42,8 @@ impl Sweeper {
         let thread = super::spawn("plaza-sweep", move || {
             let mut expired_at: Option<Instant> = None;
             let mut forgot_at = Instant::now();
-            let mut left_some = false;
+            // Communities of which the last round left something.
+            let mut unfinished: HashSet<CommunityId> = HashSet::new();
             while stopped.recv_timeout(Duration::from_secs(1) / TICKS_PER_SECOND)
                 == Err(RecvTimeoutError::Timeout)
             {
@@ -49,21 +52,32 @@ impl Sweeper {
                     rates.forget_idle();
                 }
                 let is_due = expired_at.is_none_or(|time| time.elapsed() >= expiry_every);
-                if !is_due && !left_some && !community.index().has_vanishing() {
-                    continue;
-                }
                 if is_due {
                     expired_at = Some(Instant::now());
                 }
-                let (done, finished) = bounded(1);
-                let (community, now) = (Arc::clone(&community), clock.now());
-                let sweep = Sweep { community, now, events_max: per_tick, done };
-                if writer.send(WriterInput::Sweep(sweep)).is_err() {
-                    return;
+                // What one community has to remove must not keep another one waiting.
+                let mut left = per_tick;
+                for community in communities.iter() {
+                    let id = community.id;
+                    if !is_due && !unfinished.contains(&id) && !community.index().has_vanishing() {
+                        continue;
+                    }
+                    let (done, finished) = bounded(1);
+                    let events_max = left.max(per_tick / 10).max(1);
+                    let (community, now) = (Arc::clone(community), clock.now());
+                    let sweep = Sweep { community, now, events_max, done };
+                    if writer.send(WriterInput::Sweep(sweep)).is_err() {
+                        return;
+                    }
+                    // One round at a time: a slow disk must not gather them.
+                    let Ok(removed) = finished.recv() else { return };
+                    left = left.saturating_sub(removed);
+                    if removed == events_max {
+                        unfinished.insert(id)
+                    } else {
+                        unfinished.remove(&id)
+                    };
                 }
-                // One round at a time: a slow disk must not gather them.
-                let Ok(removed) = finished.recv() else { return };
-                left_some = removed == per_tick;
             }
         })?;
         Ok(Sweeper { stop: Some(stop), thread: Some(thread) })

@@ -11,7 +11,7 @@ use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Verified;
 use crate::rate::Rates;
-use crate::rule::Refusal;
+use crate::rule::{Refusal, RelayNames};
 use crate::store::record;
 
 /// Events that one thread checks before it hands them on: fewer wake-ups of the writer under load.
@@ -41,17 +41,22 @@ impl Verifier {
     }
 
     fn check(&self, submission: Submission, scratch: &mut Vec<u8>) -> Option<Checked> {
-        let Submission { community, event, reply, permits } = submission;
+        let Submission { community, event, reply, admitted_at, permits } = submission;
         let id = event.id;
         let checked = Verified::check(event, scratch).map_err(Refusal::from).and_then(|event| {
             self.rates.author_event(&event.pubkey)?;
+            if let Some(now) = admitted_at {
+                let (relay, known) = (RelayNames::default(), community.known());
+                community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
+                community.admit_bridged(&event)?;
+            }
             Ok(event)
         });
         match checked {
             Ok(event) => {
                 let body = Bytes::from(event.to_json());
                 let record = record::encode(&event);
-                Some(Checked { community, event, body, record, reply, permits })
+                Some(Checked { community, event, body, record, reply, admitted_at, permits })
             }
             Err(refusal) => {
                 reply.send(&id, Outcome::Refused(refusal));

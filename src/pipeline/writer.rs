@@ -14,14 +14,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
+use super::relate::relate;
 use super::{Outcome, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
 use crate::event::{Id, Kind, PublicKey, Verified};
 use crate::index::Stored;
 use crate::live::LiveEvent;
-use crate::policy::{Placement, place};
-use crate::rule::{Prefix, Refusal};
+use crate::policy::{Placement, foresee, place};
+use crate::rule::{Decision, Prefix, Refusal, RelayNames, Want};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
 
 /// An event that is true and passed all rules, ready to be stored and sent.
@@ -31,6 +32,8 @@ pub(super) struct Checked {
     pub(super) body: Bytes,
     pub(super) record: Vec<u8>,
     pub(super) reply: Reply,
+    /// When it passed the other rules; `None` for what an operator brings, of which no rule is asked.
+    pub(super) admitted_at: Option<u64>,
     /// Held until the event is answered.
     pub(super) permits: Vec<OwnedSemaphorePermit>,
 }
@@ -108,6 +111,7 @@ struct Gathering {
     ids: HashMap<(CommunityId, Id), usize>,
     authors: HashSet<(CommunityId, PublicKey)>,
     addresses: HashSet<(CommunityId, String)>,
+    kinds: HashSet<(CommunityId, Kind)>,
     removed: HashSet<Location>,
     /// Authors of deletion and vanish requests.
     requesters: HashSet<(CommunityId, PublicKey)>,
@@ -125,11 +129,25 @@ impl Gathering {
             || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
     }
 
+    /// Whether what a rule wants to know depends on what is gathered.
+    fn bears_on_want(&self, community: CommunityId, want: &Want) -> bool {
+        let is_requested = self.requesters.iter().any(|(other, _)| *other == community);
+        is_requested
+            || match want {
+                Want::Id(id) => self.ids.contains_key(&(community, *id)),
+                Want::Address(address) => self.addresses.contains(&(community, address.clone())),
+                Want::Naming { kind, .. } | Want::ByAuthor { kind, .. } => {
+                    self.kinds.contains(&(community, *kind))
+                }
+            }
+    }
+
     fn add(&mut self, checked: Checked, removes: Vec<Stored>) {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
         self.authors.insert((community, event.pubkey));
+        self.kinds.insert((community, event.kind));
         self.addresses.extend(event.address().map(|address| (community, address)));
         if is_request(event.kind) {
             self.requesters.insert((community, event.pubkey));
@@ -195,9 +213,10 @@ impl Writer {
         if is_full || gathering.bears_on(community.id, event) {
             self.commit(std::mem::take(gathering));
         }
+        let admitted = self.admit(&checked, gathering);
         let index = community.index();
         let facts = index.facts(event);
-        let outcome = match place(event, &facts) {
+        let outcome = match admitted.map_or_else(Placement::Refused, |()| place(event, &facts)) {
             Placement::Insert | Placement::Replace => {
                 let mut removes: Vec<Stored> = index.newest_of(event).into_iter().collect();
                 if event.kind == Kind::DELETION {
@@ -209,7 +228,7 @@ impl Writer {
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
-            Placement::Deleted(refusal) => Outcome::Refused(refusal),
+            Placement::Deleted(refusal) | Placement::Refused(refusal) => Outcome::Refused(refusal),
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);
@@ -218,6 +237,28 @@ impl Writer {
             let Checked { community, event, body, .. } = checked;
             self.pass_on(LiveGroup { community, events: vec![LiveEvent { event, body, number: None }] });
         }
+    }
+
+    /// Asks the rules that look at stored events.
+    fn admit(&self, checked: &Checked, gathering: &mut Gathering) -> Decision {
+        let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
+        // What would not be stored anyway is answered as what it is.
+        if foresee(event, &community.index().facts(event)).is_some() {
+            return Ok(());
+        }
+        let (relay, known) = (RelayNames::default(), community.known());
+        let context = community.context(*now, &[], &relay, &known);
+        let settle = |want: &Want| {
+            if gathering.bears_on_want(community.id, want) {
+                self.commit(std::mem::take(gathering));
+            }
+        };
+        let related = relate(community, event, &context, &self.bodies, settle).map_err(|error| {
+            tracing::error!("cannot read a stored event: {error}");
+            let sentence = "a stored event that bears on this one could not be read; its operator is told";
+            Refusal::new(Prefix::Error, "store.read", sentence)
+        })?;
+        community.admit_placed(event, &related, &context)
     }
 
     fn pass_on(&self, group: LiveGroup) {

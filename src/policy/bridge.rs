@@ -24,10 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         settings: &["bridge.protocols_allowed", "bridge.protocols_refused"],
         sentence: |settings| {
             let bridge = &settings.bridge;
-            allowed_and_refused(
-                names(&bridge.protocols_allowed),
-                names(&bridge.protocols_refused),
-            )
+            allowed_and_refused(names(&bridge.protocols_allowed), names(&bridge.protocols_refused))
         },
         check: Check::Admit(protocol),
     },
@@ -87,7 +84,8 @@ fn listed(domains: &DomainSet) -> Vec<String> {
 fn allowed_and_refused(allowed: Vec<String>, refused: Vec<String>) -> Option<String> {
     let only = (!allowed.is_empty())
         .then(|| format!("Of what is bridged, only posts from {} are taken.", any_of(&allowed)));
-    let not = (!refused.is_empty()).then(|| format!("Posts bridged from {} are not taken.", any_of(&refused)));
+    let not =
+        (!refused.is_empty()).then(|| format!("Posts bridged from {} are not taken.", any_of(&refused)));
     let said: Vec<String> = only.into_iter().chain(not).collect();
     (!said.is_empty()).then(|| said.join(" "))
 }
@@ -171,6 +169,5 @@ fn carried(head: &Head<'_>, context: &Context<'_>) -> bool {
     head.kind == Kind::PROFILE
         || takes_back(head.kind)
         || context.keys.contains(head.author)
-        || !(context.known.people.is_unbridged(head.author)
-            || head.tags.has(b't', &bridge.unbridged_hashtag))
+        || !(context.known.people.is_unbridged(head.author) || head.tags.has(b't', &bridge.unbridged_hashtag))
 }

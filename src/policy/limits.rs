@@ -1,15 +1,93 @@
 //! Bounds on what one event or one query may be. The bounds themselves are `[limits]` in relay.toml.
 
+use crate::config::KindMap;
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
-use crate::nips::nip59;
-use crate::rule::{Context, Decision, Prefix, Refusal};
+use crate::rule::words::{duration, number};
+use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+
+/// The bounds in the order in which they are looked at.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "limits.created_at_future",
+        settings: &["limits.created_at_future_seconds_max"],
+        sentence: |settings| {
+            let most = duration(settings.limits.created_at_future_seconds_max);
+            Some(format!("An event may be dated at most {most} ahead."))
+        },
+        check: Check::Admit(created_at_future),
+    },
+    Rule {
+        id: "limits.created_at_past",
+        settings: &["limits.created_at_past_seconds_max"],
+        sentence: |settings| match settings.limits.created_at_past_seconds_max {
+            0 => None,
+            most => Some(format!("An event may be at most {} old when it comes in.", duration(most))),
+        },
+        check: Check::Admit(created_at_past),
+    },
+    Rule {
+        id: "limits.event_tags_max",
+        settings: &["limits.event_tags_max", "limits.event_tags_max_by_kind"],
+        sentence: |settings| {
+            let limits = &settings.limits;
+            let most = number(limits.event_tags_max as u64);
+            Some(format!("An event has at most {most} tags{}.", by_kind(&limits.event_tags_max_by_kind)))
+        },
+        check: Check::Admit(event_tags),
+    },
+    Rule {
+        id: "limits.tag_value_bytes_max",
+        settings: &["limits.tag_value_bytes_max"],
+        sentence: |settings| {
+            let most = number(settings.limits.tag_value_bytes_max as u64);
+            Some(format!("Each part of a tag has at most {most} bytes."))
+        },
+        check: Check::Admit(tag_values),
+    },
+    Rule {
+        id: "limits.content_chars_max",
+        settings: &["limits.content_chars_max", "limits.content_chars_max_by_kind"],
+        sentence: |settings| {
+            let limits = &settings.limits;
+            let most = number(limits.content_chars_max as u64);
+            let others = by_kind(&limits.content_chars_max_by_kind);
+            Some(format!("The text of an event has at most {most} characters{others}."))
+        },
+        check: Check::Admit(content),
+    },
+    Rule {
+        id: "limits.filters_per_request_max",
+        settings: &["limits.filters_per_request_max"],
+        sentence: |settings| {
+            let most = number(settings.limits.filters_per_request_max as u64);
+            Some(format!("A request has at most {most} filters."))
+        },
+        check: Check::Query(filters),
+    },
+    Rule {
+        id: "limits.filter_values_max",
+        settings: &["limits.filter_values_max"],
+        sentence: |settings| {
+            let most = number(settings.limits.filter_values_max as u64);
+            Some(format!("A filter lists at most {most} values."))
+        },
+        check: Check::Query(filter_values),
+    },
+];
+
+/// The exceptions from a general bound, to end a sentence with.
+fn by_kind(bounds: &KindMap<usize>) -> String {
+    let each =
+        bounds.iter().map(|(kinds, most)| format!(", of kind {kinds} at most {}", number(*most as u64)));
+    each.collect()
+}
 
 fn invalid(rule: &'static str, sentence: String) -> Decision {
     Err(Refusal::new(Prefix::Invalid, rule, sentence))
 }
 
-pub(super) fn created_at_future(event: &Event, context: &Context<'_>) -> Decision {
+fn created_at_future(event: &Event, context: &Context<'_>) -> Decision {
     let ahead = event.created_at.saturating_sub(context.now);
     let most = context.config.limits.created_at_future_seconds_max;
     if ahead <= most {
@@ -21,7 +99,7 @@ pub(super) fn created_at_future(event: &Event, context: &Context<'_>) -> Decisio
     )
 }
 
-pub(super) fn created_at_past(event: &Event, context: &Context<'_>) -> Decision {
+fn created_at_past(event: &Event, context: &Context<'_>) -> Decision {
     let age = context.now.saturating_sub(event.created_at);
     match context.config.limits.created_at_past_seconds_max {
         0 => Ok(()),
@@ -35,15 +113,17 @@ pub(super) fn created_at_past(event: &Event, context: &Context<'_>) -> Decision 
     }
 }
 
-pub(super) fn event_tags(event: &Event, context: &Context<'_>) -> Decision {
-    let (tags, most) = (event.tags.len(), context.config.limits.event_tags_max);
+fn event_tags(event: &Event, context: &Context<'_>) -> Decision {
+    let limits = &context.config.limits;
+    let most = limits.event_tags_max_by_kind.get(event.kind).copied().unwrap_or(limits.event_tags_max);
+    let tags = event.tags.len();
     if tags <= most {
         return Ok(());
     }
     invalid("limits.event_tags_max", format!("{tags} tags are more than the {most} that one event may have"))
 }
 
-pub(super) fn tag_values(event: &Event, context: &Context<'_>) -> Decision {
+fn tag_values(event: &Event, context: &Context<'_>) -> Decision {
     let most = context.config.limits.tag_value_bytes_max;
     if event.tags.text_len() <= most {
         return Ok(());
@@ -57,8 +137,9 @@ pub(super) fn tag_values(event: &Event, context: &Context<'_>) -> Decision {
     }
 }
 
-pub(super) fn content(event: &Event, context: &Context<'_>) -> Decision {
-    let most = context.config.limits.content_chars_max;
+fn content(event: &Event, context: &Context<'_>) -> Decision {
+    let limits = &context.config.limits;
+    let most = limits.content_chars_max_by_kind.get(event.kind).copied().unwrap_or(limits.content_chars_max);
     if event.content.len() <= most {
         return Ok(());
     }
@@ -72,43 +153,37 @@ pub(super) fn content(event: &Event, context: &Context<'_>) -> Decision {
     )
 }
 
-/// Whether a REQ or COUNT is one that this relay serves to who asks.
-///
-/// # Errors
-/// The refusal for `CLOSED`.
-pub fn admit_query(subscription: &str, filters: &[Filter], context: &Context<'_>) -> Decision {
-    let limits = &context.config.limits;
+/// Whether a subscription's name is of a length that this relay takes.
+pub(super) fn subscription_id(subscription: &str, context: &Context<'_>) -> Decision {
     let chars = subscription.chars().count();
-    if chars == 0 || chars > limits.subscription_id_chars_max {
-        return invalid(
-            "limits.subscription_id_chars_max",
-            format!(
-                "a subscription id has 1 to {} characters, not {chars}",
-                limits.subscription_id_chars_max
-            ),
-        );
+    let most = context.config.limits.subscription_id_chars_max;
+    if (1..=most).contains(&chars) {
+        return Ok(());
     }
-    if filters.len() > limits.filters_per_request_max {
-        return invalid(
-            "limits.filters_per_request_max",
-            format!(
-                "{} filters are more than the {} of one request",
-                filters.len(),
-                limits.filters_per_request_max
-            ),
-        );
+    invalid(
+        "limits.subscription_id_chars_max",
+        format!("a subscription id has 1 to {most} characters, not {chars}"),
+    )
+}
+
+fn filters(filters: &[Filter], context: &Context<'_>) -> Decision {
+    let most = context.config.limits.filters_per_request_max;
+    if filters.len() <= most {
+        return Ok(());
     }
-    for filter in filters {
-        let values = filter.values();
-        if values > limits.filter_values_max {
-            return invalid(
-                "limits.filter_values_max",
-                format!(
-                    "a filter lists {values} values, more than the {} of one filter",
-                    limits.filter_values_max
-                ),
-            );
-        }
+    invalid(
+        "limits.filters_per_request_max",
+        format!("{} filters are more than the {most} of one request", filters.len()),
+    )
+}
+
+fn filter_values(filters: &[Filter], context: &Context<'_>) -> Decision {
+    let most = context.config.limits.filter_values_max;
+    match filters.iter().map(Filter::values).find(|&values| values > most) {
+        None => Ok(()),
+        Some(values) => invalid(
+            "limits.filter_values_max",
+            format!("a filter lists {values} values, more than the {most} of one filter"),
+        ),
     }
-    nip59::admit_query(filters, context)
 }

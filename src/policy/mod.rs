@@ -1,38 +1,177 @@
 //! A community's rules as ordered tables of named pure functions, and the rules that no NIP owns. In: an
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
+mod access;
 pub mod blocklist;
+pub mod bridge;
 mod limits;
+pub mod people;
 mod place;
 
-pub use limits::admit_query;
+pub use access::is_member;
 pub use place::{Facts, Placement, foresee, place, superseded};
 
-use crate::event::Event;
-use crate::nips::{nip13, nip40, nip42, nip59, nip62, nip70};
-use crate::rule::{Context, Decision, Head};
+use crate::config::{AfterClosed, Mode, Settings};
+use crate::event::{Event, Verified};
+use crate::filter::Filter;
+use crate::nips::{nip13, nip40, nip42, nip57, nip59, nip62, nip70, nip75};
+use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
-/// A rule that needs only the event, the session, the time and the settings.
-pub type Admit = fn(&Event, &Context<'_>) -> Decision;
-
-/// The rules that an event passes before its signature is looked at, cheap ones first.
-pub const ADMIT: &[(&str, Admit)] = &[
-    ("limits.created_at_future", limits::created_at_future),
-    ("limits.created_at_past", limits::created_at_past),
-    ("limits.event_tags_max", limits::event_tags),
-    ("limits.tag_value_bytes_max", limits::tag_values),
-    ("limits.content_chars_max", limits::content),
-    ("nip42.auth_kind", nip42::admit),
-    ("nip40.expired", nip40::admit),
-    ("nip13.difficulty", nip13::admit),
-    ("nip62.relay", nip62::admit),
-    ("nip70.protected", nip70::admit),
-    ("nip70.repost", nip70::admit_repost),
+/// Every rule that there is, in the order in which they are run, cheap ones first.
+const TABLES: &[&[Rule]] = &[
+    limits::RULES,
+    access::RULES,
+    nip42::RULES,
+    nip40::RULES,
+    nip13::RULES,
+    nip62::RULES,
+    nip70::RULES,
+    nip59::RULES,
+    bridge::RULES,
+    nip57::RULES,
+    nip75::RULES,
+    blocklist::RULES,
 ];
 
-/// Whether all of [`ADMIT`] accept the event; else the first refusal.
-pub fn admit(event: &Event, context: &Context<'_>) -> Decision {
-    ADMIT.iter().try_for_each(|(_, rule)| rule(event, context))
+/// Every rule that there is, in the order in which they are run.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    TABLES.iter().copied().flatten()
+}
+
+/// Whether a rule refuses under these settings, or only counts.
+pub fn mode_of(rule: &Rule, settings: &Settings) -> Mode {
+    // Late receipts are marked in the way in which shadow mode marks: counted, logged and taken.
+    if rule.id == nip75::CLOSED && settings.zaps.after_closed == AfterClosed::Mark {
+        return Mode::Shadow;
+    }
+    let section = rule.id.split('.').next().unwrap_or("");
+    settings.mode(section)
+}
+
+/// A rule that asks for something under a community's settings.
+struct Active<F> {
+    run: F,
+    is_shadow: bool,
+}
+
+type Admit = fn(&Event, &Context<'_>) -> Decision;
+type AdmitVerified = fn(&Verified, &Context<'_>) -> Decision;
+type AdmitQuery = fn(&[Filter], &Context<'_>) -> Decision;
+type Visible = fn(&Head<'_>, &Context<'_>) -> bool;
+type Wants = fn(&Event, &Related, &Context<'_>) -> Vec<Want>;
+type AdmitPlaced = fn(&Verified, &Related, &Context<'_>) -> Decision;
+
+/// The rules that ask for something under a community's settings, by when they run.
+#[derive(Default)]
+pub struct Policy {
+    admit: Vec<Active<Admit>>,
+    verified: Vec<Active<AdmitVerified>>,
+    place: Vec<Active<(Wants, AdmitPlaced)>>,
+    query: Vec<Active<AdmitQuery>>,
+    visible: Vec<Visible>,
+}
+
+/// Runs rules until one refuses; what rules in shadow mode say is handed to `shadowed`.
+fn run<F: Copy>(
+    rules: &[Active<F>],
+    decide: impl Fn(F) -> Decision,
+    shadowed: &mut dyn FnMut(&Refusal),
+) -> Decision {
+    for rule in rules {
+        match decide(rule.run) {
+            Err(refusal) if rule.is_shadow => shadowed(&refusal),
+            decision => decision?,
+        }
+    }
+    Ok(())
+}
+
+impl Policy {
+    /// The rules of a community with these settings.
+    pub fn new(settings: &Settings) -> Policy {
+        let mut policy = Policy::default();
+        for rule in rules().filter(|rule| (rule.sentence)(settings).is_some()) {
+            let is_shadow = mode_of(rule, settings) == Mode::Shadow;
+            match rule.check {
+                Check::Admit(run) => policy.admit.push(Active { run, is_shadow }),
+                Check::Verified(run) => policy.verified.push(Active { run, is_shadow }),
+                Check::Place { wants, check } => {
+                    policy.place.push(Active { run: (wants, check), is_shadow });
+                }
+                Check::Query(run) => policy.query.push(Active { run, is_shadow }),
+                // In shadow mode nothing is hidden; what would be is seen with `plaza explain`.
+                Check::Visible(run) if !is_shadow => policy.visible.push(run),
+                Check::Visible(_) => {}
+            }
+        }
+        policy
+    }
+
+    /// Whether the rules that need no signature accept an event; else the first refusal.
+    pub fn admit(
+        &self,
+        event: &Event,
+        context: &Context<'_>,
+        shadowed: &mut dyn FnMut(&Refusal),
+    ) -> Decision {
+        run(&self.admit, |rule| rule(event, context), shadowed)
+    }
+
+    /// Whether the rules that are dear accept an event that is true.
+    pub fn admit_verified(
+        &self,
+        event: &Verified,
+        context: &Context<'_>,
+        shadowed: &mut dyn FnMut(&Refusal),
+    ) -> Decision {
+        run(&self.verified, |rule| rule(event, context), shadowed)
+    }
+
+    /// What the rules that look at stored events must know of the store, besides what was found already.
+    pub fn wants(&self, event: &Event, related: &Related, context: &Context<'_>) -> Vec<Want> {
+        let mut wants = Vec::new();
+        for rule in &self.place {
+            for want in (rule.run.0)(event, related, context) {
+                if !related.has_asked(&want) && !wants.contains(&want) {
+                    wants.push(want);
+                }
+            }
+        }
+        wants
+    }
+
+    /// Whether the rules that look at stored events accept an event.
+    pub fn admit_placed(
+        &self,
+        event: &Verified,
+        related: &Related,
+        context: &Context<'_>,
+        shadowed: &mut dyn FnMut(&Refusal),
+    ) -> Decision {
+        run(&self.place, |(_, check)| check(event, related, context), shadowed)
+    }
+
+    /// Whether a REQ or COUNT is one that is answered to who asks.
+    pub fn admit_query(
+        &self,
+        subscription: &str,
+        filters: &[Filter],
+        context: &Context<'_>,
+        shadowed: &mut dyn FnMut(&Refusal),
+    ) -> Decision {
+        limits::subscription_id(subscription, context)?;
+        run(&self.query, |rule| rule(filters, context), shadowed)
+    }
+
+    /// Whether an event may be shown, counted or streamed to who asks: one function for stored and live.
+    pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
+        !head.vanished && self.visible.iter().all(|rule| rule(head, context))
+    }
+}
+
+/// What the rules ask for under these settings, as sentences for members.
+pub fn sentences(settings: &Settings) -> impl Iterator<Item = (&'static Rule, String)> {
+    rules().filter_map(|rule| Some((rule, (rule.sentence)(settings)?)))
 }
 
 /// The head of an event at hand.
@@ -46,9 +185,4 @@ pub fn head_of(event: &Event) -> Head<'_> {
         vanished: false,
         tags: &event.tags,
     }
-}
-
-/// Whether this event may be shown, counted or streamed to who asks: one function for stored and live.
-pub fn visible(head: &Head<'_>, context: &Context<'_>) -> bool {
-    !head.vanished && nip40::visible(head, context) && nip59::visible(head, context)
 }

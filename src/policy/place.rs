@@ -30,6 +30,8 @@ pub enum Placement {
     Superseded,
     /// It may not come back.
     Deleted(Refusal),
+    /// A rule that looks at stored events refused it.
+    Refused(Refusal),
     /// It is passed on and not stored.
     Ephemeral,
 }

@@ -1,13 +1,18 @@
-//! What rules are made of: what they may know ([`Context`], [`Head`]) and what they say ([`Decision`]).
-//! The rules themselves are in `nips` and `policy`. Pure.
+//! What rules are made of: a row ([`Rule`]), what it may know ([`Context`], [`Head`], [`Related`]) and what it
+//! says ([`Decision`]). The rules themselves are in `nips` and `policy`. Pure.
 
 mod decision;
+mod known;
 mod names;
+mod table;
+pub mod words;
 
 pub use decision::{Decision, Prefix, Refusal};
+pub use known::Known;
 pub use names::RelayNames;
+pub use table::{Arrived, Check, Related, Rule, WANT_ROUNDS_MAX, Want};
 
-use crate::config::Config;
+use crate::config::Settings;
 use crate::event::{Id, Kind, PublicKey, Tags};
 use crate::nips::nip48::{self, Origin};
 
@@ -17,11 +22,13 @@ pub struct Context<'a> {
     /// Seconds since 1970.
     pub now: u64,
     /// The community's settings.
-    pub config: &'a Config,
+    pub config: &'a Settings,
     /// The keys that this connection has proved (NIP-42).
     pub keys: &'a [PublicKey],
     /// The URLs that name this relay on this connection.
     pub relay: &'a RelayNames,
+    /// What was compiled, read and learned.
+    pub known: &'a Known,
 }
 
 /// What may be known of an event without reading its body.

@@ -104,6 +104,13 @@ impl TestRelay {
         TestRelay::launch(Clock::by_hand(NOW), change)
     }
 
+    /// A relay with the communities and rules of a relay.toml.
+    pub fn configured(settings: &str) -> TestRelay {
+        let parsed = Config::parse(settings, std::path::Path::new("relay.toml"));
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{settings}"));
+        TestRelay::with(|config| (config.root, config.communities) = (parsed.root, parsed.communities))
+    }
+
     /// A relay of today, for clients that bring the machine's clock along.
     pub fn today() -> TestRelay {
         TestRelay::launch(Clock::system(), |_| {})
@@ -124,6 +131,16 @@ impl TestRelay {
     /// The relay itself.
     pub fn relay(&self) -> &Relay {
         self.relay.as_ref().expect("the relay runs")
+    }
+
+    /// The URL of the community at a path.
+    pub fn url_at(&self, path: &str) -> String {
+        format!("{}{}", self.url(), path.trim_end_matches('/'))
+    }
+
+    /// A client of the community at a path.
+    pub fn connect_at(&self, path: &str) -> Client {
+        Client::connect(&self.url_at(path))
     }
 
     /// Stops the relay in order and starts it again on the same store, on another port.

@@ -79,7 +79,7 @@ fn fragments_and_pings_between_them_are_whole_in_the_end() {
 
 #[test]
 fn a_message_of_the_limit_is_taken_and_a_longer_one_is_not() {
-    let relay = TestRelay::with(|config| config.limits.message_bytes_max = 10_000);
+    let relay = TestRelay::with(|config| config.root.limits.message_bytes_max = 10_000);
     let neighbour = Neighbour::start(&relay);
     let event = json!(["EVENT", json_of(&Person::new(1).note("padded"))]).to_string();
     // White space belongs to the message.

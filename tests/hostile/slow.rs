@@ -21,8 +21,8 @@ const GROWTH_BYTES_MAX: usize = 300 << 20;
 const MIB: usize = 1 << 20;
 
 fn small_outbox(config: &mut Config) {
-    config.limits.outbox_bytes_max = MIB;
-    config.limits.hold_bytes_max = MIB;
+    config.root.limits.outbox_bytes_max = MIB;
+    config.root.limits.hold_bytes_max = MIB;
     config.store.body_cache_bytes = MIB as u64;
     config.server.write_timeout_seconds = 1;
 }
@@ -132,7 +132,7 @@ fn by_a_setting_live_events_are_dropped_instead() {
     let relay = TestRelay::with(|config| {
         small_outbox(config);
         config.server.write_timeout_seconds = 30;
-        config.limits.slow_client = SlowClient::Drop;
+        config.root.limits.slow_client = SlowClient::Drop;
     });
     let mut raw = Raw::open(&relay);
     raw.say(r#"["REQ","flood",{"kinds":[20001]}]"#);

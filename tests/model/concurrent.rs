@@ -27,7 +27,7 @@ fn nothing_falls_between_stored_and_live() {
         println!("PLAZA_SEED={seed}");
         let mut chance = Chance::new(seed);
         let relay = TestRelay::with(|config| {
-            config.limits.limit_default = 5_000;
+            config.root.limits.limit_default = 5_000;
             // Several groups a round, and several slices of an answer.
             config.store.group_events_max = 64;
         });

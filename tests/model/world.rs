@@ -41,8 +41,8 @@ impl World {
     /// A relay with nothing stored.
     pub(crate) fn new(seed: u64) -> World {
         let relay = TestRelay::with(|config| {
-            config.limits.limit_default = LIMIT_DEFAULT;
-            config.limits.limit_max = LIMIT_MAX;
+            config.root.limits.limit_default = LIMIT_DEFAULT;
+            config.root.limits.limit_max = LIMIT_MAX;
             // The model knows when it is swept: once after each start, and when it asks for it.
             config.nip40.sweep_seconds = 86_400;
             config.nip62.sweep_events_per_second = 1_000_000;

@@ -56,7 +56,7 @@ fn assert_cors(answer: &Answer) {
 fn the_document_says_what_the_settings_say() {
     let relay = TestRelay::start();
     let document = document(&relay);
-    let limits = &Config::default().limits;
+    let limits = &Config::default().root.limits;
     assert_eq!(document["name"], "Plaza");
     assert_eq!(document["description"], "A Nostr relay for a community.");
     assert_eq!(document["supported_nips"], json!(SUPPORTED));
@@ -87,13 +87,13 @@ fn the_document_says_what_the_settings_say() {
 fn what_the_operator_tells_is_in_the_document() {
     let key = Person::new(1).hex();
     let relay = TestRelay::with(|config| {
-        config.relay.name = "Markt \"am\" Fluß <b>".to_owned();
-        config.relay.description = "for\nus".to_owned();
-        config.relay.banner = Some("https://a.example/banner".to_owned());
-        config.relay.icon = Some("https://a.example/icon".to_owned());
-        config.relay.pubkey = Some(key.clone());
-        config.relay.contact = Some("mailto:a@a.example".to_owned());
-        config.relay.terms_of_service = Some("https://a.example/terms".to_owned());
+        config.root.relay.name = "Markt \"am\" Fluß <b>".to_owned();
+        config.root.relay.description = "for\nus".to_owned();
+        config.root.relay.banner = Some("https://a.example/banner".to_owned());
+        config.root.relay.icon = Some("https://a.example/icon".to_owned());
+        config.root.relay.pubkey = Some(key.clone());
+        config.root.relay.contact = Some("mailto:a@a.example".to_owned());
+        config.root.relay.terms_of_service = Some("https://a.example/terms".to_owned());
     });
     let document = document(&relay);
     for (field, value) in [
@@ -127,7 +127,7 @@ fn every_browser_may_read_the_document() {
 
 #[test]
 fn the_document_is_for_those_who_ask_for_it_and_the_page_for_all_others() {
-    let relay = TestRelay::with(|config| config.relay.name = "Us & <them>".to_owned());
+    let relay = TestRelay::with(|config| config.root.relay.name = "Us & <them>".to_owned());
     for accept in [
         "application/nostr+json",
         "Application/Nostr+JSON",
@@ -194,7 +194,7 @@ fn max_message_length_is_true() {
     assert_limit(
         "max_message_length",
         2_000,
-        |config| config.limits.message_bytes_max = 2_000,
+        |config| config.root.limits.message_bytes_max = 2_000,
         |relay, client| {
             let note = |length: usize| Person::new(1).note(&"x".repeat(length));
             let around = json!(["EVENT", crate::common::json_of(&note(0))]).to_string().len();
@@ -212,7 +212,7 @@ fn max_subscriptions_is_true() {
     assert_limit(
         "max_subscriptions",
         2,
-        |config| config.limits.subscriptions_per_connection_max = 2,
+        |config| config.root.limits.subscriptions_per_connection_max = 2,
         |_, client| {
             client.request("one", &[json!({"kinds": [1]})]);
             client.request("two", &[json!({"kinds": [1]})]);
@@ -231,8 +231,8 @@ fn max_subscriptions_is_true() {
 #[test]
 fn max_limit_and_default_limit_are_true() {
     let set = |config: &mut Config| {
-        config.limits.limit_max = 4;
-        config.limits.limit_default = 2;
+        config.root.limits.limit_max = 4;
+        config.root.limits.limit_default = 2;
     };
     let found = |limit: Option<u64>| {
         move |_: &TestRelay, client: &mut Client| {
@@ -253,7 +253,7 @@ fn max_subid_length_is_true() {
     assert_limit(
         "max_subid_length",
         10,
-        |config| config.limits.subscription_id_chars_max = 10,
+        |config| config.root.limits.subscription_id_chars_max = 10,
         |_, client| {
             client.request(&"x".repeat(10), &[json!({})]);
             client.subscribe(&"x".repeat(11), &[json!({})]);
@@ -267,7 +267,7 @@ fn max_event_tags_is_true() {
     assert_limit(
         "max_event_tags",
         2,
-        |config| config.limits.event_tags_max = 2,
+        |config| config.root.limits.event_tags_max = 2,
         |_, client| {
             let note = |tags| Person::new(1).event(1, NOW, tags, "");
             assert_bound(
@@ -285,7 +285,7 @@ fn max_content_length_is_true_and_counts_characters() {
     assert_limit(
         "max_content_length",
         5,
-        |config| config.limits.content_chars_max = 5,
+        |config| config.root.limits.content_chars_max = 5,
         |_, client| {
             assert_bound(
                 client,
@@ -300,8 +300,8 @@ fn max_content_length_is_true_and_counts_characters() {
 #[test]
 fn the_bounds_of_created_at_are_true() {
     let set = |config: &mut Config| {
-        config.limits.created_at_past_seconds_max = 50;
-        config.limits.created_at_future_seconds_max = 30;
+        config.root.limits.created_at_past_seconds_max = 50;
+        config.root.limits.created_at_future_seconds_max = 30;
     };
     let note = |time| Person::new(1).event(1, time, &[], "");
     assert_limit("created_at_lower_limit", 50, set, |_, client| {
@@ -320,7 +320,7 @@ fn min_pow_difficulty_is_true_and_restricts_writes() {
     assert_limit(
         "min_pow_difficulty",
         200,
-        |config| config.nip13.difficulty_min = 200,
+        |config| config.root.nip13.difficulty_min = 200,
         |relay, client| {
             assert_eq!(document(relay)["limitation"]["restricted_writes"], true);
             assert!(client.publish_refused(&Person::new(1).note("")).starts_with("pow: "));
@@ -331,9 +331,9 @@ fn min_pow_difficulty_is_true_and_restricts_writes() {
 #[test]
 fn limits_that_the_document_has_no_field_for_are_told_when_they_are_met() {
     let relay = TestRelay::with(|config| {
-        config.limits.tag_value_bytes_max = 4;
-        config.limits.filters_per_request_max = 2;
-        config.limits.filter_values_max = 3;
+        config.root.limits.tag_value_bytes_max = 4;
+        config.root.limits.filters_per_request_max = 2;
+        config.root.limits.filter_values_max = 3;
     });
     let mut client = relay.connect();
     let note = |value: &str| Person::new(1).event(1, NOW, &[&["t", "a", value]], "");

@@ -31,8 +31,8 @@ fn mine(bits: u32, tags: impl Fn(&str) -> Tags) -> Event {
 
 fn relay(difficulty_min: u8, commitment_required: bool) -> TestRelay {
     TestRelay::with(|config| {
-        config.nip13.difficulty_min = difficulty_min;
-        config.nip13.commitment_required = commitment_required;
+        config.root.nip13.difficulty_min = difficulty_min;
+        config.root.nip13.commitment_required = commitment_required;
     })
 }
 

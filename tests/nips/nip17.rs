@@ -94,7 +94,7 @@ fn what_is_hidden_takes_no_place_in_a_limit() {
 
 #[test]
 fn switched_off_private_kinds_are_as_public_as_others() {
-    let relay = TestRelay::with(|config| config.nip17.enabled = false);
+    let relay = TestRelay::with(|config| config.root.nip17.enabled = false);
     let mut listener = relay.connect();
     for (number, kind) in [4, 13, 1_059].into_iter().enumerate() {
         let event = Person::new(1).event(kind, NOW, &[&["p", &Person::new(2).hex()]], "");
@@ -108,7 +108,7 @@ fn switched_off_private_kinds_are_as_public_as_others() {
 
 #[test]
 fn the_setting_says_which_kinds_are_private() {
-    let relay = TestRelay::with(|config| config.nip17.private_kinds = vec![30_078]);
+    let relay = TestRelay::with(|config| config.root.nip17.private_kinds = vec![30_078]);
     let author = Person::new(1);
     let (open, private) = (author.event(1_059, NOW, &[], ""), author.event(30_078, NOW, &[], ""));
     let mut client = relay.connect();

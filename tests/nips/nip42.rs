@@ -112,7 +112,7 @@ fn a_proof_may_be_600_seconds_off_and_not_one_more() {
 
 #[test]
 fn the_window_is_a_setting_and_moves_with_the_clock() {
-    let relay = TestRelay::with(|config| config.nip42.window_seconds = 5);
+    let relay = TestRelay::with(|config| config.root.nip42.window_seconds = 5);
     let mut client = relay.connect();
     let (url, challenge) = (relay.url(), client.challenge.clone());
     relay.clock.set(NOW + 1_000);
@@ -139,7 +139,7 @@ fn one_connection_may_prove_several_keys() {
 
 #[test]
 fn one_connection_proves_as_many_keys_as_the_setting_says() {
-    let relay = TestRelay::with(|config| config.nip42.keys_per_connection_max = 2);
+    let relay = TestRelay::with(|config| config.root.nip42.keys_per_connection_max = 2);
     let people = [1, 2, 3].map(Person::new);
     let mut client = relay.connect_as(&[&people[0], &people[1]]);
     let third = proof(&people[2], NOW, &relay.url(), &client.challenge.clone());
@@ -194,7 +194,7 @@ fn without_configured_urls_only_the_local_address_and_localhost_name_the_relay()
 #[test]
 fn configured_urls_name_the_relay_and_the_local_address_no_longer_does() {
     let urls = ["wss://town.example", "ws://hidden.onion/"];
-    let relay = TestRelay::with(|config| config.relay.urls = urls.map(str::to_owned).to_vec());
+    let relay = TestRelay::with(|config| config.root.relay.urls = urls.map(str::to_owned).to_vec());
     let table = [
         ("wss://town.example", true),
         ("wss://town.example/", true),

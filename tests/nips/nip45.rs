@@ -53,8 +53,8 @@ fn an_event_that_several_filters_find_counts_once() {
 #[test]
 fn limits_of_answers_do_not_bind_a_count() {
     let relay = TestRelay::with(|config| {
-        config.limits.limit_default = 2;
-        config.limits.limit_max = 3;
+        config.root.limits.limit_default = 2;
+        config.root.limits.limit_max = 3;
     });
     let mut client = relay.connect();
     for age in 0..8 {
@@ -66,7 +66,7 @@ fn limits_of_answers_do_not_bind_a_count() {
 
 #[test]
 fn a_refused_count_is_answered_with_closed() {
-    let relay = TestRelay::with(|config| config.limits.filters_per_request_max = 2);
+    let relay = TestRelay::with(|config| config.root.limits.filters_per_request_max = 2);
     let mut client = relay.connect();
     for (filters, why) in [
         (
@@ -133,7 +133,7 @@ fn a_refused_count_ends_the_subscription_of_its_name() {
 
 #[test]
 fn a_count_that_was_cut_short_says_that_it_is_approximate() {
-    let relay = TestRelay::with(|config| config.limits.query_entries_max = 5);
+    let relay = TestRelay::with(|config| config.root.limits.query_entries_max = 5);
     let mut client = relay.connect();
     for age in 0..9 {
         client.publish_ok(&Person::new(1).event(1, NOW - age, &[], ""));

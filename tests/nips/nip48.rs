@@ -27,7 +27,13 @@ fn domains(names: &[&str]) -> DomainSet {
 fn a_proxy_tag_says_where_an_event_comes_from() {
     let did = "at://did:plc:zhbjlbmir5dganqhueg7y4i3/app.bsky.feed.post/3jt5hlibeol2i";
     let table = [
-        ("https://gleasonator.com/objects/9f524868", "activitypub", ActivityPub, Some("gleasonator.com"), true),
+        (
+            "https://gleasonator.com/objects/9f524868",
+            "activitypub",
+            ActivityPub,
+            Some("gleasonator.com"),
+            true,
+        ),
         ("https://Gleasonator.COM:443/o", "ActivityPub", ActivityPub, Some("gleasonator.com"), true),
         ("gleasonator.com/objects/1", "activitypub", ActivityPub, None, false),
         (did, "atproto", AtProto, None, true),
@@ -37,7 +43,13 @@ fn a_proxy_tag_says_where_an_event_comes_from() {
         ("at://alice", "atproto", AtProto, None, false),
         ("at://did:plc:", "atproto", AtProto, None, false),
         ("https://bsky.app/profile/x", "atproto", AtProto, Some("bsky.app"), false),
-        ("https://soapbox.pub/rss/feed.xml#https%3A%2F%2Fsoapbox.pub%2Fblog", "rss", Rss, Some("soapbox.pub"), true),
+        (
+            "https://soapbox.pub/rss/feed.xml#https%3A%2F%2Fsoapbox.pub%2Fblog",
+            "rss",
+            Rss,
+            Some("soapbox.pub"),
+            true,
+        ),
         ("https://soapbox.pub/rss/feed.xml", "rss", Rss, Some("soapbox.pub"), false),
         ("https://soapbox.pub/rss/feed.xml#", "rss", Rss, Some("soapbox.pub"), false),
         ("https://twitter.com/jack/status/20", "web", Web, Some("twitter.com"), true),
@@ -54,7 +66,8 @@ fn a_proxy_tag_says_where_an_event_comes_from() {
         assert_eq!((origin.protocol, origin.domain.as_deref()), (wanted, domain), "{id}, {protocol}");
         assert_eq!(proxy.fault().is_none(), is_well_formed, "{id}, {protocol}: {:?}", proxy.fault());
     }
-    for tags in [&[][..], &[&["proxy"][..]], &[&["proxy", "", "web"]], &[&["r", "https://a.example/", "web"]]] {
+    for tags in [&[][..], &[&["proxy"][..]], &[&["proxy", "", "web"]], &[&["r", "https://a.example/", "web"]]]
+    {
         assert_eq!(nip48::is_bridged(&Person::new(1).event(1, NOW, tags, "")), None, "{tags:?}");
     }
 }
@@ -152,8 +165,12 @@ fn domains_may_be_allowed_and_refused() {
     let refused = |settings: &mut Settings| settings.bridge.domains_refused = domains(&["bad.example"]);
     assert_eq!(answer(refused, &own), "");
     // What takes something back is let through, wherever it comes from.
-    let deletion =
-        Person::new(1).event(5, NOW, &[&["e", &own.id.to_string()], &["proxy", "https://bad.example/1", "web"]], "");
+    let deletion = Person::new(1).event(
+        5,
+        NOW,
+        &[&["e", &own.id.to_string()], &["proxy", "https://bad.example/1", "web"]],
+        "",
+    );
     assert_eq!(answer(refused, &deletion), "");
     let shadow = |settings: &mut Settings| {
         refused(settings);

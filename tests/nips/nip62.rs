@@ -41,7 +41,7 @@ fn a_request_is_followed_when_it_names_this_relay_or_all() {
         (vec![vec!["relay", "wss://other.example"], vec!["relay", "wss://town.example/"]], ""),
         (vec![vec!["relay", "wss://other.example"], vec!["relay", "ALL_RELAYS"]], ""),
     ];
-    let relay = TestRelay::with(|config| config.relay.urls = vec!["wss://town.example".to_owned()]);
+    let relay = TestRelay::with(|config| config.root.relay.urls = vec!["wss://town.example".to_owned()]);
     for (number, (tags, why)) in (0..).zip(table) {
         let author = Person::new(number);
         let note = author.event(1, NOW - 1, &[], "");
@@ -57,8 +57,8 @@ fn a_request_is_followed_when_it_names_this_relay_or_all() {
 #[test]
 fn a_request_needs_no_work_and_may_be_old() {
     let relay = TestRelay::with(|config| {
-        config.nip13.difficulty_min = 30;
-        config.limits.created_at_past_seconds_max = 60;
+        config.root.nip13.difficulty_min = 30;
+        config.root.limits.created_at_past_seconds_max = 60;
     });
     let person = Person::new(1);
     let mut client = relay.connect();

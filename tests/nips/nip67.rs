@@ -50,8 +50,8 @@ fn finish_says_that_all_was_sent_and_more_that_it_was_not() {
 #[test]
 fn the_relays_own_bounds_are_told_as_well() {
     let relay = TestRelay::with(|config| {
-        config.limits.limit_default = 3;
-        config.limits.limit_max = 5;
+        config.root.limits.limit_default = 3;
+        config.root.limits.limit_max = 5;
     });
     let mut client = relay.connect();
     publish(&mut client, &[1, 2, 3]);
@@ -66,8 +66,8 @@ fn the_relays_own_bounds_are_told_as_well() {
 #[test]
 fn where_the_relays_bound_ends_an_answer_its_last_second_is_sent_whole() {
     let relay = TestRelay::with(|config| {
-        config.limits.limit_default = 3;
-        config.limits.limit_max = 3;
+        config.root.limits.limit_default = 3;
+        config.root.limits.limit_max = 3;
     });
     let mut client = relay.connect();
     publish(&mut client, &[1, 2, 3, 3, 3, 3]);
@@ -82,7 +82,7 @@ fn where_the_relays_bound_ends_an_answer_its_last_second_is_sent_whole() {
 
 #[test]
 fn the_last_second_is_bounded_too() {
-    let relay = TestRelay::with(|config| config.limits.limit_default = 2);
+    let relay = TestRelay::with(|config| config.root.limits.limit_default = 2);
     let mut client = relay.connect();
     let note = |number| Person::new(1).event(1, NOW, &[], &format!("{number}"));
     let most = 2 + BOUNDARY_EXTRA_MAX;
@@ -135,7 +135,7 @@ fn what_may_not_be_seen_is_not_missing() {
 
 #[test]
 fn a_query_that_was_cut_short_never_says_finish() {
-    let relay = TestRelay::with(|config| config.limits.query_entries_max = 10);
+    let relay = TestRelay::with(|config| config.root.limits.query_entries_max = 10);
     let mut client = relay.connect();
     let author = Person::new(1);
     // Reactions with the tag and notes without it: neither condition alone leads to the two notes with it.
@@ -164,8 +164,8 @@ fn paging_until_finish_finds_every_event_once_the_seconds_are_whole() {
     for round in 0..6 {
         let cap = 1 + round;
         let relay = TestRelay::with(|config| {
-            config.limits.limit_default = cap;
-            config.limits.limit_max = cap;
+            config.root.limits.limit_default = cap;
+            config.root.limits.limit_max = cap;
         });
         let mut client = relay.connect();
         let ages: Vec<u64> = (0..40)

@@ -72,7 +72,7 @@ fn the_tag_counts_wherever_it_stands_and_nothing_else_is_the_tag() {
 
 #[test]
 fn where_the_setting_says_so_nobody_publishes_protected_events() {
-    let relay = TestRelay::with(|config| config.nip70.accept = false);
+    let relay = TestRelay::with(|config| config.root.nip70.accept = false);
     let author = Person::new(1);
     for (number, people) in (10..).zip([&[][..], &[&author], &[&Person::new(2)]]) {
         let mut client = relay.connect_as(people);

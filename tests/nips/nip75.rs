@@ -37,8 +37,7 @@ fn a_goal_names_its_amount_and_its_relays() {
     let amount = "invalid: a goal has an amount tag with a whole number of millisatoshis above 0 (zaps.goal)";
     let relays =
         "invalid: a goal has a relays tag that lists at least one ws:// or wss:// address (zaps.goal)";
-    let closed_at =
-        "invalid: the closed_at tag must hold a whole number of seconds since 1970 (zaps.goal)";
+    let closed_at = "invalid: the closed_at tag must hold a whole number of seconds since 1970 (zaps.goal)";
     let sum: &[&str] = &["amount", "210000"];
     let most = u64::MAX.to_string();
     let table: [(&[&[&str]], &str); 19] = [
@@ -120,5 +119,8 @@ fn late_receipts_are_counted_where_they_are_marked() {
     client.publish_ok(&goal);
     client.publish_ok(&zap_for(&goal, NOW));
     client.publish_ok(&zap_for(&goal, NOW + 60));
-    assert_eq!(relay.stored(), 3);
+    assert_eq!(relay.stored(), 3, "the late one is taken as well");
+    let counts = relay.relay().community().tally.counts();
+    let count = counts.get("zaps.closed").copied().unwrap_or_default();
+    assert_eq!((count.refused, count.shadowed), (0, 1));
 }

@@ -12,7 +12,7 @@ use crate::common::{NOW, Person};
 
 /// What an invoice is made for.
 #[derive(Clone, Copy)]
-pub enum For<'a> {
+pub(crate) enum For<'a> {
     /// The hash of this text stands in it.
     HashOf(&'a str),
     /// This text stands in it.
@@ -20,7 +20,7 @@ pub enum For<'a> {
 }
 
 /// An invoice, signed; an amount of `None` leaves it to who pays.
-pub fn invoice(amount_msats: Option<u64>, purpose: For<'_>) -> String {
+pub(crate) fn invoice(amount_msats: Option<u64>, purpose: For<'_>) -> String {
     let key = SecretKey::from_slice(&[9; 32]).expect("a key");
     let builder = InvoiceBuilder::new(Currency::Bitcoin);
     let builder = match purpose {
@@ -41,22 +41,22 @@ pub fn invoice(amount_msats: Option<u64>, purpose: For<'_>) -> String {
 }
 
 /// The one who pays.
-pub fn payer() -> Person {
+pub(crate) fn payer() -> Person {
     Person::new(1)
 }
 
 /// The one who is paid.
-pub fn recipient() -> Person {
+pub(crate) fn recipient() -> Person {
     Person::new(2)
 }
 
 /// The server of the recipient's wallet.
-pub fn wallet() -> Person {
+pub(crate) fn wallet() -> Person {
     Person::new(3)
 }
 
 /// A zap request with these tags besides `relays` and the recipient's `p`.
-pub fn request(tags: &[&[&str]]) -> Event {
+pub(crate) fn request(tags: &[&[&str]]) -> Event {
     let p = recipient().hex();
     let mut all: Vec<&[&str]> = vec![&["relays", "wss://relay.example"]];
     let p_tag = ["p", p.as_str()];
@@ -66,12 +66,12 @@ pub fn request(tags: &[&[&str]]) -> Event {
 }
 
 /// An event as the text that stands in a description tag.
-pub fn text_of(event: &Event) -> String {
+pub(crate) fn text_of(event: &Event) -> String {
     String::from_utf8(event.to_json()).expect("JSON is text")
 }
 
 /// A receipt of the wallet for a request, with these tags besides `p`, `bolt11` and `description`.
-pub fn receipt(created_at: u64, description: &str, bolt11: &str, tags: &[&[&str]]) -> Event {
+pub(crate) fn receipt(created_at: u64, description: &str, bolt11: &str, tags: &[&[&str]]) -> Event {
     let p = recipient().hex();
     let p_tag = ["p", p.as_str()];
     let mut all: Vec<&[&str]> = vec![&p_tag];
@@ -82,7 +82,7 @@ pub fn receipt(created_at: u64, description: &str, bolt11: &str, tags: &[&[&str]
 }
 
 /// A receipt that is right in everything: the request's tags are copied.
-pub fn zap(created_at: u64, amount_msats: u64, tags: &[&[&str]]) -> Event {
+pub(crate) fn zap(created_at: u64, amount_msats: u64, tags: &[&[&str]]) -> Event {
     let amount = amount_msats.to_string();
     let amount_tag = ["amount", amount.as_str()];
     let mut asked: Vec<&[&str]> = vec![&amount_tag];

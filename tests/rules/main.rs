@@ -1,3 +1,8 @@
-//! Rules that no NIP owns: a module a family, tables of what comes in and what must come of it.
+//! The rules that no NIP owns, over the wire: one file a family, each a table of what is sent and what must
+//! come back.
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
 mod blocklist;

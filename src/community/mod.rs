@@ -1,0 +1,225 @@
+//! One community: its settings, its rules, its index, its live subscriptions. Joins them and knows nothing
+//! of sockets; the store is shared by all communities and reached through the pipeline.
+
+mod all;
+mod tally;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use all::Communities;
+pub use tally::{Count, Tally};
+
+use crate::config::{Mode, Settings};
+use crate::event::{Event, PublicKey, Verified};
+use crate::filter::Filter;
+use crate::index::Index;
+use crate::live::Live;
+use crate::policy::Policy;
+use crate::rate::BridgeRate;
+use crate::rule::{Context, Decision, Head, Known, Refusal, Related, RelayNames};
+use crate::store::record::{RecordError, decode_without_content};
+use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
+
+/// Keys that asked to vanish (NIP-62): author → until when, in seconds since 1970.
+pub(crate) const VANISHED: StateTable = StateTable(1);
+
+/// A relay as a client sees it.
+pub struct Community {
+    /// Its number in the store.
+    pub id: CommunityId,
+    /// Its settings.
+    pub config: Settings,
+    /// Its live subscriptions.
+    pub live: Live,
+    /// What its rules refused.
+    pub tally: Tally,
+    /// Its rules.
+    pub policy: Policy,
+    /// How many bridged events it still takes.
+    bridge_rate: BridgeRate,
+    known: RwLock<Arc<Known>>,
+    index: RwLock<Index>,
+}
+
+/// Why a community cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store can be read, but what it holds makes no sense.
+    #[error("event number {number} of the store: {reason}")]
+    Record {
+        /// The event's number in the store.
+        number: u64,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+    /// A community's number makes no sense.
+    #[error("the store's list of communities is damaged: {entry}")]
+    Number {
+        /// The entry in hex.
+        entry: String,
+    },
+    /// An entry about a vanished key makes no sense.
+    #[error("the store's list of vanished keys is damaged at {key}")]
+    Vanished {
+        /// The entry's key in hex.
+        key: String,
+    },
+}
+
+/// Events that the reading thread hands to the indexing one at a time.
+const LOAD_BATCH_EVENTS: usize = 512;
+
+/// Batches that may wait between the two.
+const LOAD_BATCHES_MAX: usize = 16;
+
+/// Builds the index of what is stored: one thread reads and decodes, another one indexes.
+fn load(id: CommunityId, store: &Store) -> Result<Index, OpenError> {
+    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
+    std::thread::scope(|scope| {
+        let indexer = scope.spawn(move || {
+            let mut index = Index::default();
+            for (event, location) in loaded.into_iter().flatten() {
+                index.insert(&event, location);
+            }
+            index
+        });
+        let mut batch = Vec::with_capacity(LOAD_BATCH_EVENTS);
+        let read = store.scan(id, 0, |location, record| {
+            let (event, _) = decode_without_content(record)
+                .map_err(|reason| OpenError::Record { number: location.number, reason })?;
+            batch.push((event, location));
+            if batch.len() == LOAD_BATCH_EVENTS {
+                // The indexer ends only after this sender.
+                let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(LOAD_BATCH_EVENTS)));
+            }
+            Ok::<(), OpenError>(())
+        });
+        let _ = batches.send(batch);
+        drop(batches);
+        let index = indexer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.map(|()| index)
+    })
+}
+
+impl Community {
+    /// Opens a community: builds its index from the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a record in it makes no sense.
+    fn open(id: CommunityId, config: Settings, store: &Store) -> Result<Community, OpenError> {
+        let mut index = load(id, store)?;
+        for entry in store.state(id, VANISHED) {
+            let (key, until) = entry?;
+            match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
+                (Ok(key), Ok(until)) => index.vanish(&PublicKey(key), u64::from_le_bytes(until)),
+                _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
+            }
+        }
+        Ok(Community {
+            id,
+            policy: Policy::new(&config),
+            bridge_rate: BridgeRate::new(&config.bridge),
+            config,
+            live: Live::default(),
+            tally: Tally::default(),
+            known: RwLock::default(),
+            index: RwLock::new(index),
+        })
+    }
+
+    /// Where it is, beginning with a slash.
+    pub fn path(&self) -> &str {
+        &self.config.relay.path
+    }
+
+    /// The index, to read. Hold it briefly: the writer waits for it.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, to change: the writer's alone.
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its rules know besides events and settings, as of now.
+    pub fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a rule of this community may know.
+    pub fn context<'a>(
+        &'a self,
+        now: u64,
+        keys: &'a [PublicKey],
+        relay: &'a RelayNames,
+        known: &'a Known,
+    ) -> Context<'a> {
+        Context { now, config: &self.config, keys, relay, known }
+    }
+
+    /// Asks the rules that need no signature, and counts what they say.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn admit(&self, event: &Event, context: &Context<'_>) -> Decision {
+        self.counted(self.policy.admit(event, context, &mut |refusal| self.would_refuse(refusal)))
+    }
+
+    /// Asks the rules that are dear, of an event that is true, and counts what they say.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn admit_verified(&self, event: &Verified, context: &Context<'_>) -> Decision {
+        self.counted(self.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal)))
+    }
+
+    /// Charges the community's budget of bridged events, and counts what is beyond it.
+    ///
+    /// # Errors
+    /// The refusal, when the budget is used up.
+    pub fn admit_bridged(&self, event: &Verified) -> Decision {
+        match self.bridge_rate.bridged_event(event) {
+            Err(refusal) if self.config.bridge.mode == Mode::Shadow => {
+                self.would_refuse(&refusal);
+                Ok(())
+            }
+            decision => self.counted(decision),
+        }
+    }
+
+    /// Asks the rules that look at stored events, and counts what they say.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn admit_placed(&self, event: &Verified, related: &Related, context: &Context<'_>) -> Decision {
+        let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
+        self.counted(self.policy.admit_placed(event, related, context, shadowed))
+    }
+
+    /// Asks the rules for a REQ or COUNT, and counts what they say.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn admit_query(&self, subscription: &str, filters: &[Filter], context: &Context<'_>) -> Decision {
+        let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
+        self.counted(self.policy.admit_query(subscription, filters, context, shadowed))
+    }
+
+    /// Whether an event may be shown, counted or streamed to who asks.
+    pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
+        self.policy.visible(head, context)
+    }
+
+    fn counted(&self, decision: Decision) -> Decision {
+        decision.inspect_err(|refusal| self.tally.refused(refusal))
+    }
+
+    fn would_refuse(&self, refusal: &Refusal) {
+        tracing::info!(community = self.path(), rule = refusal.rule, "in shadow mode: {refusal}");
+        self.tally.shadowed(refusal);
+    }
+}

@@ -1,0 +1,40 @@
+//! The sections of relay.toml that make a community's rules, one file each: its settings, their defaults
+//! and bounds, and what must hold between them.
+
+mod access;
+mod authors;
+mod blocklist;
+mod bridge;
+mod kinds;
+mod tags;
+mod zaps;
+
+pub use access::{Access, Read, Write};
+pub use authors::Authors;
+pub use blocklist::{Blocklist, BlocklistPart};
+pub use bridge::Bridge;
+pub use kinds::Kinds;
+pub use tags::Tags;
+pub use zaps::{AfterClosed, Zaps};
+
+use super::Settings;
+
+/// What is wrong in a section, besides single numbers out of their range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionFault {
+    /// `section.key`.
+    pub key: &'static str,
+    /// What is wrong, to follow the key and a colon.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The bounds of every number that is a direct key of these sections.
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[bridge::RANGES];
+
+/// What else must hold in these sections: the first fault.
+pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.bridge.check()?;
+    settings.blocklist.check()
+}

@@ -1,0 +1,79 @@
+//! Settings as relay.toml would say them. In: a `Config`. Out: text that reads back as the same settings.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::explain::OF_THE_PROCESS;
+use super::{Config, Settings};
+
+/// A section by its name and settings.
+type Sections = Map<String, Value>;
+
+fn sections_of(value: &impl Serialize) -> Sections {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(sections)) => sections,
+        _ => Sections::new(),
+    }
+}
+
+impl Config {
+    /// Every section and setting by name, as the root has them.
+    pub fn sections(&self) -> Map<String, Value> {
+        self.sections_with(&self.root)
+    }
+
+    /// Every section and setting by name, as one of the communities has them.
+    pub(super) fn sections_with(&self, settings: &Settings) -> Map<String, Value> {
+        let mut sections = sections_of(settings);
+        let Config { server, store, rate, nip40, nip62, log, .. } = self;
+        let process = [
+            ("server", sections_of(server)),
+            ("store", sections_of(store)),
+            ("rate", sections_of(rate)),
+            ("nip40", sections_of(nip40)),
+            ("nip62", sections_of(nip62)),
+            ("log", sections_of(log)),
+        ];
+        sections.extend(process.map(|(name, section)| (name.to_owned(), Value::Object(section))));
+        sections
+    }
+
+    /// The whole file with every setting spelled out, presets expanded.
+    pub fn to_toml(&self) -> String {
+        let mut root = self.sections();
+        if let Some(Value::Object(relay)) = root.get_mut("relay") {
+            relay.remove("path");
+        }
+        let communities = self.communities.iter().map(|settings| {
+            let mut sections = sections_of(settings);
+            // What a community says of itself stands right below its header.
+            if let Some(Value::Object(relay)) = sections.remove("relay") {
+                sections.extend(relay);
+            }
+            if let Some(Value::Object(limits)) = sections.get_mut("limits") {
+                limits.retain(|name, _| !OF_THE_PROCESS.contains(&format!("limits.{name}").as_str()));
+            }
+            Value::Object(sections)
+        });
+        let communities: Vec<Value> = communities.collect();
+        if !communities.is_empty() {
+            root.insert("community".to_owned(), Value::Array(communities));
+        }
+        let mut root = Value::Object(root);
+        drop_nulls(&mut root);
+        // Settings are texts, numbers, lists and tables: all of which TOML has.
+        toml::to_string(&root).unwrap_or_default()
+    }
+}
+
+/// TOML has no null: a setting without a value is left out.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

@@ -1,0 +1,40 @@
+//! Gives rules that look at stored events what they ask for. In: an event, its community's rules. Out: the
+//! events that they want, read from the store, or from the cache of bodies.
+
+use super::bodies::{Bodies, BodyError};
+use crate::community::Community;
+use crate::event::Event;
+use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
+
+/// What the rules of a community want to know before they place an event. `settle` is called with each
+/// want before the index is asked: what is gathered and bears on it must be committed first.
+///
+/// # Errors
+/// When a stored event cannot be read.
+pub(super) fn relate(
+    community: &Community,
+    event: &Event,
+    context: &Context<'_>,
+    bodies: &Bodies,
+    mut settle: impl FnMut(&Want),
+) -> Result<Related, BodyError> {
+    let mut related = Related::default();
+    for _ in 0..WANT_ROUNDS_MAX {
+        let wants = community.policy.wants(event, &related, context);
+        if wants.is_empty() {
+            break;
+        }
+        for want in wants {
+            settle(&want);
+            let locations = community.index().wanted(&want);
+            let mut found = Vec::with_capacity(locations.len());
+            for location in locations {
+                if let Some(event) = bodies.event(community.id, location)? {
+                    found.push(Arrived { event, number: location.number });
+                }
+            }
+            related.add(want, found);
+        }
+    }
+    Ok(related)
+}

@@ -1,0 +1,115 @@
+//! A rule as a row: its stable id, the settings that decide, what it asks for in a sentence, and the pure
+//! function that decides; and what rules may ask of the store.
+
+use crate::config::Settings;
+use crate::event::{Event, Id, Kind, Verified};
+use crate::filter::Filter;
+
+use super::{Context, Decision, Head};
+
+/// One row of a community's rules.
+pub struct Rule {
+    /// The stable id, such as `geohash.area`. What stands before the dot is its section of relay.toml, whose
+    /// `mode` says whether it refuses or only counts.
+    pub id: &'static str,
+    /// The keys of relay.toml that decide, such as `geohash.prefixes`.
+    pub settings: &'static [&'static str],
+    /// What it asks for, for members to read; `None` when it asks for nothing under these settings, and then
+    /// it is not run.
+    pub sentence: fn(&Settings) -> Option<String>,
+    /// What decides.
+    pub check: Check,
+}
+
+/// When a rule runs, and its function.
+#[derive(Clone, Copy)]
+pub enum Check {
+    /// Before the signature is checked: it needs the event, the session, the time and the settings.
+    Admit(fn(&Event, &Context<'_>) -> Decision),
+    /// After the signature proved true: what is dear.
+    Verified(fn(&Verified, &Context<'_>) -> Decision),
+    /// In the writer: it needs other stored events.
+    Place {
+        /// What it must know of the store. Called again with what was found, until it asks for nothing new.
+        wants: fn(&Event, &Related, &Context<'_>) -> Vec<Want>,
+        /// The decision, given what was found.
+        check: fn(&Verified, &Related, &Context<'_>) -> Decision,
+    },
+    /// For each REQ and COUNT.
+    Query(fn(&[Filter], &Context<'_>) -> Decision),
+    /// For each event that would be shown, counted or streamed.
+    Visible(fn(&Head<'_>, &Context<'_>) -> bool),
+}
+
+/// How often a rule may ask the store again with what it found.
+pub const WANT_ROUNDS_MAX: usize = 3;
+
+/// What a rule asks of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// The event of this id.
+    Id(Id),
+    /// The stored version of this address, `kind:pubkey:d`.
+    Address(String),
+    /// Events of a kind that have a tag, those that arrived last first.
+    Naming {
+        /// Their kind.
+        kind: Kind,
+        /// The tag's letter.
+        letter: u8,
+        /// The tag's value.
+        value: String,
+        /// How many at most.
+        most: usize,
+    },
+    /// Events of a kind by an author, those that arrived last first.
+    ByAuthor {
+        /// Their author.
+        author: crate::event::PublicKey,
+        /// Their kind.
+        kind: Kind,
+        /// How many at most.
+        most: usize,
+    },
+}
+
+/// A stored event that a rule asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The event.
+    pub event: Event,
+    /// Grows in order of arrival.
+    pub number: u64,
+}
+
+/// What was found of what a rule asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Related(Vec<(Want, Vec<Arrived>)>);
+
+impl Related {
+    /// What was found for a want; empty when there is nothing, or it was not asked for.
+    pub fn of(&self, want: &Want) -> &[Arrived] {
+        self.0.iter().find(|(asked, _)| asked == want).map_or(&[], |(_, found)| found)
+    }
+
+    /// The one event of a want, or the one that arrived last.
+    pub fn one(&self, want: &Want) -> Option<&Arrived> {
+        self.of(want).first()
+    }
+
+    /// Whether a want was asked for already.
+    pub fn has_asked(&self, want: &Want) -> bool {
+        self.0.iter().any(|(asked, _)| asked == want)
+    }
+
+    /// Adds what was found for a want.
+    pub fn add(&mut self, want: Want, found: Vec<Arrived>) {
+        self.0.push((want, found));
+    }
+}
+
+impl From<Vec<(Want, Vec<Arrived>)>> for Related {
+    fn from(found: Vec<(Want, Vec<Arrived>)>) -> Related {
+        Related(found)
+    }
+}
