@@ -308,3 +308,38 @@ fn bridges_do_not_get_what_may_not_be_carried() {
     people.learn(&private.event(0, NOW + 1, &[], "{}"), "nobridge");
     assert!(is_shown(&private.note("for all"), &[bridge.key()], &settings, &people));
 }
+
+#[test]
+fn a_network_larger_than_the_community_cannot_drown_it() {
+    let answers = |settings: &str, events: &[&Event]| -> Vec<bool> {
+        let relay = TestRelay::configured(settings);
+        let mut client = relay.connect();
+        events.iter().map(|event| client.publish(event).0).collect()
+    };
+    let bridged: Vec<Event> = (1..=4)
+        .map(|number| {
+            Person::new(number).event(
+                1,
+                NOW,
+                &[&["proxy", "https://a.example/1", "activitypub"]],
+                "from afar",
+            )
+        })
+        .collect();
+    let own = Person::new(9).note("from here");
+    let mut events: Vec<&Event> = bridged.iter().collect();
+    events.push(&own);
+    assert_eq!(answers("[bridge]\nevents_per_minute = 2", &events), [true, true, false, false, true]);
+    assert_eq!(answers("[bridge]\nevents_per_minute = 0", &events), [true; 5]);
+    assert_eq!(answers("[bridge]\nevents_per_minute = 2\nmode = \"shadow\"", &events), [true; 5]);
+    // A copy costs nothing.
+    let copies = [&bridged[0], &bridged[0], &bridged[1], &bridged[2]];
+    assert_eq!(answers("[bridge]\nevents_per_minute = 2", &copies), [true, true, true, false]);
+    let relay = TestRelay::configured("[bridge]\nevents_per_minute = 1");
+    let mut client = relay.connect();
+    client.publish_ok(&bridged[0]);
+    assert_eq!(
+        client.publish_refused(&bridged[1]),
+        "rate-limited: more is bridged than this relay takes at once; try again in a while (bridge.events_per_minute)"
+    );
+}

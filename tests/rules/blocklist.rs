@@ -1,6 +1,17 @@
 //! Domain blocklists (nips/blocklist.md).
 
+use std::sync::Arc;
+
+use plaza::config::{BlocklistPart, Mode, Settings};
+use plaza::domain::DomainSet;
+use plaza::event::{Event, PublicKey};
 use plaza::policy::blocklist::{Domains, Report, Severity, WARNINGS_PER_LIST_MAX};
+use plaza::policy::people::People;
+use plaza::policy::{Policy, head_of};
+use plaza::rule::{Context, Known, RelayNames};
+use serde_json::json;
+
+use crate::common::{NOW, Person};
 
 use Severity::{Noop, Silence, Suspend};
 
@@ -200,4 +211,168 @@ fn no_text_makes_the_reader_panic() {
         let counted = report.suspend + report.silence + report.noop - report.repeated;
         assert_eq!(domains.len(), counted, "seed {seed}, round {round}: {text:?}");
     }
+}
+
+/// What is known where these lists are read and these profiles and follow lists are stored.
+fn known(lists: &[(&str, &str)], people: &[Event]) -> Known {
+    let mut all = People::default();
+    people.iter().for_each(|event| all.learn(event, "nobridge"));
+    Known { domains: Arc::new(Domains::parse(lists).0), people: Arc::new(all) }
+}
+
+fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings::default();
+    settings.blocklist.files = vec!["list.csv".into()];
+    change(&mut settings);
+    settings
+}
+
+/// What the rules say to an event; empty when they take it.
+fn answer(event: &Event, settings: &Settings, known: &Known) -> String {
+    let context = Context { now: NOW, config: settings, keys: &[], relay: &RelayNames::default(), known };
+    match Policy::new(settings).admit(event, &context, &mut |_| {}) {
+        Ok(()) => String::new(),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+fn is_shown(event: &Event, keys: &[PublicKey], settings: &Settings, known: &Known) -> bool {
+    let context = Context { now: NOW, config: settings, keys, relay: &RelayNames::default(), known };
+    Policy::new(settings).visible(&head_of(event), &context)
+}
+
+const LIST: &str =
+    "domain,severity\nbad.example,suspend\nloud.example,silence\nodd.example,noop\nbücher.example,suspend\n";
+
+/// A profile of the person of this number, with this NIP-05 identifier.
+fn profile(number: u32, nip05: &str) -> Event {
+    Person::new(number).event(0, NOW, &[], &json!({ "nip05": nip05 }).to_string())
+}
+
+#[test]
+fn what_names_a_suspended_domain_is_refused() {
+    let known = known(&[("list.csv", LIST)], &[profile(2, "_@bad.example"), profile(3, "x@loud.example")]);
+    let settings = settings(|_| {});
+    let [free, at_bad, at_loud] = [1, 2, 3].map(Person::new);
+    let from = |id: &str| free.event(1, NOW, &[&["proxy", id, "activitypub"]], "");
+    let on_list = |what: &str, domain: &str, rule: &str| {
+        format!("blocked: {what} {domain}, which is on this relay's blocklist list.csv (blocklist.{rule})")
+    };
+    let bridged = on_list("this was bridged from", "bad.example", "proxy");
+    let identified = on_list("the author's NIP-05 identifier is at", "bad.example", "nip05");
+    let linked = on_list("it has a link to", "bad.example", "links");
+    let repost = r#"{"content":"https:\/\/bad.example\/"}"#;
+    let imeta: &[&str] = &["imeta", "m image/png", "url https://cdn.bad.example/x.png"];
+    let table: Vec<(&str, Event, &str)> = vec![
+        ("a plain note", free.note("good morning"), ""),
+        ("bridged from a suspended domain", from("https://bad.example/1"), &bridged),
+        ("bridged from below it", from("https://www.bad.example/1"), &bridged),
+        ("bridged from beside it", from("https://notbad.example/1"), ""),
+        ("bridged from a silenced domain", from("https://loud.example/1"), ""),
+        ("bridged from a noted domain", from("https://odd.example/1"), ""),
+        ("bridged from nowhere", from("at://did:plc:abc"), ""),
+        ("by a member of a suspended domain", at_bad.note("good morning"), &identified),
+        ("by a member of a silenced domain", at_loud.note("good morning"), ""),
+        ("a profile at a suspended domain", profile(1, "me@BAD.example"), &identified),
+        ("a profile at a domain alone", profile(1, "bad.example"), &identified),
+        ("a profile at a silenced domain", profile(1, "me@loud.example"), ""),
+        ("a profile that leaves the suspended domain", profile(2, "me@good.example"), ""),
+        ("a profile without an identifier", at_bad.event(0, NOW, &[], "{}"), ""),
+        ("a profile that is no JSON", free.event(0, NOW, &[], "me@bad.example"), ""),
+        ("a link", free.note("look: https://bad.example/x"), &linked),
+        ("a link below", free.note("look (http://a.BAD.example)"), &linked),
+        ("a link beside", free.note("look: https://bad.example.org/x"), ""),
+        ("a silenced link", free.note("look: https://loud.example/x"), ""),
+        ("a name without a link", free.note("bad.example is bad"), ""),
+        ("a second link", free.note("https://a.example https://bad.example"), &linked),
+        ("a link in a repost", free.event(6, NOW, &[], repost), &linked),
+        ("an r tag", free.event(1, NOW, &[&["r", "https://bad.example/"]], ""), &linked),
+        ("a picture", free.event(20, NOW, &[imeta], ""), &linked),
+        ("another tag", free.event(1, NOW, &[&["alt", "https://bad.example/"]], ""), ""),
+        ("a report of a link", free.event(1_984, NOW, &[], "spam: https://bad.example/x"), ""),
+        ("a deletion", at_bad.event(5, NOW, &[], "https://bad.example/x"), ""),
+        ("a farewell", at_bad.event(62, NOW, &[&["relay", "ALL_RELAYS"]], ""), ""),
+    ];
+    for (what, event, refusal) in table {
+        assert_eq!(answer(&event, &settings, &known), refusal, "{what}");
+    }
+    let in_another_script = free.note("https://www.BÜCHER.example/");
+    let refusal = on_list("it has a link to", "xn--bcher-kva.example", "links");
+    assert_eq!(answer(&in_another_script, &settings, &known), refusal);
+}
+
+#[test]
+fn each_part_of_an_event_is_held_against_the_lists_only_where_the_setting_says_so() {
+    let known = known(&[("list.csv", LIST)], &[profile(2, "_@bad.example")]);
+    let bridged = Person::new(1).event(1, NOW, &[&["proxy", "https://bad.example/1", "web"]], "");
+    let identified = Person::new(2).note("good morning");
+    let linked = Person::new(1).note("https://bad.example/x");
+    let parts = [BlocklistPart::Proxy, BlocklistPart::Nip05, BlocklistPart::Links];
+    for subset in 0..8 {
+        let apply_to: Vec<_> = parts
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| subset & 1 << at != 0)
+            .map(|(_, part)| part)
+            .collect();
+        let settings = settings(|settings| settings.blocklist.apply_to = apply_to.clone());
+        for (part, event) in parts.into_iter().zip([&bridged, &identified, &linked]) {
+            let is_refused = !answer(event, &settings, &known).is_empty();
+            assert_eq!(is_refused, apply_to.contains(&part), "{part:?} of {apply_to:?}");
+        }
+    }
+    for event in [&bridged, &identified, &linked] {
+        assert_eq!(answer(event, &Settings::default(), &known), "", "without files nothing is asked for");
+        let allowed = DomainSet::new(["example"]).expect("a name");
+        let settings = settings(|settings| settings.blocklist.domains_allowed = allowed);
+        assert_eq!(answer(event, &settings, &known), "", "an allowed domain wins over all lists");
+        let settings = self::settings(|settings| settings.blocklist.mode = Mode::Shadow);
+        assert_eq!(answer(event, &settings, &known), "", "in shadow mode all passes");
+    }
+}
+
+#[test]
+fn who_is_silenced_is_shown_to_those_who_follow_and_who_is_suspended_to_nobody() {
+    let [free, silenced, suspended, follower] = [1, 2, 3, 4].map(Person::new);
+    let follows =
+        follower.event(3, NOW, &[&["p", &free.hex()], &["p", &silenced.hex()], &["p", &suspended.hex()]], "");
+    let known = known(
+        &[("list.csv", LIST)],
+        &[profile(2, "me@loud.example"), profile(3, "me@sub.bad.example"), follows],
+    );
+    let from = |id: &str| free.event(1, NOW, &[&["proxy", id, "activitypub"]], "");
+    let proxy = |settings: &mut Settings| settings.blocklist.apply_to = vec![BlocklistPart::Proxy];
+    let nip05 = |settings: &mut Settings| settings.blocklist.apply_to = vec![BlocklistPart::Nip05];
+    let links = |settings: &mut Settings| settings.blocklist.apply_to = vec![BlocklistPart::Links];
+    let [both, by_proxy, by_nip05, by_links] =
+        [settings(|_| {}), settings(proxy), settings(nip05), settings(links)];
+    // Shown to all; to followers and the author; to nobody.
+    let (all, some, none) = (2, 1, 0);
+    let table = [
+        (free.note("from here"), all, all, all),
+        (free.note("a link: https://bad.example/ https://loud.example/"), all, all, all),
+        (from("https://loud.example/1"), some, some, all),
+        (from("https://a.loud.example/1"), some, some, all),
+        (from("https://bad.example/1"), none, none, all),
+        (from("https://odd.example/1"), all, all, all),
+        (silenced.note("from here"), some, all, some),
+        (suspended.note("from here"), none, all, none),
+        (suspended.event(5, NOW, &[], "taken back"), all, all, all),
+    ];
+    for (event, with_both, with_proxy, with_nip05) in table {
+        let sights = [(&both, with_both), (&by_proxy, with_proxy), (&by_nip05, with_nip05), (&by_links, all)];
+        for (settings, shown_to) in sights {
+            let shown = |keys: &[PublicKey]| is_shown(&event, keys, settings, &known);
+            let what =
+                format!("{}, {:?}", String::from_utf8_lossy(&event.to_json()), settings.blocklist.apply_to);
+            assert_eq!(shown(&[]), shown_to == all, "nobody: {what}");
+            assert_eq!(shown(&[Person::new(9).key()]), shown_to == all, "a stranger: {what}");
+            assert_eq!(shown(&[follower.key()]), shown_to >= some, "a follower: {what}");
+            assert_eq!(shown(&[event.pubkey]), shown_to >= some, "the author: {what}");
+        }
+    }
+    let allowed = DomainSet::new(["loud.example"]).expect("a name");
+    let lenient = settings(|settings| settings.blocklist.domains_allowed = allowed);
+    assert!(is_shown(&silenced.note("from here"), &[], &lenient, &known));
+    assert!(!is_shown(&suspended.note("from here"), &[], &lenient, &known));
 }
