@@ -17,6 +17,7 @@ use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use crate::community::Community;
 use crate::nips::nip11;
+use crate::policy::restricts_writes;
 use crate::rule::RelayNames;
 
 type Answer = Response<Full<Bytes>>;
@@ -69,7 +70,7 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         return typed(StatusCode::OK, HTML, page::rules(settings));
     }
     if accepts(headers, NOSTR_JSON) {
-        let document = nip11::document(settings).to_string();
+        let document = nip11::document(settings, restricts_writes(settings)).to_string();
         return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
     }
     let address = match (settings.relay.urls.first(), connection.local) {

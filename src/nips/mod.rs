@@ -15,5 +15,21 @@ pub mod nip67;
 pub mod nip70;
 pub mod nip75;
 
+use crate::config::{Bridge, Settings};
+
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 75];
+
+/// Those of [`SUPPORTED`] that a community with these settings follows.
+pub fn supported(settings: &Settings) -> Vec<u16> {
+    let keeps_private = settings.nip17.enabled && !settings.nip17.private_kinds.is_empty();
+    let follows = |nip: &u16| match nip {
+        17 | 59 => keeps_private,
+        // Where nothing is asked of them, these events are kept like any other.
+        48 => settings.bridge != Bridge::default(),
+        57 | 75 => settings.zaps.enabled,
+        70 => settings.nip70.accept,
+        _ => true,
+    };
+    SUPPORTED.iter().copied().filter(follows).collect()
+}

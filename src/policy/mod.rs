@@ -174,6 +174,21 @@ pub fn sentences(settings: &Settings) -> impl Iterator<Item = (&'static Rule, St
     rules().filter_map(|rule| Some((rule, (rule.sentence)(settings)?)))
 }
 
+/// Whether a community takes fewer events than a plain relay: whether a rule of its own choice, that is
+/// neither a limit nor the protocol's, may refuse one.
+pub fn restricts_writes(settings: &Settings) -> bool {
+    let plain = Settings::default();
+    rules().any(|rule| {
+        let is_about_writing =
+            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Place { .. });
+        is_about_writing
+            && !rule.id.starts_with("limits.")
+            && (rule.sentence)(&plain).is_none()
+            && (rule.sentence)(settings).is_some()
+            && mode_of(rule, settings) == Mode::Enforce
+    })
+}
+
 /// The head of an event at hand.
 pub fn head_of(event: &Event) -> Head<'_> {
     Head {

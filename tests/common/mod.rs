@@ -143,6 +143,14 @@ impl TestRelay {
         Client::connect(&self.url_at(path))
     }
 
+    /// Stops the relay and starts it again on the same store with the communities and rules of another
+    /// relay.toml.
+    pub fn reconfigure(&mut self, settings: &str) {
+        let parsed = Config::parse(settings, std::path::Path::new("relay.toml")).expect("right settings");
+        (self.config.root, self.config.communities) = (parsed.root, parsed.communities);
+        self.restart();
+    }
+
     /// Stops the relay in order and starts it again on the same store, on another port.
     pub fn restart(&mut self) {
         self.stop();

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::common::{Client, NOW, Person, TestRelay};
 use plaza::config::Config;
 use plaza::event::Event;
-use plaza::nips::SUPPORTED;
+use plaza::nips::{SUPPORTED, supported};
 
 struct Answer {
     status: u16,
@@ -53,13 +53,36 @@ fn assert_cors(answer: &Answer) {
 }
 
 #[test]
+fn nips_that_the_settings_switch_on_or_off_are_named_accordingly() {
+    let nips = |settings: &str| -> Vec<u64> {
+        let document = document(&TestRelay::configured(settings));
+        let all = document["supported_nips"].as_array().expect("a list");
+        all.iter().map(|nip| nip.as_u64().expect("a number")).collect()
+    };
+    let table: [(&str, &[u64], &[u64]); 4] = [
+        ("", &[1, 17, 59, 70], &[48, 57, 75]),
+        ("[zaps]\nenabled = true", &[57, 75], &[48]),
+        ("[bridge]\nprotocols_refused = [\"rss\"]", &[48], &[57, 75]),
+        ("[nip70]\naccept = false\n[nip17]\nenabled = false", &[1], &[17, 59, 70]),
+    ];
+    for (settings, named, unnamed) in table {
+        let nips = nips(settings);
+        assert!(named.iter().all(|nip| nips.contains(nip)), "{settings}: {nips:?}");
+        assert!(!unnamed.iter().any(|nip| nips.contains(nip)), "{settings}: {nips:?}");
+        assert!(
+            nips.is_sorted() && nips.iter().all(|nip| SUPPORTED.iter().any(|one| u64::from(*one) == *nip))
+        );
+    }
+}
+
+#[test]
 fn the_document_says_what_the_settings_say() {
     let relay = TestRelay::start();
     let document = document(&relay);
     let limits = &Config::default().root.limits;
     assert_eq!(document["name"], "Plaza");
     assert_eq!(document["description"], "A Nostr relay for a community.");
-    assert_eq!(document["supported_nips"], json!(SUPPORTED));
+    assert_eq!(document["supported_nips"], json!(supported(&Config::default().root)));
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         document["limitation"],

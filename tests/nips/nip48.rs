@@ -237,7 +237,7 @@ fn what_is_hidden_is_so_stored_counted_and_live_and_after_a_restart() {
     let other = bridged("https://quiet.example/1", "activitypub");
     let filter = json!({"kinds": [1]});
     let mut listener = relay.connect();
-    listener.subscribe("live", &[filter.clone()]);
+    listener.subscribe("live", std::slice::from_ref(&filter));
     assert_eq!(listener.receive()[0], "EOSE");
     for event in [&hidden, &gone, &other] {
         relay.connect().publish_ok(event);
@@ -247,8 +247,8 @@ fn what_is_hidden_is_so_stored_counted_and_live_and_after_a_restart() {
         let mut client = relay.connect();
         assert_eq!(client.ids(filter.clone()), ids_of(&[&other]));
         assert_eq!(client.ids(json!({"ids": [hidden.id.to_string()]})), [""; 0]);
-        assert_eq!(client.count(&[filter.clone()]), 1);
-        assert_eq!(relay.connect_as(&[&author]).count(&[filter.clone()]), 3);
+        assert_eq!(client.count(std::slice::from_ref(&filter)), 1);
+        assert_eq!(relay.connect_as(&[&author]).count(std::slice::from_ref(&filter)), 3);
         relay.restart();
     }
     let request = author.event(5, NOW + 1, &[&["e", &gone.id.to_string()]], "");

@@ -13,6 +13,9 @@ use crate::wallet::{For, invoice, payer, receipt, recipient, request, text_of, w
 
 const OTHER: &str = "11111111111111111111111111111111111111111111111111111111111111aa";
 
+/// Tags as a table writes them.
+type Written<'a> = &'a [&'a [&'a str]];
+
 /// A relay that checks zaps.
 fn relay(change: impl FnOnce(&mut Settings)) -> TestRelay {
     TestRelay::with(|config| {
@@ -97,7 +100,7 @@ fn a_receipt_agrees_with_its_request() {
         format!("invalid: the {name} tag must be the zap request's: {value} (zaps.receipt)")
     };
     let wrong_sender = "invalid: the P tag must be the author of the zap request (zaps.receipt)".to_owned();
-    let table: [(&str, &[&[&str]], &[&[&str]], String); 14] = [
+    let table: [(&str, Written<'_>, Written<'_>, String); 14] = [
         ("the same e", &[e], &[e], String::new()),
         ("no e", &[e], &[], must("e", OTHER)),
         ("another e", &[e], &[&["e", &id]], must("e", OTHER)),
@@ -131,7 +134,7 @@ fn the_request_is_one_that_a_wallet_may_answer() {
     let (address, no_key, too_high) =
         (format!("65535:{OTHER}:"), "30023:x:y".to_owned(), format!("65536:{OTHER}:"));
     let too_short = format!("30023:{OTHER}");
-    let table: [(&[&[&str]], &[&[&str]], &str); 16] = [
+    let table: [(Written<'_>, Written<'_>, &str); 16] = [
         (&[&["p", &p]], &[], one_p),
         (&[&["e", OTHER], &["e", OTHER]], &[&["e", OTHER]], one_e),
         (&[&["e", "x"]], &[&["e", "x"]], one_e),
