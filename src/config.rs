@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, Kinds, Read, SectionFault, Tags, Write,
-    Zaps,
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Kinds, Media, Read,
+    SectionFault, Tags, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -82,6 +82,8 @@ pub struct Settings {
     pub tags: Tags,
     /// Reading and writing.
     pub access: Access,
+    /// Videos and attachments.
+    pub media: Media,
     /// Bridges to other networks.
     pub bridge: Bridge,
     /// Zap receipts and goals.
@@ -102,6 +104,7 @@ impl Settings {
             "authors" => self.authors.mode,
             "tags" => self.tags.mode,
             "access" => self.access.mode,
+            "media" => self.media.mode,
             "bridge" => self.bridge.mode,
             "zaps" => self.zaps.mode,
             "blocklist" => self.blocklist.mode,

@@ -118,7 +118,14 @@ impl Community {
                 _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
             }
         }
-        Ok(Community {
+        let community = Community::empty(id, config);
+        *community.index_mut() = index;
+        Ok(community)
+    }
+
+    /// A community in which nothing is stored.
+    fn empty(id: CommunityId, config: Settings) -> Community {
+        Community {
             id,
             policy: Policy::new(&config),
             bridge_rate: BridgeRate::new(&config.bridge),
@@ -126,8 +133,8 @@ impl Community {
             live: Live::default(),
             tally: Tally::default(),
             known: RwLock::default(),
-            index: RwLock::new(index),
-        })
+            index: RwLock::default(),
+        }
     }
 
     /// Where it is, beginning with a slash.

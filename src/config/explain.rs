@@ -39,6 +39,8 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("authors.denied", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("authors.members", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("tags.required", "a table from kinds to names of tags", "{ \"30402\" = [\"price\"] }"),
+    ("media.content_warning", "\"free\", \"required\" or \"refused\"", "\"free\""),
+    ("media.duration_seconds_max_by_kind", "a table from kinds to numbers", "{ \"22,34236\" = 60 }"),
     ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),
     ("access.write", "\"all\", \"authenticated\", \"members\" or \"none\"", "\"all\""),
     ("limits.content_chars_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 5_000 }"),
@@ -73,7 +75,7 @@ pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Every setting that there is, read off the settings themselves, so that no second list can lag behind.
 pub(super) fn known(config: &Config, settings: &Settings) -> Known {
-    let sections = Value::Object(config.sections_with(settings));
+    let sections = Value::Object(config.sections_of(settings));
     serde_json::from_value(sections).unwrap_or_default()
 }
 

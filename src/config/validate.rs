@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::document::Document;
 use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
-use super::sections;
+use super::sections::{self, SectionFault};
 use super::{Config, Settings};
 
 const MIB: u64 = 1024 * 1024;
@@ -137,7 +137,8 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     check_relay(settings, document)?;
     check_texts(config, document)?;
     check_difficulties(settings, document)?;
-    sections::check(settings).map_err(|found| fault(document, found.key, found.problem, found.remedy))?;
+    sections::check(settings)
+        .map_err(|SectionFault { key, problem, remedy }| fault(document, key, problem, remedy))?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;

@@ -5,6 +5,7 @@ pub mod nip01;
 pub mod nip09;
 pub mod nip11;
 pub mod nip13;
+pub mod nip36;
 pub mod nip40;
 pub mod nip42;
 pub mod nip48;
@@ -13,12 +14,15 @@ pub mod nip59;
 pub mod nip62;
 pub mod nip67;
 pub mod nip70;
+pub mod nip71;
 pub mod nip75;
+pub mod nip92;
 
-use crate::config::{Bridge, Settings};
+use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
-pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 75];
+pub const SUPPORTED: &[u16] =
+    &[1, 2, 4, 9, 11, 13, 17, 28, 36, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 71, 75, 92];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
@@ -29,6 +33,9 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         48 => settings.bridge != Bridge::default(),
         57 | 75 => settings.zaps.enabled,
         70 => settings.nip70.accept,
+        36 => settings.media.content_warning != ContentWarning::Free,
+        71 => settings.media.videos_checked,
+        92 => settings.media.imeta_checked,
         _ => true,
     };
     SUPPORTED.iter().copied().filter(follows).collect()

@@ -27,6 +27,8 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::Store;
 
+pub(crate) use relate::relate;
+
 use bodies::Bodies;
 use reader::Readers;
 use writer::WriterInput;

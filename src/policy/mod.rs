@@ -4,17 +4,19 @@
 mod access;
 pub mod blocklist;
 pub mod bridge;
+mod explain;
 mod limits;
 pub mod people;
 mod place;
 
 pub use access::is_member;
+pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use place::{Facts, Placement, foresee, place, superseded};
 
 use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip40, nip42, nip57, nip59, nip62, nip70, nip75};
+use crate::nips::{nip13, nip36, nip40, nip42, nip57, nip59, nip62, nip70, nip71, nip75, nip92};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -26,6 +28,9 @@ const TABLES: &[&[Rule]] = &[
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,
+    nip71::RULES,
+    nip92::RULES,
+    nip36::RULES,
     nip59::RULES,
     bridge::RULES,
     nip57::RULES,

@@ -6,6 +6,7 @@ mod authors;
 mod blocklist;
 mod bridge;
 mod kinds;
+mod media;
 mod tags;
 mod zaps;
 
@@ -14,6 +15,7 @@ pub use authors::Authors;
 pub use blocklist::{Blocklist, BlocklistPart};
 pub use bridge::Bridge;
 pub use kinds::Kinds;
+pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 pub use zaps::{AfterClosed, Zaps};
 
@@ -33,8 +35,9 @@ pub struct SectionFault {
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[bridge::RANGES];
 
-/// What else must hold in these sections: the first fault.
+/// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.media.check()?;
     settings.bridge.check()?;
     settings.blocklist.check()
 }
