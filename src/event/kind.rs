@@ -20,6 +20,8 @@ pub enum KindClass {
 }
 
 impl Kind {
+    /// Profile (NIP-01).
+    pub const PROFILE: Kind = Kind(0);
     /// Follow list (NIP-02).
     pub const FOLLOWS: Kind = Kind(3);
     /// Deletion request (NIP-09).

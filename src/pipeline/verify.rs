@@ -48,6 +48,7 @@ impl Verifier {
             if let Some(now) = admitted_at {
                 let (relay, known) = (RelayNames::default(), community.known());
                 community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
+                community.admit_bridged(&event)?;
             }
             Ok(event)
         });

@@ -2,10 +2,13 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+pub mod blocklist;
+pub mod bridge;
 mod explain;
 mod geohash;
 mod limits;
 mod market;
+pub mod people;
 mod place;
 mod places;
 
@@ -13,10 +16,12 @@ pub use access::is_member;
 pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use place::{Facts, Placement, foresee, place, superseded};
 
-use crate::config::{Mode, Settings};
+use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip15, nip36, nip40, nip42, nip59, nip62, nip70, nip71, nip92, nip99};
+use crate::nips::{
+    nip13, nip15, nip36, nip40, nip42, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
+};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -37,6 +42,10 @@ const TABLES: &[&[Rule]] = &[
     nip99::RULES,
     nip15::RULES,
     places::RULES,
+    bridge::RULES,
+    nip57::RULES,
+    nip75::RULES,
+    blocklist::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.
@@ -46,6 +55,10 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 
 /// Whether a rule refuses under these settings, or only counts.
 pub fn mode_of(rule: &Rule, settings: &Settings) -> Mode {
+    // Late receipts are marked in the way in which shadow mode marks: counted, logged and taken.
+    if rule.id == nip75::CLOSED && settings.zaps.after_closed == AfterClosed::Mark {
+        return Mode::Shadow;
+    }
     let section = rule.id.split('.').next().unwrap_or("");
     settings.mode(section)
 }

@@ -5,6 +5,7 @@
 mod common;
 
 mod access;
+mod blocklist;
 mod geohash;
 mod geohash_filters;
 mod geohash_replay;
