@@ -9,6 +9,7 @@ mod defaults;
 mod document;
 mod error;
 mod explain;
+mod files;
 mod preset;
 mod sections;
 mod validate;
@@ -26,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Kinds, Media, Read,
-    SectionFault, Tags, Write, Zaps,
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Geohash, Kinds, Media,
+    Read, Replies, SectionFault, Tags, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -82,6 +83,8 @@ pub struct Settings {
     pub tags: Tags,
     /// Reading and writing.
     pub access: Access,
+    /// Events with a place.
+    pub geohash: Geohash,
     /// Videos and attachments.
     pub media: Media,
     /// Bridges to other networks.
@@ -104,6 +107,7 @@ impl Settings {
             "authors" => self.authors.mode,
             "tags" => self.tags.mode,
             "access" => self.access.mode,
+            "geohash" => self.geohash.mode,
             "media" => self.media.mode,
             "bridge" => self.bridge.mode,
             "zaps" => self.zaps.mode,
@@ -119,7 +123,7 @@ impl Config {
         std::iter::once(&self.root).chain(&self.communities)
     }
 
-    /// Reads and checks the settings in the file at `path`.
+    /// Reads and checks the settings in the file at `path`, and the files that they name.
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
@@ -132,7 +136,9 @@ impl Config {
             return Err(ConfigError::too_large(path, FILE_BYTES_MAX));
         }
         let text = String::from_utf8(bytes).map_err(|cause| ConfigError::not_utf8(path, &cause))?;
-        Self::parse(&text, path)
+        let mut config = Self::parse(&text, path)?;
+        files::read(&mut config, path)?;
+        Ok(config)
     }
 
     /// Checks the settings in `text`; `file` is only named in errors.

@@ -4,9 +4,9 @@
 //! socket → net (http, session) → pipeline (verify → writer → store, index → fanout; reader) → outbox → socket
 //! ```
 //!
-//! Pure, and used by all: [`event`], [`filter`], [`domain`], [`message`], [`nips`], [`policy`]. Holding state:
-//! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
-//! [`net`]. Reading the wall clock: [`clock`], alone.
+//! Pure, and used by all: [`event`], [`filter`], [`domain`], [`geo`], [`message`], [`nips`], [`policy`]. Holding
+//! state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`], [`net`].
+//! Reading the wall clock: [`clock`], alone.
 
 pub mod cli;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod domain;
 pub mod event;
 pub mod filter;
+pub mod geo;
 pub mod index;
 pub mod live;
 pub mod message;

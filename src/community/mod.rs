@@ -129,10 +129,10 @@ impl Community {
             id,
             policy: Policy::new(&config),
             bridge_rate: BridgeRate::new(&config.bridge),
+            known: RwLock::new(Arc::new(Known::compiled(&config))),
             config,
             live: Live::default(),
             tally: Tally::default(),
-            known: RwLock::default(),
             index: RwLock::default(),
         }
     }

@@ -5,6 +5,7 @@ mod access;
 pub mod blocklist;
 pub mod bridge;
 mod explain;
+mod geohash;
 mod limits;
 pub mod people;
 mod place;
@@ -25,6 +26,7 @@ const TABLES: &[&[Rule]] = &[
     access::RULES,
     nip42::RULES,
     nip40::RULES,
+    geohash::RULES,
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,

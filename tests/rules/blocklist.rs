@@ -217,7 +217,7 @@ fn no_text_makes_the_reader_panic() {
 fn known(lists: &[(&str, &str)], people: &[Event]) -> Known {
     let mut all = People::default();
     people.iter().for_each(|event| all.learn(event, "nobridge"));
-    Known { domains: Arc::new(Domains::parse(lists).0), people: Arc::new(all) }
+    Known { domains: Arc::new(Domains::parse(lists).0), people: Arc::new(all), ..Known::default() }
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {

@@ -6,3 +6,4 @@ mod common;
 
 mod access;
 mod blocklist;
+mod geohash;

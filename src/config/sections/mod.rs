@@ -5,6 +5,7 @@ mod access;
 mod authors;
 mod blocklist;
 mod bridge;
+mod geohash;
 mod kinds;
 mod media;
 mod tags;
@@ -14,6 +15,7 @@ pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use blocklist::{Blocklist, BlocklistPart};
 pub use bridge::Bridge;
+pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use media::{ContentWarning, Media};
 pub use tags::Tags;
@@ -33,11 +35,12 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[bridge::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES, bridge::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.media.check()?;
+    settings.geohash.check()?;
     settings.bridge.check()?;
     settings.blocklist.check()
 }
