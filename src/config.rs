@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Geohash, Kinds, Media,
-    Read, Replies, SectionFault, Tags, Write, Zaps,
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Geohash, Kinds, Market,
+    Media, Read, Replies, SectionFault, Tags, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -85,6 +85,8 @@ pub struct Settings {
     pub access: Access,
     /// Events with a place.
     pub geohash: Geohash,
+    /// What is offered, and for how much.
+    pub market: Market,
     /// Videos and attachments.
     pub media: Media,
     /// Bridges to other networks.
@@ -108,6 +110,7 @@ impl Settings {
             "tags" => self.tags.mode,
             "access" => self.access.mode,
             "geohash" => self.geohash.mode,
+            "market" => self.market.mode,
             "media" => self.media.mode,
             "bridge" => self.bridge.mode,
             "zaps" => self.zaps.mode,

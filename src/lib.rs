@@ -8,6 +8,7 @@
 //! state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`], [`net`].
 //! Reading the wall clock: [`clock`], alone.
 
+pub mod amount;
 pub mod cli;
 pub mod clock;
 pub mod community;
@@ -25,5 +26,6 @@ pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod rate;
+pub mod replay;
 pub mod rule;
 pub mod store;

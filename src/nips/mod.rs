@@ -5,6 +5,7 @@ pub mod nip01;
 pub mod nip09;
 pub mod nip11;
 pub mod nip13;
+pub mod nip15;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
@@ -17,12 +18,13 @@ pub mod nip70;
 pub mod nip71;
 pub mod nip75;
 pub mod nip92;
+pub mod nip99;
 
 use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] =
-    &[1, 2, 4, 9, 11, 13, 17, 28, 36, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 71, 75, 92];
+    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 36, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 71, 75, 92, 99];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
@@ -33,6 +35,8 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         48 => settings.bridge != Bridge::default(),
         57 | 75 => settings.zaps.enabled,
         70 => settings.nip70.accept,
+        // Elsewhere its events are taken like any others, and held to nothing.
+        15 | 99 => settings.market.enabled,
         36 => settings.media.content_warning != ContentWarning::Free,
         71 => settings.media.videos_checked,
         92 => settings.media.imeta_checked,

@@ -7,8 +7,10 @@ pub mod bridge;
 mod explain;
 mod geohash;
 mod limits;
+mod market;
 pub mod people;
 mod place;
+mod places;
 
 pub use access::is_member;
 pub use explain::{Case, Explanation, Step, Verdict, explain};
@@ -17,7 +19,9 @@ pub use place::{Facts, Placement, foresee, place, superseded};
 use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip36, nip40, nip42, nip57, nip59, nip62, nip70, nip71, nip75, nip92};
+use crate::nips::{
+    nip13, nip15, nip36, nip40, nip42, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
+};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -34,6 +38,10 @@ const TABLES: &[&[Rule]] = &[
     nip92::RULES,
     nip36::RULES,
     nip59::RULES,
+    market::RULES,
+    nip99::RULES,
+    nip15::RULES,
+    places::RULES,
     bridge::RULES,
     nip57::RULES,
     nip75::RULES,

@@ -59,8 +59,9 @@ fn nips_that_the_settings_switch_on_or_off_are_named_accordingly() {
         let all = document["supported_nips"].as_array().expect("a list");
         all.iter().map(|nip| nip.as_u64().expect("a number")).collect()
     };
-    let table: [(&str, &[u64], &[u64]); 4] = [
-        ("", &[1, 17, 59, 70], &[48, 57, 75]),
+    let table: [(&str, &[u64], &[u64]); 5] = [
+        ("", &[1, 17, 59, 70], &[15, 48, 57, 75, 99]),
+        ("[market]\nenabled = true", &[15, 99], &[48, 57, 75]),
         ("[zaps]\nenabled = true", &[57, 75], &[48]),
         ("[bridge]\nprotocols_refused = [\"rss\"]", &[48], &[57, 75]),
         ("[nip70]\naccept = false\n[nip17]\nenabled = false", &[1], &[17, 59, 70]),

@@ -7,3 +7,6 @@ mod common;
 mod access;
 mod blocklist;
 mod geohash;
+mod geohash_filters;
+mod geohash_replay;
+mod market;

@@ -7,6 +7,7 @@ mod blocklist;
 mod bridge;
 mod geohash;
 mod kinds;
+mod market;
 mod media;
 mod tags;
 mod zaps;
@@ -17,6 +18,7 @@ pub use blocklist::{Blocklist, BlocklistPart};
 pub use bridge::Bridge;
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
+pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use tags::Tags;
 pub use zaps::{AfterClosed, Zaps};
@@ -35,12 +37,13 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES, bridge::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES, market::RANGES, bridge::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.media.check()?;
     settings.geohash.check()?;
+    settings.market.check()?;
     settings.bridge.check()?;
     settings.blocklist.check()
 }
