@@ -66,6 +66,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("rate.address_bytes_burst", 1, U32_MAX),
     ("rate.address_prefix_ipv6", 1, 128),
     ("nip13.difficulty_min", 0, 64),
+    ("nip13.difficulty_max_members", 0, 64),
     ("nip40.sweep_seconds", 1, DAY_SECONDS),
     ("nip42.window_seconds", 1, DAY_SECONDS),
     ("nip42.keys_per_connection_max", 1, 10_000),
@@ -137,6 +138,7 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     check_relay(settings, document)?;
     check_texts(config, document)?;
     check_difficulties(settings, document)?;
+    check_sections(settings, document)?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;
@@ -222,12 +224,23 @@ fn check_relay(settings: &Settings, document: &Document<'_>) -> Result<(), Fault
 /// Difficulties by kind have the bounds of the general one.
 fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
     let range = range_of("nip13.difficulty_min");
+    if let Some(bits) = settings.nip13.difficulty_max_trusted
+        && u64::from(bits) > range.max
+    {
+        let problem = format!("must be {}, but is {bits}", range.text());
+        return Err(fault(document, "nip13.difficulty_max_trusted", problem, "lower it"));
+    }
     let most = settings.nip13.difficulty_min_by_kind.iter().map(|(_, bits)| u64::from(*bits)).max();
     if most.is_none_or(|bits| bits <= range.max) {
         return Ok(());
     }
     let problem = format!("each number must be {}", range.text());
     Err(fault(document, "nip13.difficulty_min_by_kind", problem, "lower it"))
+}
+
+/// What must hold within one section.
+fn check_sections(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    sections::check(settings).map_err(|found| fault(document, found.key, found.problem, found.remedy))
 }
 
 /// Paths that the relay itself answers at.

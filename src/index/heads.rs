@@ -25,6 +25,9 @@ const _: () = assert!(size_of::<Row>() == 64);
 /// The row's event has an expiration time.
 pub(super) const EXPIRES: u16 = 1;
 
+/// The row's event is marked as being for followers only.
+pub(super) const FOR_FOLLOWERS: u16 = 4;
+
 impl Row {
     pub(super) fn new(id: Id, created_at: u64, location: Location, author: u32, kind: Kind) -> Row {
         let location = location.number << 8 | u64::from(location.slot);

@@ -12,7 +12,7 @@ mod table;
 
 use std::collections::{BTreeSet, HashMap};
 
-use heads::{EXPIRES, Heads, Row};
+use heads::{EXPIRES, FOR_FOLLOWERS, Heads, Row};
 use intern::{Author, AuthorKind, Hashes, Interner, Value, ValueKey};
 use lists::{Lists, Order, Posting};
 use table::Table;
@@ -21,7 +21,7 @@ pub use scan::{Found, Progress, Scan};
 
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::nips::{nip09, nip40};
-use crate::policy::Facts;
+use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
 use crate::store::Location;
 
@@ -110,6 +110,12 @@ impl Index {
         self.ids.find(self.hashes.bytes(&id.0), |ordinal| self.heads.get(ordinal).id == *id)
     }
 
+    /// The kind and author of an event that is in the index.
+    pub fn kind_and_author(&self, stored: Stored) -> (Kind, PublicKey) {
+        let row = self.heads.get(stored.ordinal);
+        (row.kind, self.authors.get(row.author).key)
+    }
+
     fn stored(&self, ordinal: u32) -> Stored {
         Stored { ordinal, location: self.heads.get(ordinal).location() }
     }
@@ -134,6 +140,9 @@ impl Index {
 
         if let Some(key) = self.address_of(ordinal) {
             self.addresses.insert(key, ordinal);
+        }
+        if is_marked_for_followers(&event.tags) {
+            self.heads.get_mut(ordinal).flags |= FOR_FOLLOWERS;
         }
         if let Some(time) = nip40::expires_at(event) {
             self.heads.get_mut(ordinal).flags |= EXPIRES;
@@ -396,6 +405,7 @@ impl Index {
             created_at: row.created_at,
             expires_at,
             vanished: self.row_is_vanished(row),
+            for_followers: row.flags & FOR_FOLLOWERS != 0,
             tags,
         }
     }

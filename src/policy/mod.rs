@@ -2,28 +2,38 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+mod followers;
 mod limits;
+mod needs;
 mod place;
+mod trust;
 
 pub use access::is_member;
+pub use followers::is_marked_for_followers;
+pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
+pub use trust::is_rate_exempt;
 
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip40, nip42, nip59, nip62, nip70};
+use crate::nips::{nip13, nip40, nip42, nip51, nip56, nip59, nip62, nip70};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
 const TABLES: &[&[Rule]] = &[
     limits::RULES,
     access::RULES,
+    trust::RULES,
+    nip51::RULES,
+    nip56::RULES,
     nip42::RULES,
     nip40::RULES,
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,
     nip59::RULES,
+    followers::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.
@@ -187,6 +197,7 @@ pub fn head_of(event: &Event) -> Head<'_> {
         created_at: event.created_at,
         expires_at: nip40::expires_at(event),
         vanished: false,
+        for_followers: is_marked_for_followers(&event.tags),
         tags: &event.tags,
     }
 }

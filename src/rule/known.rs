@@ -1,6 +1,16 @@
 //! What rules know besides the event and the settings: what was compiled from settings, read from files, or
 //! learned from stored events. A snapshot: replaced whole, never changed.
 
+use std::sync::Arc;
+
+use super::hidden::Hidden;
+use super::people::People;
+
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Known {}
+pub struct Known {
+    /// Whom people follow, how far they are from those whom the community trusts, what their profiles claim.
+    pub people: Arc<People>,
+    /// What moderators have muted and trusted people have reported.
+    pub hidden: Arc<Hidden>,
+}

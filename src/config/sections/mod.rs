@@ -3,13 +3,21 @@
 
 mod access;
 mod authors;
+mod followers;
 mod kinds;
+mod reports;
 mod tags;
+mod trust;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
+pub use followers::{Followers, ShownTo};
 pub use kinds::Kinds;
+pub use reports::Reports;
 pub use tags::Tags;
+pub use trust::Trust;
+
+use super::Settings;
 
 /// What is wrong in a section, besides single numbers out of their range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,4 +31,11 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[trust::RANGES, reports::RANGES];
+
+/// The first fault that numbers and their ranges don't tell.
+pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    let trust = &settings.trust;
+    trust.check()?;
+    settings.reports.check(trust.hops_max, !trust.roots.is_empty())
+}
