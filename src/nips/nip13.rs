@@ -19,7 +19,8 @@ pub const RULES: &[Rule] = &[Rule {
 }];
 
 fn sentence(settings: &Settings) -> Option<String> {
-    let Nip13 { difficulty_min, difficulty_min_by_kind: by_kind, difficulty_max_trusted, .. } = &settings.nip13;
+    let Nip13 { difficulty_min, difficulty_min_by_kind: by_kind, difficulty_max_trusted, .. } =
+        &settings.nip13;
     let general = (*difficulty_min > 0).then(|| format!("events {difficulty_min} bits"));
     let by_kind = by_kind.iter().map(|(kinds, bits)| format!("events of kinds {kinds} {bits} bits"));
     let each: Vec<String> = general.into_iter().chain(by_kind).collect();

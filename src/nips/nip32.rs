@@ -18,9 +18,9 @@ pub fn labelled(event: &Event, labels: &BTreeMap<String, Vec<String>>) -> Vec<Ta
         let namespace = tag.get(2).unwrap_or(OWN_WORDS);
         let is_named = namespace == OWN_WORDS || has_namespace(namespace);
         let wanted = labels.get(namespace).filter(|_| is_named);
-        wanted.zip(tag.value()).is_some_and(|(wanted, label)| {
-            wanted.is_empty() || wanted.iter().any(|one| one == label)
-        })
+        wanted
+            .zip(tag.value())
+            .is_some_and(|(wanted, label)| wanted.is_empty() || wanted.iter().any(|one| one == label))
     });
     if counts { targets(event, |_| true, |_| true) } else { Vec::new() }
 }

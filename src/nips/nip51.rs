@@ -18,12 +18,7 @@ pub const RULES: &[Rule] = &[
         },
         check: Check::Admit(admit),
     },
-    Rule {
-        id: "reports.muted",
-        settings: &["reports.moderators"],
-        sentence,
-        check: Check::Visible(visible),
-    },
+    Rule { id: "reports.muted", settings: &["reports.moderators"], sentence, check: Check::Visible(visible) },
 ];
 
 fn sentence(settings: &Settings) -> Option<String> {

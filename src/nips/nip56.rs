@@ -49,7 +49,9 @@ fn sentence(settings: &Settings) -> Option<String> {
     let labels = if reports.labels.is_empty() { "" } else { " and labels (NIP-32)" };
     (!each.is_empty()).then(|| {
         let each = each.join(", and ");
-        format!("Reports (NIP-56){labels} by people who are trusted here hide {each}, until they are taken back.")
+        format!(
+            "Reports (NIP-56){labels} by people who are trusted here hide {each}, until they are taken back."
+        )
     })
 }
 
@@ -72,9 +74,8 @@ pub(super) fn targets(
     author_counts: impl Fn(Option<&str>) -> bool,
 ) -> Vec<Target> {
     let named = |letter: &'static str| event.tags.iter().filter(move |tag| tag.name() == letter);
-    let events: Vec<(Id, bool)> = named("e")
-        .filter_map(|tag| Some((Id::from_hex(tag.value()?)?, event_counts(tag.get(2)))))
-        .collect();
+    let events: Vec<(Id, bool)> =
+        named("e").filter_map(|tag| Some((Id::from_hex(tag.value()?)?, event_counts(tag.get(2))))).collect();
     if !events.is_empty() {
         return events.into_iter().filter(|(_, counts)| *counts).map(|(id, _)| Target::Event(id)).collect();
     }
@@ -128,7 +129,10 @@ fn admit(event: &Event, context: &Context<'_>) -> Decision {
         context,
         &context.known.hidden.reported,
         "reports.refused",
-        ["people who are trusted here have reported this author", "people who are trusted here have reported this event"],
+        [
+            "people who are trusted here have reported this author",
+            "people who are trusted here have reported this event",
+        ],
     )
 }
 

@@ -14,7 +14,8 @@ pub(super) const RULES: &[Rule] = &[
         settings: &["followers.kinds"],
         sentence: |settings| {
             let kinds = &settings.followers.kinds;
-            (!kinds.is_empty()).then(|| format!("Who asks for events of kinds {kinds} alone logs in (NIP-42)."))
+            (!kinds.is_empty())
+                .then(|| format!("Who asks for events of kinds {kinds} alone logs in (NIP-42)."))
         },
         check: Check::Query(login),
     },

@@ -63,7 +63,9 @@ fn nip05_sentence(settings: &Settings) -> Option<String> {
     let domains = &settings.trust.nip05_domains;
     let free = if settings.authors.members.is_empty() { "" } else { " Members are free of this." };
     settings.trust.asks_for_nip05().then(|| match domains.as_slice() {
-        [] => format!("Who writes here has a name such as alice@example.org (NIP-05) in their profile.{free}"),
+        [] => {
+            format!("Who writes here has a name such as alice@example.org (NIP-05) in their profile.{free}")
+        }
         _ => {
             let domains = any_of(domains);
             format!("Who writes here has a name at {domains} (NIP-05) in their profile.{free}")
@@ -86,8 +88,9 @@ fn claimants(event: &Event, context: &Context<'_>) -> Option<Vec<PublicKey>> {
     } else {
         vec![event.pubkey]
     };
-    let is_known_to_claim =
-        |key: &PublicKey| context.known.people.nip05(key).is_some_and(|domain| is_wanted(domain, context.config));
+    let is_known_to_claim = |key: &PublicKey| {
+        context.known.people.nip05(key).is_some_and(|domain| is_wanted(domain, context.config))
+    };
     let is_free = |key: &PublicKey| context.is_member(key) || is_known_to_claim(key);
     // A new profile speaks for itself, whatever the one before it said.
     let decides = event.kind != Kind::PROFILE && claimants.iter().any(is_free)

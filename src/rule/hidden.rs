@@ -105,7 +105,8 @@ mod tests {
     fn each_reporter_counts_once() {
         let [event, author] = [Target::Event(Id([1; 32])), Target::Author(PublicKey([2; 32]))];
         let mut builder = HiddenBuilder::new(100);
-        for (reporter, target) in [(1, event), (1, event), (2, event), (1, author), (2, author), (3, author)] {
+        for (reporter, target) in [(1, event), (1, event), (2, event), (1, author), (2, author), (3, author)]
+        {
             assert!(builder.report(PublicKey([reporter; 32]), target));
         }
         let reports = builder.reports.clone();
@@ -136,9 +137,8 @@ mod tests {
     #[test]
     fn reports_beyond_the_bound_do_not_count() {
         let mut builder = HiddenBuilder::new(1);
-        let report = |builder: &mut HiddenBuilder, id| {
-            builder.report(PublicKey([1; 32]), Target::Event(Id([id; 32])))
-        };
+        let report =
+            |builder: &mut HiddenBuilder, id| builder.report(PublicKey([1; 32]), Target::Event(Id([id; 32])));
         assert_eq!([1, 1, 2].map(|id| report(&mut builder, id)), [true, true, false]);
         let hidden = builder.finish(1, 1);
         let covers = [1, 2].map(|id| hidden.reported.cover(&Id([id; 32]), &PublicKey([1; 32])));

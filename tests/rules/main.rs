@@ -5,3 +5,5 @@
 mod common;
 
 mod access;
+mod followers;
+mod trust;

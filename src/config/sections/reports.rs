@@ -81,7 +81,11 @@ impl Reports {
                 remedy: "lower it, or raise trust.hops_max".to_owned(),
             });
         }
-        if self.count() && self.reporters.is_empty() && !self.by_members && (self.hops_max.is_none() || !has_roots) {
+        if self.count()
+            && self.reporters.is_empty()
+            && !self.by_members
+            && (self.hops_max.is_none() || !has_roots)
+        {
             return Err(SectionFault {
                 key: "reports.reporters",
                 problem: "must not be empty where a threshold is set, or nobody's reports count".to_owned(),

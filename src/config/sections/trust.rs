@@ -72,15 +72,20 @@ impl Trust {
             });
         }
         let is_domain = |domain: &&String| {
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-            !domain.is_empty() && domain.bytes().all(plain) && !domain.starts_with('.') && !domain.ends_with('.')
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+            !domain.is_empty()
+                && domain.bytes().all(plain)
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
         };
         match self.nip05_domains.iter().find(|domain| !is_domain(domain)) {
             None => Ok(()),
             Some(domain) => Err(SectionFault {
                 key: "trust.nip05_domains",
                 problem: format!("{domain:?} must be a domain in lower case, such as \"example.org\""),
-                remedy: "write what stands behind the @ of a name; other scripts in their xn-- form".to_owned(),
+                remedy: "write what stands behind the @ of a name; other scripts in their xn-- form"
+                    .to_owned(),
             }),
         }
     }

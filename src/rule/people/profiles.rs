@@ -123,7 +123,9 @@ pub fn refuses_bridging(profile: &Event) -> bool {
     let about = content_of(profile).about;
     let words = about.as_str().into_iter().flat_map(|about| about.split('#').skip(1));
     words
-        .map(|rest| rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or(""))
+        .map(|rest| {
+            rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or("")
+        })
         .any(|word| word.eq_ignore_ascii_case(UNBRIDGED_HASHTAG))
 }
 
@@ -170,7 +172,10 @@ mod tests {
         for (content, domain) in table {
             assert_eq!(nip05_domain(&profile(1, Tags::default(), content)).as_deref(), domain, "{content}");
         }
-        assert_eq!(nip05_domain(&profile(1, Tags::default(), &longest)).map(|domain| domain.len()), Some(253));
+        assert_eq!(
+            nip05_domain(&profile(1, Tags::default(), &longest)).map(|domain| domain.len()),
+            Some(253)
+        );
     }
 
     #[test]
@@ -199,12 +204,14 @@ mod tests {
         let mut settings = Settings::default();
         settings.trust.keys_max = 2;
         let mut builder = ProfilesBuilder::new(&settings);
-        let contents = ["{}", r#"{"nip05":"a@x.org"}"#, "", r#"{"nip05":"b@x.org"}"#, r#"{"nip05":"c@x.org"}"#];
+        let contents =
+            ["{}", r#"{"nip05":"a@x.org"}"#, "", r#"{"nip05":"b@x.org"}"#, r#"{"nip05":"c@x.org"}"#];
         for (author, content) in (1..).zip(contents) {
             builder.add(&profile(author, Tags::default(), content));
         }
         let profiles = builder.finish();
-        let known: Vec<_> = (1..=5).map(|author| profiles.nip05(&PublicKey([author; 32])).is_some()).collect();
+        let known: Vec<_> =
+            (1..=5).map(|author| profiles.nip05(&PublicKey([author; 32])).is_some()).collect();
         assert_eq!((known, profiles.cut()), (vec![false, true, false, true, false], 1));
     }
 }
