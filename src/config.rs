@@ -9,6 +9,7 @@ mod defaults;
 mod document;
 mod error;
 mod explain;
+mod files;
 mod preset;
 mod sections;
 mod validate;
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Authors, Followers, Kinds, Read, Reports, SectionFault, ShownTo, Tags, Trust, Write,
+    Access, Authors, ContentWarning, Followers, Geohash, Kinds, Media, Read, Replies, Reports, SectionFault,
+    ShownTo, Tags, Trust, Write,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -87,6 +89,10 @@ pub struct Settings {
     pub reports: Reports,
     /// Posts for followers only.
     pub followers: Followers,
+    /// Events with a place.
+    pub geohash: Geohash,
+    /// Videos and attachments.
+    pub media: Media,
 }
 
 impl Settings {
@@ -104,6 +110,8 @@ impl Settings {
             "trust" => self.trust.mode,
             "reports" => self.reports.mode,
             "followers" => self.followers.mode,
+            "geohash" => self.geohash.mode,
+            "media" => self.media.mode,
             _ => Mode::Enforce,
         }
     }
@@ -115,7 +123,7 @@ impl Config {
         std::iter::once(&self.root).chain(&self.communities)
     }
 
-    /// Reads and checks the settings in the file at `path`.
+    /// Reads and checks the settings in the file at `path`, and the files that they name.
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
@@ -128,7 +136,9 @@ impl Config {
             return Err(ConfigError::too_large(path, FILE_BYTES_MAX));
         }
         let text = String::from_utf8(bytes).map_err(|cause| ConfigError::not_utf8(path, &cause))?;
-        Self::parse(&text, path)
+        let mut config = Self::parse(&text, path)?;
+        files::read(&mut config, path)?;
+        Ok(config)
     }
 
     /// Checks the settings in `text`; `file` is only named in errors.

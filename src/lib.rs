@@ -4,7 +4,7 @@
 //! socket → net (http, session) → pipeline (verify → writer → store, index → fanout; reader) → outbox → socket
 //! ```
 //!
-//! Pure, and used by all: [`event`], [`filter`], [`message`], [`nips`], [`policy`]. Holding state:
+//! Pure, and used by all: [`event`], [`filter`], [`geo`], [`message`], [`nips`], [`policy`]. Holding state:
 //! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
 //! [`net`]. Reading the wall clock: [`clock`], alone.
 
@@ -14,6 +14,7 @@ pub mod community;
 pub mod config;
 pub mod event;
 pub mod filter;
+pub mod geo;
 pub mod index;
 pub mod live;
 pub mod message;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod check_config;
+mod explain;
 mod export;
 mod import;
 mod remote;
@@ -35,6 +36,7 @@ const CONFIG_FILE: &str = "relay.toml";
         plaza                                        serve with the defaults, or with ./relay.toml\n  \
         plaza run --listen 0.0.0.0:80                serve everyone who can reach this machine\n  \
         plaza check-config relay.toml                say what is wrong in a file, and how to mend it\n  \
+        plaza explain --community /berlin draft.json would this be accepted, and why\n  \
         plaza export --filter '{\"kinds\":[1]}' > notes.jsonl\n  \
         plaza import events.jsonl                    add events, each verified; - is standard input",
     disable_help_subcommand = true,
@@ -62,6 +64,12 @@ enum Command {
     Import(import::Import),
     /// Measure this program on this machine
     Bench(bench::Bench),
+    /// Say whether an event would be accepted, and why: every rule in order, with the settings that decide
+    ///
+    /// Takes a draft as well, without id and signature, or a file of many events, one a line, of which it
+    /// gives a summary by rule. Rules that look at stored events ask the store, if no relay is running on it.
+    /// Nothing is stored. Ends with 0 when all would be accepted, with 1 when a rule refuses.
+    Explain(explain::Explain),
     /// Write stored events to standard output, one event a line (JSON Lines), oldest first
     ///
     /// What has expired is left out. A relay that is running on the data must be stopped, or be asked with
@@ -136,6 +144,7 @@ pub fn main() -> ExitCode {
         Some(Command::Import(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Export(command)) => command.run(),
+        Some(Command::Explain(command)) => return command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

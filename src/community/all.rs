@@ -38,22 +38,31 @@ impl Communities {
             }
         }
         store.commit(group)?;
-        let mut communities = Communities {
-            all: Vec::new(),
-            by_path: HashMap::new(),
-            by_host: HashMap::new(),
-            unused: Vec::new(),
-        };
+        let mut communities = Communities::none();
         for settings in config.all() {
             // The root has no entry: it is number 0 in every store.
             let number = numbers.remove(&settings.relay.path).unwrap_or(0);
-            let settings = community_settings(config, settings.clone());
+            let settings = with_addresses(config, settings.clone());
             let community = Community::open(CommunityId(number), settings, store)?;
             communities.add(community);
         }
         communities.unused = numbers.into_keys().collect();
         communities.unused.sort_unstable();
         Ok(communities)
+    }
+
+    /// The communities of a config with nothing stored: for asking their rules.
+    pub fn without_store(config: &Config) -> Communities {
+        let mut communities = Communities::none();
+        for settings in config.all() {
+            let settings = with_addresses(config, settings.clone());
+            communities.add(Community::empty(CommunityId(0), settings));
+        }
+        communities
+    }
+
+    fn none() -> Communities {
+        Communities { all: Vec::new(), by_path: HashMap::new(), by_host: HashMap::new(), unused: Vec::new() }
     }
 
     fn add(&mut self, community: Community) {
@@ -120,7 +129,7 @@ fn numbers(store: &Store) -> Result<HashMap<String, u32>, OpenError> {
 }
 
 /// A community without addresses of its own is known by the root's, with its path, and by its host.
-fn community_settings(config: &Config, mut settings: crate::config::Settings) -> crate::config::Settings {
+fn with_addresses(config: &Config, mut settings: crate::config::Settings) -> crate::config::Settings {
     let relay = &mut settings.relay;
     if !relay.urls.is_empty() || relay.path == "/" {
         return settings;

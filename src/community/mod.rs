@@ -117,16 +117,23 @@ impl Community {
                 _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
             }
         }
-        Ok(Community {
+        let community = Community::empty(id, config);
+        *community.index_mut() = index;
+        Ok(community)
+    }
+
+    /// A community in which nothing is stored.
+    fn empty(id: CommunityId, config: Settings) -> Community {
+        Community {
             id,
             policy: Policy::new(&config),
             lessons: learn::Lessons::new(Needs::of(&config)),
+            known: RwLock::new(Arc::new(Known::compiled(&config))),
             config,
             live: Live::default(),
             tally: Tally::default(),
-            known: RwLock::default(),
-            index: RwLock::new(index),
-        })
+            index: RwLock::default(),
+        }
     }
 
     /// Where it is, beginning with a slash.

@@ -39,6 +39,8 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("authors.denied", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("authors.members", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("tags.required", "a table from kinds to names of tags", "{ \"30402\" = [\"price\"] }"),
+    ("media.content_warning", "\"free\", \"required\" or \"refused\"", "\"free\""),
+    ("media.duration_seconds_max_by_kind", "a table from kinds to numbers", "{ \"22,34236\" = 60 }"),
     ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),
     ("access.write", "\"all\", \"authenticated\", \"members\" or \"none\"", "\"all\""),
     ("limits.content_chars_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 5_000 }"),
@@ -54,6 +56,13 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("reports.labels", "a table from namespaces to labels", "{ \"com.example.moderation\" = [\"spam\"] }"),
     ("followers.kinds", "a list of kinds and ranges", "[1, \"30000-39999\"]"),
     ("followers.shown_to", "\"either\", \"followers\", \"followed\" or \"mutual\"", "\"either\""),
+    ("geohash.prefixes", "a list of geohashes in quotes", "[\"u33d\", \"u33e\"]"),
+    ("geohash.center", "a latitude and a longitude in a list", "[52.52, 13.40]"),
+    ("geohash.radius_km", "a number of kilometres", "5.5"),
+    ("geohash.box", "south, west, north and east in a list", "[52.3, 13.0, 52.7, 13.8]"),
+    ("geohash.kinds_exempt", "a list of kinds and ranges", "[0, 3, \"10000-19999\"]"),
+    ("geohash.kinds_about", "a list of kinds and ranges", "[6, 7, 9735]"),
+    ("geohash.replies", "\"none\", \"own\" or \"all\"", "\"own\""),
     ("limits.slow_client", "\"close\" or \"drop\"", "\"close\""),
     ("nip17.private_kinds", "a list of whole numbers from 0 to 65_535", "[4, 13, 1059, 21059]"),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
@@ -70,7 +79,7 @@ pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Every setting that there is, read off the settings themselves, so that no second list can lag behind.
 pub(super) fn known(config: &Config, settings: &Settings) -> Known {
-    let sections = Value::Object(config.sections_with(settings));
+    let sections = Value::Object(config.sections_of(settings));
     serde_json::from_value(sections).unwrap_or_default()
 }
 

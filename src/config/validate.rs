@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::document::Document;
 use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
-use super::sections;
+use super::sections::{self, SectionFault};
 use super::{Config, Settings};
 
 const MIB: u64 = 1024 * 1024;
@@ -138,7 +138,8 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     check_relay(settings, document)?;
     check_texts(config, document)?;
     check_difficulties(settings, document)?;
-    check_sections(settings, document)?;
+    sections::check(settings)
+        .map_err(|SectionFault { key, problem, remedy }| fault(document, key, problem, remedy))?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;
@@ -236,11 +237,6 @@ fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<()
     }
     let problem = format!("each number must be {}", range.text());
     Err(fault(document, "nip13.difficulty_min_by_kind", problem, "lower it"))
-}
-
-/// What must hold within one section.
-fn check_sections(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
-    sections::check(settings).map_err(|found| fault(document, found.key, found.problem, found.remedy))
 }
 
 /// Paths that the relay itself answers at.

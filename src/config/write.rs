@@ -9,7 +9,7 @@ use super::{Config, Settings};
 /// A section by its name and settings.
 type Sections = Map<String, Value>;
 
-fn sections_of(value: &impl Serialize) -> Sections {
+fn object_of(value: &impl Serialize) -> Sections {
     match serde_json::to_value(value) {
         Ok(Value::Object(sections)) => sections,
         _ => Sections::new(),
@@ -19,20 +19,20 @@ fn sections_of(value: &impl Serialize) -> Sections {
 impl Config {
     /// Every section and setting by name, as the root has them.
     pub fn sections(&self) -> Map<String, Value> {
-        self.sections_with(&self.root)
+        self.sections_of(&self.root)
     }
 
     /// Every section and setting by name, as one of the communities has them.
-    pub(super) fn sections_with(&self, settings: &Settings) -> Map<String, Value> {
-        let mut sections = sections_of(settings);
+    pub fn sections_of(&self, settings: &Settings) -> Map<String, Value> {
+        let mut sections = object_of(settings);
         let Config { server, store, rate, nip40, nip62, log, .. } = self;
         let process = [
-            ("server", sections_of(server)),
-            ("store", sections_of(store)),
-            ("rate", sections_of(rate)),
-            ("nip40", sections_of(nip40)),
-            ("nip62", sections_of(nip62)),
-            ("log", sections_of(log)),
+            ("server", object_of(server)),
+            ("store", object_of(store)),
+            ("rate", object_of(rate)),
+            ("nip40", object_of(nip40)),
+            ("nip62", object_of(nip62)),
+            ("log", object_of(log)),
         ];
         sections.extend(process.map(|(name, section)| (name.to_owned(), Value::Object(section))));
         sections
@@ -45,7 +45,7 @@ impl Config {
             relay.remove("path");
         }
         let communities = self.communities.iter().map(|settings| {
-            let mut sections = sections_of(settings);
+            let mut sections = object_of(settings);
             // What a community says of itself stands right below its header.
             if let Some(Value::Object(relay)) = sections.remove("relay") {
                 sections.extend(relay);

@@ -6,6 +6,7 @@ pub mod nip09;
 pub mod nip11;
 pub mod nip13;
 pub mod nip32;
+pub mod nip36;
 pub mod nip40;
 pub mod nip42;
 pub mod nip51;
@@ -14,11 +15,14 @@ pub mod nip59;
 pub mod nip62;
 pub mod nip67;
 pub mod nip70;
+pub mod nip71;
+pub mod nip92;
 
-use crate::config::Settings;
+use crate::config::{ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
-pub const SUPPORTED: &[u16] = &[1, 2, 4, 9, 11, 13, 17, 28, 32, 40, 42, 45, 51, 56, 59, 62, 65, 67, 70];
+pub const SUPPORTED: &[u16] =
+    &[1, 2, 4, 9, 11, 13, 17, 28, 32, 36, 40, 42, 45, 51, 56, 59, 62, 65, 67, 70, 71, 92];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
@@ -26,6 +30,12 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
     let follows = |nip: &u16| match nip {
         17 | 59 => keeps_private,
         70 => settings.nip70.accept,
+        36 => settings.media.content_warning != ContentWarning::Free,
+        32 => settings.reports.count() && !settings.reports.labels.is_empty(),
+        51 => !settings.reports.moderators.is_empty(),
+        56 => settings.reports.count(),
+        71 => settings.media.videos_checked,
+        92 => settings.media.imeta_checked,
         _ => true,
     };
     SUPPORTED.iter().copied().filter(follows).collect()

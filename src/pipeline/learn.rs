@@ -31,21 +31,27 @@ struct Pupil {
     rests_until: Option<Instant>,
 }
 
+/// Has a community learn from its stored events what its rules need and it does not know yet. An event that cannot
+/// be read is left out, and logged.
+pub(crate) fn learn(community: &Community, bodies: &Bodies) {
+    let (mut failures, mut first) = (0_u64, None);
+    community.learn(&mut |location| {
+        bodies.event(community.id, location).unwrap_or_else(|error| {
+            failures += 1;
+            first.get_or_insert(error);
+            None
+        })
+    });
+    if let Some(error) = first {
+        tracing::error!("{}: {failures} stored events could not be read: {error}", community.path());
+    }
+}
+
 impl Pupil {
     fn learn(&mut self, bodies: &Bodies) {
         let Pupil { community, rests_until } = self;
         let start = Instant::now();
-        let (mut failures, mut first) = (0_u64, None);
-        community.learn(&mut |location| {
-            bodies.event(community.id, location).unwrap_or_else(|error| {
-                failures += 1;
-                first.get_or_insert(error);
-                None
-            })
-        });
-        if let Some(error) = first {
-            tracing::error!("{}: {failures} stored events could not be read: {error}", community.path());
-        }
+        learn(community, bodies);
         let took = start.elapsed();
         let rest = Duration::from_secs(community.config.trust.rebuild_seconds).max(took * REST_FACTOR);
         *rests_until = Some(Instant::now() + rest);

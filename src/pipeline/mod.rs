@@ -28,6 +28,9 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::Store;
 
+pub(crate) use learn::learn;
+pub(crate) use relate::relate;
+
 use bodies::Bodies;
 use reader::Readers;
 use writer::WriterInput;

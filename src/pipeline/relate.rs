@@ -11,7 +11,7 @@ use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
 ///
 /// # Errors
 /// When a stored event cannot be read.
-pub(super) fn relate(
+pub(crate) fn relate(
     community: &Community,
     event: &Event,
     context: &Context<'_>,

@@ -2,13 +2,16 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+mod explain;
 mod followers;
+mod geohash;
 mod limits;
 mod needs;
 mod place;
 mod trust;
 
 pub use access::is_member;
+pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use followers::is_marked_for_followers;
 pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
@@ -17,7 +20,7 @@ pub use trust::is_rate_exempt;
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip40, nip42, nip51, nip56, nip59, nip62, nip70};
+use crate::nips::{nip13, nip36, nip40, nip42, nip51, nip56, nip59, nip62, nip70, nip71, nip92};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -29,9 +32,13 @@ const TABLES: &[&[Rule]] = &[
     nip56::RULES,
     nip42::RULES,
     nip40::RULES,
+    geohash::RULES,
     nip13::RULES,
     nip62::RULES,
     nip70::RULES,
+    nip71::RULES,
+    nip92::RULES,
+    nip36::RULES,
     nip59::RULES,
     followers::RULES,
 ];

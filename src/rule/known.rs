@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::hidden::Hidden;
 use super::people::People;
+use crate::config::Settings;
+use crate::geo::Area;
 
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]
@@ -13,4 +15,14 @@ pub struct Known {
     pub people: Arc<People>,
     /// What moderators have muted and trusted people have reported.
     pub hidden: Arc<Hidden>,
+    /// The area that events belong to; empty where the settings draw none.
+    pub area: Arc<Area>,
+}
+
+impl Known {
+    /// What the settings alone tell.
+    pub fn compiled(settings: &Settings) -> Known {
+        // Settings that were checked compile. An area that does not is empty: nothing lies inside.
+        Known { area: Arc::new(settings.geohash.compile().unwrap_or_default()), ..Known::default() }
+    }
 }

@@ -106,9 +106,18 @@ impl TestRelay {
 
     /// A relay with the communities and rules of a relay.toml.
     pub fn configured(settings: &str) -> TestRelay {
-        let parsed = Config::parse(settings, std::path::Path::new("relay.toml"));
-        let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{settings}"));
-        TestRelay::with(|config| (config.root, config.communities) = (parsed.root, parsed.communities))
+        TestRelay::launch(Clock::by_hand(NOW), TestRelay::settings(settings))
+    }
+
+    /// The same of today, for clients that bring the machine's clock along.
+    pub fn configured_today(settings: &str) -> TestRelay {
+        TestRelay::launch(Clock::system(), TestRelay::settings(settings))
+    }
+
+    fn settings(text: &str) -> impl FnOnce(&mut Config) {
+        let parsed = Config::parse(text, std::path::Path::new("relay.toml"));
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        |config| (config.root, config.communities) = (parsed.root, parsed.communities)
     }
 
     /// A relay of today, for clients that bring the machine's clock along.
@@ -133,6 +142,11 @@ impl TestRelay {
         self.relay.as_ref().expect("the relay runs")
     }
 
+    /// The folder of its store.
+    pub fn data(&self) -> &std::path::Path {
+        &self.config.store.path
+    }
+
     /// The URL of the community at a path.
     pub fn url_at(&self, path: &str) -> String {
         format!("{}{}", self.url(), path.trim_end_matches('/'))
@@ -146,8 +160,7 @@ impl TestRelay {
     /// Stops the relay and starts it again on the same store with the communities and rules of another
     /// relay.toml.
     pub fn reconfigure(&mut self, settings: &str) {
-        let parsed = Config::parse(settings, std::path::Path::new("relay.toml")).expect("right settings");
-        (self.config.root, self.config.communities) = (parsed.root, parsed.communities);
+        TestRelay::settings(settings)(&mut self.config);
         self.restart();
     }
 

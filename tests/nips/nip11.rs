@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{Client, NOW, Person, TestRelay};
-use plaza::config::Config;
+use plaza::config::{Config, Settings};
 use plaza::event::Event;
-use plaza::nips::SUPPORTED;
+use plaza::nips::supported;
 
 struct Answer {
     status: u16,
@@ -59,7 +59,7 @@ fn the_document_says_what_the_settings_say() {
     let limits = &Config::default().root.limits;
     assert_eq!(document["name"], "Plaza");
     assert_eq!(document["description"], "A Nostr relay for a community.");
-    assert_eq!(document["supported_nips"], json!(SUPPORTED));
+    assert_eq!(document["supported_nips"], json!(supported(&Settings::default())));
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         document["limitation"],

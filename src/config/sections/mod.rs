@@ -4,7 +4,9 @@
 mod access;
 mod authors;
 mod followers;
+mod geohash;
 mod kinds;
+mod media;
 mod reports;
 mod tags;
 mod trust;
@@ -12,7 +14,9 @@ mod trust;
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use followers::{Followers, ShownTo};
+pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
+pub use media::{ContentWarning, Media};
 pub use reports::Reports;
 pub use tags::Tags;
 pub use trust::Trust;
@@ -31,11 +35,12 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[trust::RANGES, reports::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[trust::RANGES, reports::RANGES, geohash::RANGES];
 
-/// The first fault that numbers and their ranges don't tell.
+/// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
-    let trust = &settings.trust;
-    trust.check()?;
-    settings.reports.check(trust.hops_max, !trust.roots.is_empty())
+    settings.media.check()?;
+    settings.geohash.check()?;
+    settings.trust.check()?;
+    settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }

@@ -1,13 +1,12 @@
 //! What people do with web clients: the scenes in tests/clients/js, built on nostr-tools, each played by
-//! node at a relay of its own. Without node or its packages they are left out, and the test says so.
-
-mod common;
+//! node at a relay of its own. A scene that is about a community with rules begins with a comment that holds
+//! its relay.toml. Without node or its packages they are left out, and the test says so.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::TestRelay;
+use crate::common::TestRelay;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/js")
@@ -24,10 +23,19 @@ fn missing() -> Option<&'static str> {
     None
 }
 
-/// Plays one scene; what it said when it failed.
+/// The relay.toml in the comment that a scene begins with; empty for a plain relay.
+fn settings_of(script: &Path) -> String {
+    let text = std::fs::read_to_string(script).expect("a script");
+    let comment = text.strip_prefix("/* relay.toml\n").and_then(|rest| rest.split_once("*/"));
+    comment.map_or(String::new(), |(settings, _)| settings.to_owned())
+}
+
+/// Plays one scene, at the first community that its settings name; what it said when it failed.
 fn play(script: &Path) -> Result<(), String> {
-    let relay = TestRelay::today();
-    let done = Command::new("node").arg(script).arg(relay.url()).output().expect("node runs");
+    let relay = TestRelay::configured_today(&settings_of(script));
+    let community = relay.relay().communities().iter().nth(1).map_or("/", |community| community.path());
+    let url = relay.url_at(community);
+    let done = Command::new("node").arg(script).arg(url).output().expect("node runs");
     if done.status.success() {
         return Ok(());
     }
@@ -41,7 +49,7 @@ fn scenes_with_nostr_tools() {
         // Written past the test harness, which shows nothing of what passes.
         let _ = writeln!(
             std::io::stderr(),
-            "tests/nostr_tools.rs: left out, {reason}; with node 20 run: npm ci --prefix tests/clients/js"
+            "tests/clients: scenes of nostr-tools left out, {reason}; with node 20 run: npm ci --prefix tests/clients/js"
         );
         return;
     }

@@ -1,0 +1,97 @@
+//! `[media]`: what is asked of videos and attachments, and of warnings on them.
+
+use serde::{Deserialize, Serialize};
+
+use super::SectionFault;
+use crate::config::{KindMap, KindSet, Mode};
+
+/// `[media]`: what is asked of videos and attachments (NIP-71, NIP-92), and of warnings on them (NIP-36).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// Whether its rules refuse, or only count and log what they would refuse.
+    pub mode: Mode,
+    /// Whether video events (21, 22, 34235, 34236) need a title, a video's address, and, if addressable, a `d`.
+    pub videos_checked: bool,
+    /// Seconds that the videos of these kinds may last at most.
+    pub duration_seconds_max_by_kind: KindMap<u64>,
+    /// Whether each `imeta` tag, on events of any kind, must be as NIP-92 has it: an address and something else.
+    pub imeta_checked: bool,
+    /// Fields that each `imeta` of a video event must have besides `url`, such as `m`, `x` and `dim`.
+    pub imeta_fields_required: Vec<String>,
+    /// The only hosts, with their subdomains, where media of `imeta` and `url` tags may lie; empty means all.
+    pub hosts_allowed: Vec<String>,
+    /// Hosts, with their subdomains, where they may not lie.
+    pub hosts_denied: Vec<String>,
+    /// Whether events must have, or must not have, a content warning.
+    pub content_warning: ContentWarning,
+    /// The kinds of which `content_warning` speaks.
+    pub content_warning_kinds: KindSet,
+    /// Labels (NIP-32) with which authors may not mark their own events: `label`, or `namespace:label`.
+    pub labels_refused: Vec<String>,
+}
+
+/// Whether events must have a content warning (NIP-36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentWarning {
+    /// As their authors like.
+    #[default]
+    Free,
+    /// They must.
+    Required,
+    /// They must not: what needs a warning has no place here.
+    Refused,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            videos_checked: false,
+            duration_seconds_max_by_kind: KindMap::default(),
+            imeta_checked: false,
+            imeta_fields_required: Vec::new(),
+            hosts_allowed: Vec::new(),
+            hosts_denied: Vec::new(),
+            content_warning: ContentWarning::Free,
+            content_warning_kinds: KindSet::of(&[20, 21, 22, 34_235, 34_236]),
+            labels_refused: Vec::new(),
+        }
+    }
+}
+
+impl Media {
+    pub(in crate::config) fn check(&self) -> Result<(), SectionFault> {
+        for (key, hosts) in
+            [("media.hosts_allowed", &self.hosts_allowed), ("media.hosts_denied", &self.hosts_denied)]
+        {
+            if let Some(host) = hosts.iter().find(|host| !is_host(host)) {
+                return Err(SectionFault {
+                    key,
+                    problem: format!(
+                        "{host:?} must be a host name in lower case, without scheme, port or path"
+                    ),
+                    remedy: "write for example \"video.example.com\"".to_owned(),
+                });
+            }
+        }
+        let is_field = |field: &String| !field.is_empty() && !field.contains(char::is_whitespace);
+        if let Some(field) = self.imeta_fields_required.iter().find(|field| !is_field(field)) {
+            return Err(SectionFault {
+                key: "media.imeta_fields_required",
+                problem: format!("{field:?} must be the name of a field, one word"),
+                remedy: "write for example \"m\" or \"dim\"".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.split('.').all(|label| !label.is_empty())
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+}

@@ -1,0 +1,10 @@
+//! What people do, end to end over the wire with real client libraries: nostr-sdk here, nostr-tools in `js/`.
+//! One file a story.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod everyday;
+mod guest;
+mod moving_house;
+mod web;

@@ -1,0 +1,162 @@
+//! `plaza explain` and `plaza check-config --expand`: the rules run dry say what the relay would say.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use common::{NOW, Person, TestRelay, json_of};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Runs the program in a folder of its own with this relay.toml; returns its code, standard output and error.
+fn plaza(folder: &TempDir, settings: &str, arguments: &[&str], input: &str) -> (i32, String, String) {
+    fs::write(folder.path().join("relay.toml"), settings).expect("a file");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_plaza"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads all");
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code().expect("it was not killed"), text(stdout), text(stderr))
+}
+
+const SETTINGS: &str = "\
+[nip13]
+difficulty_min_by_kind = { \"7\" = 60 }
+mode = \"shadow\"
+[[community]]
+path = \"/notes\"
+[community.kinds]
+allowed = [1]
+[community.access]
+write = \"authenticated\"
+";
+
+#[test]
+fn a_draft_is_explained_rule_by_rule() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let npub = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg";
+    // Arguments, draft, code, and lines that must be there.
+    let table: [(&[&str], &str, i32, &[&str]); 6] = [
+        (&[], r#"{"kind": 1, "content": "hello"}"#, 0, &["pass    limits.content_chars_max", "/: accepted"]),
+        (
+            &["--community", "/notes"],
+            r#"{"kind": 7, "content": "+"}"#,
+            1,
+            &[
+                "REFUSE  access.write",
+                "        auth-required: log in to write here (access.write)",
+                "REFUSE  kinds.allowed",
+                "kinds.allowed = [1]",
+                "/notes: refused, auth-required: log in to write here (access.write)",
+            ],
+        ),
+        (
+            &["--community", "notes", "--as", npub],
+            r#"{"kind": 1, "content": "hello"}"#,
+            0,
+            &["pass    access.write", "/notes: accepted"],
+        ),
+        (
+            &[],
+            r#"{"kind": 7, "content": "+"}"#,
+            0,
+            &["shadow  nip13.difficulty", "would refuse, pow: difficulty", "/: accepted"],
+        ),
+        (
+            &[],
+            "{\n  \"kind\": 1,\n  \"tags\": [[\"expiration\", \"5\"]]\n}\n",
+            1,
+            &["REFUSE  nip40.expired", "/: refused, invalid: the event has expired (nip40.expired)"],
+        ),
+        (&[], r#"{"kind": 1}"#, 0, &["-       nip01.signature", "        it is a draft"]),
+    ];
+    for (arguments, draft, code, lines) in table {
+        let all = [&["explain", "-"], arguments].concat();
+        let (ended, said, errors) = plaza(&folder, SETTINGS, &all, draft);
+        assert_eq!(ended, code, "{draft}: {said}{errors}");
+        for line in lines {
+            assert!(said.lines().any(|one| one.contains(line)), "{line} in {said}");
+        }
+    }
+    assert!(!folder.path().join("data").exists(), "explaining makes no store");
+}
+
+#[test]
+fn what_cannot_be_told_ends_with_two() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let table: [(&[&str], &str, &str); 4] = [
+        (&["-"], "not json", "this is no JSON"),
+        (&["-"], "[1]", "an event or draft is a JSON object"),
+        (&["-"], r#"{"kind": "1"}"#, "kind must be"),
+        (
+            &["-", "--community", "/nowhere"],
+            r#"{"kind": 1}"#,
+            "there is no community at /nowhere; the settings have /, /notes",
+        ),
+    ];
+    for (arguments, input, reason) in table {
+        let (code, said, errors) = plaza(&folder, SETTINGS, &[&["explain"], arguments].concat(), input);
+        assert_eq!(code, 2, "{input}: {said}");
+        assert!(errors.contains(reason), "{reason} in {errors}");
+    }
+}
+
+#[test]
+fn a_file_of_events_is_summed_up_by_rule_and_the_store_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
+    let person = Person::new(1);
+    let stored = person.event(1, now - 10, &[], "stored");
+    let old_list = person.event(10_002, now - 20, &[], "");
+    let new_list = person.event(10_002, now - 10, &[], "");
+    let lines = |events: &[&plaza::event::Event]| -> String {
+        events.iter().map(|event| format!("{}\n", json_of(event))).collect()
+    };
+    let (code, _, errors) = plaza(&folder, SETTINGS, &["import", "-"], &lines(&[&stored, &new_list]));
+    assert_eq!(code, 0, "{errors}");
+    let mut forged = json_of(&person.event(1, now, &[], "mine"));
+    forged["content"] = json!("yours");
+    let input = format!(
+        "{}{forged}\nnonsense\n\n{}",
+        lines(&[&person.event(1, now, &[], "new"), &stored, &old_list]),
+        lines(&[&person.event(22_242, now, &[], "")])
+    );
+    let (code, said, errors) = plaza(&folder, SETTINGS, &["explain", "-"], &input);
+    assert_eq!(code, 1, "{said}{errors}");
+    let expected = [
+        "1 accepted, 1 stored already",
+        "1 refused by nip01.id; the first, line 4: invalid: the id is not the hash of the event (nip01.id)",
+        "1 refused by nip01.superseded; the first, line 3: duplicate: a newer version is stored (nip01.superseded)",
+        "1 refused by nip42.auth_kind; the first, line 7: invalid: kind 22242 is sent with AUTH and never published (nip42.auth_kind)",
+        "1 refused by no event; the first, line 5: ",
+    ];
+    for line in expected {
+        assert!(said.lines().any(|one| one.starts_with(line)), "{line} in {said}");
+    }
+    let (code, said, _) = plaza(&folder, SETTINGS, &["explain", "-"], &lines(&[&stored]));
+    assert_eq!((code, said.lines().last()), (0, Some("/: stored already")));
+}
+
+#[test]
+fn a_store_in_use_is_no_hindrance() {
+    let relay = TestRelay::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = relay.data().to_string_lossy().into_owned();
+    let (code, said, errors) =
+        plaza(&folder, "", &["explain", "-", "--data", &data], r#"{"kind": 1, "content": ""}"#);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(
+        errors.contains("a relay runs on these events; rules that look at them are not asked"),
+        "{errors}"
+    );
+    relay.connect().publish_ok(&Person::new(1).event(1, NOW, &[], "it runs on"));
+}
