@@ -255,3 +255,93 @@ fn in_order(mut locations: Vec<Location>) -> std::vec::IntoIter<Location> {
     locations.sort_unstable_by_key(|location| location.number);
     locations.into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::store::CommunityId;
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey([number; 32])
+    }
+
+    #[test]
+    fn only_what_bears_on_the_rules_is_learned_again() {
+        let settings = |text: &str| -> Settings {
+            let roots = format!("[trust]\nroots = [\"{}\"]\nhops_max = 1\n", "01".repeat(32));
+            toml::from_str(&(roots + text)).unwrap_or_else(|error| panic!("{text}: {error}"))
+        };
+        let trust = "write = true";
+        let claims = "nip05_required = true";
+        let moderators = format!("[reports]\nmoderators = [\"{}\"]", "02".repeat(32));
+        let reports = "[reports]\nevent_threshold = 1\nhops_max = 1";
+        let followers = "[followers]\nmarked = true";
+        // Settings, an event's kind and author, and whether it makes what is known stale. 1 is a root, 2 a moderator,
+        // 3 whom the root follows, 4 a stranger.
+        let table: [(&str, u16, u8, bool); 24] = [
+            ("", 3, 1, false),
+            ("", 62, 1, false),
+            (trust, 3, 1, true),
+            // What is beyond the last hop gives no trust.
+            (trust, 3, 3, false),
+            (trust, 3, 4, false),
+            (trust, 0, 1, false),
+            (trust, 1, 1, false),
+            (trust, 62, 4, true),
+            (claims, 0, 4, true),
+            (claims, 3, 1, false),
+            (&moderators, 10_000, 2, true),
+            (&moderators, 10_000, 4, false),
+            (&moderators, 1_984, 2, false),
+            (reports, 1_984, 4, true),
+            (reports, 1_985, 4, true),
+            (reports, 10_000, 2, false),
+            (reports, 3, 1, true),
+            (reports, 3, 4, false),
+            (reports, 0, 4, false),
+            (followers, 3, 4, true),
+            (followers, 0, 4, false),
+            (followers, 1, 1, false),
+            (followers, 5, 1, false),
+            (followers, 62, 1, true),
+        ];
+        for (text, kind, author, is_stale) in table {
+            let community = Community::empty(CommunityId(0), settings(text));
+            assert_eq!(community.is_stale(), community.has_lessons(), "all is new to it: {text}");
+            community.learn(&mut |_| None);
+            assert!(!community.is_stale(), "{text}");
+            let mut graph = GraphBuilder::new(&community.config);
+            graph.add(&list(1, 3));
+            let people = People { graph: Arc::new(graph.finish()), ..People::default() };
+            community.change_known(|known| known.people = Arc::new(people));
+            community.notice(Kind(kind), &key(author));
+            assert_eq!(community.is_stale(), is_stale, "kind {kind} by {author}: {text}");
+        }
+    }
+
+    #[test]
+    fn while_learning_is_under_way_every_list_counts() {
+        let mut settings = Settings::default();
+        settings.trust.roots = [key(1)].into_iter().collect();
+        settings.trust.write = true;
+        let community = Community::empty(CommunityId(0), settings);
+        community.learn(&mut |_| None);
+        community.lessons.is_learning.store(true, Ordering::SeqCst);
+        community.notice(Kind::FOLLOWS, &key(4));
+        assert!(community.is_stale());
+    }
+
+    fn list(author: u8, followed: u8) -> Event {
+        let tags = [["p", &key(followed).to_string()]].iter().collect();
+        Event {
+            id: crate::event::Id([author; 32]),
+            pubkey: key(author),
+            created_at: 1,
+            kind: Kind::FOLLOWS,
+            tags,
+            content: String::new(),
+            sig: crate::event::Signature([0; 64]),
+        }
+    }
+}

@@ -40,3 +40,40 @@ impl Needs {
         *self == Needs::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rules_that_ask_for_something_need_to_know() {
+        let needs = |text: &str| {
+            let settings: Settings = toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let Needs { hops, follows, profiles, mutes, reports } = Needs::of(&settings);
+            [hops, follows, profiles, mutes, reports].map(u8::from)
+        };
+        let key = "7".repeat(64);
+        let table = [
+            (String::new(), [0, 0, 0, 0, 0]),
+            (format!("[trust]\nroots = [\"{key}\"]"), [0, 0, 0, 0, 0]),
+            ("[trust]\nwrite = true".to_owned(), [1, 0, 0, 0, 0]),
+            ("[trust]\nrate_exempt = true".to_owned(), [1, 0, 0, 0, 0]),
+            ("[trust]\nnip05_required = true".to_owned(), [0, 0, 1, 0, 0]),
+            ("[trust]\nnip05_domains = [\"x.org\"]".to_owned(), [0, 0, 1, 0, 0]),
+            ("[nip13]\ndifficulty_max_trusted = 1".to_owned(), [0, 0, 0, 0, 0]),
+            ("[nip13]\ndifficulty_max_trusted = 1\ndifficulty_min = 2".to_owned(), [1, 0, 0, 0, 0]),
+            ("[nip13]\ndifficulty_min = 2".to_owned(), [0, 0, 0, 0, 0]),
+            (format!("[reports]\nmoderators = [\"{key}\"]"), [0, 0, 0, 1, 0]),
+            (format!("[reports]\nreporters = [\"{key}\"]"), [0, 0, 0, 0, 0]),
+            ("[reports]\nevent_threshold = 1".to_owned(), [0, 0, 0, 0, 1]),
+            ("[reports]\nauthor_threshold = 1\nhops_max = 1".to_owned(), [1, 0, 0, 0, 1]),
+            ("[reports]\nhops_max = 1".to_owned(), [0, 0, 0, 0, 0]),
+            ("[followers]\nmarked = true".to_owned(), [0, 1, 0, 0, 0]),
+            ("[followers]\nkinds = [1]".to_owned(), [0, 1, 0, 0, 0]),
+            ("[followers]\nshown_to = \"mutual\"".to_owned(), [0, 0, 0, 0, 0]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(needs(&text), expected, "{text}");
+        }
+    }
+}
