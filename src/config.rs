@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Authors, ContentWarning, Followers, Geohash, Kinds, Media, Read, Replies, Reports, SectionFault,
-    ShownTo, Tags, Trust, Write,
+    Access, Authors, ContentWarning, Followers, Geohash, Kinds, Market, Media, Read, Replies, Reports,
+    SectionFault, ShownTo, Tags, Trust, Write,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -91,6 +91,8 @@ pub struct Settings {
     pub followers: Followers,
     /// Events with a place.
     pub geohash: Geohash,
+    /// What is offered, and for how much.
+    pub market: Market,
     /// Videos and attachments.
     pub media: Media,
 }
@@ -111,6 +113,7 @@ impl Settings {
             "reports" => self.reports.mode,
             "followers" => self.followers.mode,
             "geohash" => self.geohash.mode,
+            "market" => self.market.mode,
             "media" => self.media.mode,
             _ => Mode::Enforce,
         }

@@ -1,6 +1,8 @@
 //! Filters as NIP-01 defines them, pure. In: JSON. Out: [`Filter`] and the one `matches`, which stored
 //! scans, live delivery and COUNT must all agree with. Never looks at limits: `policy` does.
 
+pub mod places;
+
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
@@ -18,6 +20,9 @@ pub struct Filter {
     pub kinds: Option<Vec<Kind>>,
     /// Letter and sorted values; each letter once.
     pub tags: Vec<(u8, Vec<String>)>,
+    /// What a `g` tag may begin with, besides being one of the values of `#g` in `tags`, which is there when
+    /// this is not empty. Sorted; none begins with another one. Only [`places::read_places`] fills it.
+    pub prefixes: Vec<String>,
     /// Earliest `created_at`, inclusive.
     pub since: Option<u64>,
     /// Latest `created_at`, inclusive.
@@ -46,8 +51,13 @@ impl Filter {
             && self.tags.iter().all(|(letter, wanted)| {
                 event.tags.indexed().any(|(name, value)| {
                     name == *letter && wanted.binary_search_by(|one| one.as_str().cmp(value)).is_ok()
-                })
+                }) || *letter == places::LETTER && self.matches_place(event)
             })
+    }
+
+    fn matches_place(&self, event: &Event) -> bool {
+        !self.prefixes.is_empty()
+            && places::places(&event.tags).any(|place| places::begins_with_any(&self.prefixes, place))
     }
 
     /// Whether a time lies between `since` and `until`.
@@ -62,6 +72,7 @@ impl Filter {
             + self.authors.as_ref().map_or(0, Vec::len)
             + self.kinds.as_ref().map_or(0, Vec::len)
             + self.tags.iter().map(|(_, values)| values.len()).sum::<usize>()
+            + self.prefixes.len()
     }
 }
 

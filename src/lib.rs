@@ -8,6 +8,7 @@
 //! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
 //! [`net`]. Reading the wall clock: [`clock`], alone.
 
+pub mod amount;
 pub mod cli;
 pub mod clock;
 pub mod community;
@@ -24,5 +25,6 @@ pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod rate;
+pub mod replay;
 pub mod rule;
 pub mod store;

@@ -15,9 +15,10 @@ use bytes::Bytes;
 
 use crate::config::Limits;
 use crate::event::{Event, Id, Kind, PublicKey, Verified};
-use crate::filter::Filter;
+use crate::filter::{Filter, places};
 use crate::message;
 use crate::outbox::{Frame, Listener, Subscription};
+use crate::replay::{Kept, Replay, ReplaySettings};
 use crate::rule::{Prefix, Refusal};
 
 /// An event on its way to those who listen.
@@ -55,17 +56,22 @@ pub struct Live {
 /// What one filter is found by: its most selective condition.
 enum Key<'f> {
     Ids(&'f [Id]),
-    Tag(u8, &'f [String]),
+    /// A letter, values, and what other values begin with.
+    Tag(u8, &'f [String], &'f [String]),
     Authors(&'f [PublicKey]),
     Kinds(&'f [Kind]),
     Any,
 }
 
 fn key_of(filter: &Filter) -> Key<'_> {
-    let fewest_values = filter.tags.iter().min_by_key(|(_, values)| values.len());
+    let tags = filter.tags.iter().map(|(letter, values)| match *letter {
+        places::LETTER => (*letter, values.as_slice(), filter.prefixes.as_slice()),
+        letter => (letter, values.as_slice(), [].as_slice()),
+    });
+    let fewest_values = tags.min_by_key(|(_, values, prefixes)| values.len() + prefixes.len());
     match (&filter.ids, fewest_values, &filter.authors, &filter.kinds) {
         (Some(ids), ..) => Key::Ids(ids),
-        (_, Some((letter, values)), ..) => Key::Tag(*letter, values),
+        (_, Some((letter, values, prefixes)), ..) => Key::Tag(letter, values, prefixes),
         (_, _, Some(authors), _) => Key::Authors(authors),
         (_, _, _, Some(kinds)) => Key::Kinds(kinds),
         _ => Key::Any,
@@ -80,9 +86,12 @@ struct Registry {
     by_id: HashMap<Id, Vec<u32>>,
     /// By a keyed hash of letter and value; what shares a hash is told apart by the filter itself.
     by_tag: HashMap<u64, Vec<u32>>,
+    /// By the same of what a place begins with.
+    by_prefix: HashMap<u64, Vec<u32>>,
     by_author: HashMap<PublicKey, Vec<u32>>,
     by_kind: HashMap<Kind, Vec<u32>>,
     any: Vec<u32>,
+    replay: Replay,
 }
 
 impl Live {
@@ -90,8 +99,15 @@ impl Live {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a subscription that holds live events until [`Live::release`].
-    pub fn register(&self, listener: &Arc<Listener>, subscription: &Arc<Subscription>) {
+    /// Opens a subscription that holds live events until [`Live::release`]. Returns what it is to be given
+    /// of earlier ephemeral events: what is passed on from now on it will be given live.
+    pub fn register(
+        &self,
+        listener: &Arc<Listener>,
+        subscription: &Arc<Subscription>,
+        replay: ReplaySettings,
+        now: u64,
+    ) -> Vec<Arc<Kept>> {
         let mut registry = self.registry();
         let entry = Entry {
             listener: Arc::clone(listener),
@@ -114,6 +130,7 @@ impl Live {
         for filter in &subscription.filters {
             registry.change(filter, &mut |list| list.push(number));
         }
+        registry.replay.matching(&subscription.filters, replay, now)
     }
 
     /// Ends a subscription; nothing happens when it is not open.
@@ -152,16 +169,22 @@ impl Live {
         self.len() == 0
     }
 
-    /// Hands events to all who ask for them and may see them, as `visible` tells.
+    /// Hands events to all who ask for them and may see them, as `visible` tells, and keeps what is to be
+    /// given to who joins later.
     pub(crate) fn pass_on(
         &self,
         limits: &Limits,
+        replay: ReplaySettings,
+        now: u64,
         events: &[LiveEvent],
         visible: impl Fn(&Event, &Listener) -> bool,
     ) {
         let mut registry = self.registry();
         let mut candidates = Vec::new();
         for event in events {
+            if !registry.replay.note(&event.event, &event.body, replay, now) {
+                continue;
+            }
             registry.candidates(&event.event, &mut candidates);
             for number in candidates.drain(..) {
                 registry.deliver(number, event, limits, &visible);
@@ -204,9 +227,13 @@ impl Registry {
             Key::Ids(ids) => each(&mut self.by_id, ids.iter().copied(), change),
             Key::Authors(authors) => each(&mut self.by_author, authors.iter().copied(), change),
             Key::Kinds(kinds) => each(&mut self.by_kind, kinds.iter().copied(), change),
-            Key::Tag(letter, values) => {
-                let hashes: Vec<u64> = values.iter().map(|value| self.tag_hash(letter, value)).collect();
-                each(&mut self.by_tag, hashes.into_iter(), change);
+            Key::Tag(letter, values, prefixes) => {
+                let hashes = |texts: &[String]| -> Vec<u64> {
+                    texts.iter().map(|text| self.tag_hash(letter, text)).collect()
+                };
+                let (values, prefixes) = (hashes(values), hashes(prefixes));
+                each(&mut self.by_tag, values.into_iter(), change);
+                each(&mut self.by_prefix, prefixes.into_iter(), change);
             }
             Key::Any => change(&mut self.any),
         }
@@ -250,6 +277,12 @@ impl Registry {
         if !self.by_tag.is_empty() {
             for (letter, value) in event.tags.indexed() {
                 out.extend(self.by_tag.get(&self.tag_hash(letter, value)).into_iter().flatten());
+            }
+        }
+        if !self.by_prefix.is_empty() {
+            for prefix in places::places(&event.tags).flat_map(places::prefixes_of) {
+                let hash = self.tag_hash(places::LETTER, prefix);
+                out.extend(self.by_prefix.get(&hash).into_iter().flatten());
             }
         }
         out.sort_unstable();

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use plaza::amount::Amount;
 use plaza::config::{Config, Durability, LogFormat, Settings, SlowClient};
 
 const EXAMPLE: &str = include_str!("../relay.toml.example");
@@ -314,6 +315,36 @@ mode = "off"
 [nip13]
 difficulty_min_by_kind = { "1" = 65 }
 => relay.toml:2: nip13.difficulty_min_by_kind: each number must be a whole number from 0 to 64; lower it
+
+## an amount below zero
+[market]
+price_min = { sats = -1 }
+=> relay.toml:2: market.price_min: an amount is a number of 0 or more, such as 5 or "0.50"; write for example price_min = { sats = 1, EUR = "0.50" }
+
+## a price without a currency
+[market]
+price_max = 100
+=> relay.toml:2: market.price_max: must be a table from currencies to amounts, but is 100; write for example price_max = { sats = 1_000_000, EUR = "999.99" }
+
+## prices with nothing between them
+[market]
+price_min = { sats = 10 }
+price_max = { SATS = "9.99" }
+=> relay.toml:2: market.price_min: asks for at least 10 sats, more than market.price_max allows with 9.99; lower it, or raise market.price_max
+
+## a bound for a currency that is not taken, in a community
+[[community]]
+path = "/market"
+[community.market]
+currencies = ["sats"]
+price_max = { EUR = 5 }
+=> relay.toml:5: community[/market].market.price_max: names EUR, which market.currencies does not allow; add it there or remove it here
+
+## more pictures than there may be
+[market]
+images_min = 3
+images_max = 2
+=> relay.toml:2: market.images_min: is more than market.images_max, which is 2; lower it, or raise market.images_max
 
 ## text without its closing quote
 [relay]
@@ -655,10 +686,10 @@ difficulty_min = 100
 "" = "A"
 => relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, host, icon, name, path, preset, pubkey, self, terms_of_service, urls
 
-## a setting that two other sections have
+## a setting that several other sections have
 [nip42]
 enabled = true
-=> relay.toml:2: nip42.enabled: [nip42] has no such setting; move it below [nip17] or [rate], if that is what you mean
+=> relay.toml:2: nip42.enabled: [nip42] has no such setting; move it below [market] or [nip17] or [rate], if that is what you mean
 
 ## a secret key without quotes
 [relay]
@@ -775,6 +806,17 @@ const GOOD: &[Good] = &[
         |config| {
             config.rate.enabled = false;
             config.rate.address_bytes_burst = 1;
+        },
+    ),
+    (
+        "a market with exact prices",
+        "[market]\nenabled = true\nprice_min = { sats = 1, EUR = \"0.10\" }\nprice_max = { eur = 0.1 }",
+        |config| {
+            let amount = |text: &str| Amount::parse(text).unwrap();
+            config.root.market.enabled = true;
+            config.root.market.price_min =
+                [("sats".to_owned(), amount("1")), ("EUR".to_owned(), amount("0.1"))].into();
+            config.root.market.price_max = [("eur".to_owned(), amount("0.1"))].into();
         },
     ),
     ("a community of its own", "[[community]]\npath = \"/town\"", |config| {

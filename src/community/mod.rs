@@ -12,7 +12,7 @@ pub use tally::{Count, Tally};
 
 use crate::config::Settings;
 use crate::event::{Event, PublicKey, Verified};
-use crate::filter::Filter;
+use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
 use crate::policy::{Needs, Policy};
@@ -75,11 +75,11 @@ const LOAD_BATCH_EVENTS: usize = 512;
 const LOAD_BATCHES_MAX: usize = 16;
 
 /// Builds the index of what is stored: one thread reads and decodes, another one indexes.
-fn load(id: CommunityId, store: &Store) -> Result<Index, OpenError> {
+fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<Index, OpenError> {
     let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
     std::thread::scope(|scope| {
         let indexer = scope.spawn(move || {
-            let mut index = Index::default();
+            let mut index = Index::new(by_prefix);
             for (event, location) in loaded.into_iter().flatten() {
                 index.insert(&event, location);
             }
@@ -109,7 +109,7 @@ impl Community {
     /// # Errors
     /// When the store cannot be read, or a record in it makes no sense.
     fn open(id: CommunityId, config: Settings, store: &Store) -> Result<Community, OpenError> {
-        let mut index = load(id, store)?;
+        let mut index = load(id, config.geohash.prefix_filters, store)?;
         for entry in store.state(id, VANISHED) {
             let (key, until) = entry?;
             match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
@@ -198,6 +198,14 @@ impl Community {
     pub fn admit_placed(&self, event: &Verified, related: &Related, context: &Context<'_>) -> Decision {
         let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
         self.counted(self.policy.admit_placed(event, related, context, shadowed))
+    }
+
+    /// Reads the places of admitted filters (nips/geohash-filters.md), where this community's settings say so.
+    pub fn read_places(&self, filters: &mut [Filter]) {
+        // The index was made for it at the same time: this setting does not change while a relay runs.
+        if self.config.geohash.prefix_filters {
+            places::read_places(filters);
+        }
     }
 
     /// Asks the rules for a REQ or COUNT, and counts what they say.

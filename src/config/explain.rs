@@ -65,6 +65,10 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("geohash.replies", "\"none\", \"own\" or \"all\"", "\"own\""),
     ("limits.slow_client", "\"close\" or \"drop\"", "\"close\""),
     ("nip17.private_kinds", "a list of whole numbers from 0 to 65_535", "[4, 13, 1059, 21059]"),
+    ("market.currencies", "a list of texts", "[\"sats\", \"EUR\"]"),
+    ("market.categories", "a list of texts", "[\"fruit\", \"books\"]"),
+    ("market.price_min", "a table from currencies to amounts", "{ sats = 1, EUR = \"0.50\" }"),
+    ("market.price_max", "a table from currencies to amounts", "{ sats = 1_000_000, EUR = \"999.99\" }"),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
 ];
 
@@ -72,7 +76,8 @@ const WANTED: &[(&str, &str, &str)] = &[
 pub(super) const OF_THE_PROCESS: [&str; 2] = ["limits.ingest_bytes_max", "limits.reads_queued_max"];
 
 /// Parts of messages of our own readers of values, which name the element that is wrong.
-const SAYS_ITSELF: [&str; 4] = ["a kind is ", "a public key is ", "this npub1", "this is a secret key"];
+const SAYS_ITSELF: [&str; 5] =
+    ["an amount is ", "a kind is ", "a public key is ", "this npub1", "this is a secret key"];
 
 /// Sections and their settings with default values, both in alphabetical order.
 pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;

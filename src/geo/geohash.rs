@@ -41,6 +41,11 @@ pub enum NotGeohash {
     Character(char),
 }
 
+/// Whether a byte is a character of geohashes.
+pub fn is_geohash_digit(byte: u8) -> bool {
+    ALPHABET.binary_search(&byte).is_ok()
+}
+
 impl Geohash {
     /// Characters that a geohash has at most.
     pub const LENGTH_MAX: usize = 12;

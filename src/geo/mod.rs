@@ -15,7 +15,7 @@ mod rectangle;
 pub use area::{Area, AreaError};
 pub use bounds::Bounds;
 pub use cover::CELLS_MAX;
-pub use geohash::{Geohash, NotGeohash};
+pub use geohash::{Geohash, NotGeohash, is_geohash_digit};
 pub use polygon::{POLYGON_BYTES_MAX, POLYGON_POINTS_MAX};
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use table::Table;
 pub use scan::{Found, Progress, Scan};
 
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
+use crate::filter::places;
 use crate::nips::{nip09, nip40};
 use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
@@ -52,7 +53,12 @@ pub struct Index {
     /// `p` values among them whose wraps are not all swept.
     vanishing_recipients: HashMap<u32, u64>,
     next_number: u64,
+    /// Whether events are found by what their places begin with.
+    by_prefix: bool,
 }
+
+/// In place of a tag's letter, which no tag can have: what a place begins with.
+const PREFIX: u8 = b'*';
 
 /// Orders numbers by themselves.
 struct ByNumber;
@@ -85,6 +91,12 @@ impl IndexedTags for RowTags<'_> {
 }
 
 impl Index {
+    /// An index of nothing. Only one that is made `by_prefix` can answer filters with
+    /// [`Filter::prefixes`](crate::filter::Filter::prefixes); for others they match nothing.
+    pub fn new(by_prefix: bool) -> Index {
+        Index { by_prefix, ..Index::default() }
+    }
+
     /// How many events are stored.
     pub fn len(&self) -> usize {
         self.heads.len()
@@ -162,7 +174,9 @@ impl Index {
     fn insert_tags(&mut self, event: &Event, ordinal: u32) {
         let mut numbers: Vec<u32> = Vec::new();
         let mut seen = BTreeSet::new();
-        for (letter, value) in event.tags.indexed() {
+        let prefixes = places::places(&event.tags).take(if self.by_prefix { usize::MAX } else { 0 });
+        let prefixes = prefixes.flat_map(places::prefixes_of).map(|prefix| (PREFIX, prefix));
+        for (letter, value) in event.tags.indexed().chain(prefixes) {
             let number = self.values.intern_value(self.hashes.value(letter, value));
             // A few tags are quicker to look through than to keep in order.
             let is_new = if numbers.len() < 16 {

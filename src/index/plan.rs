@@ -1,11 +1,11 @@
 //! From a filter to the lists that a scan merges: the most selective of its conditions. The others are
 //! checked on each row. In: a filter. Out: lists and what is left to check.
 
-use super::Index;
 use super::heads::Row;
 use super::lists::Posting;
+use super::{Index, PREFIX};
 use crate::event::Kind;
-use crate::filter::Filter;
+use crate::filter::{Filter, places};
 
 /// Author and kind pairs beyond which a plan walks each author's kinds instead of looking up pairs.
 const PAIRS_MAX: usize = 4_096;
@@ -115,6 +115,8 @@ impl Index {
         }
         for (letter, values) in &filter.tags {
             let keys = values.iter().map(|value| self.hashes.value(*letter, value));
+            let prefixes = if *letter == places::LETTER { filter.prefixes.as_slice() } else { &[] };
+            let keys = keys.chain(prefixes.iter().map(|prefix| self.hashes.value(PREFIX, prefix)));
             let mut numbers: Vec<u32> = keys.filter_map(|key| self.values.find_value(key)).collect();
             numbers.sort_unstable();
             if numbers.is_empty() {

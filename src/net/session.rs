@@ -31,6 +31,7 @@ use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
 use crate::policy::{Placement, foresee};
+use crate::replay::ReplaySettings;
 use crate::rule::{Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
@@ -400,7 +401,7 @@ impl Talk {
         });
     }
 
-    fn query(&mut self, id: String, filters: Vec<Filter>, want: Want) {
+    fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
         let Session { community, pipeline, address, listener, .. } = &self.session;
         let now = pipeline.clock.now();
         let most = community.config.limits.subscriptions_per_connection_max;
@@ -438,9 +439,12 @@ impl Talk {
             self.close(&id);
         }
         let Session { community, pipeline, listener, .. } = &self.session;
+        community.read_places(&mut filters);
         let subscription = Arc::new(Subscription::new(id, filters));
+        let mut replay = Vec::new();
         if want == Want::Events {
-            community.live.register(listener, &subscription);
+            let settings = ReplaySettings::from(&community.config.geohash);
+            replay = community.live.register(listener, &subscription, settings, now);
             self.subscriptions.insert(subscription.id.clone(), Arc::clone(&subscription));
         }
         let query = Query {
@@ -448,6 +452,7 @@ impl Talk {
             listener: Arc::clone(listener),
             subscription: Arc::clone(&subscription),
             want,
+            replay,
         };
         if let Err(refusal) = pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);

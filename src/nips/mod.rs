@@ -5,6 +5,7 @@ pub mod nip01;
 pub mod nip09;
 pub mod nip11;
 pub mod nip13;
+pub mod nip15;
 pub mod nip32;
 pub mod nip36;
 pub mod nip40;
@@ -17,12 +18,13 @@ pub mod nip67;
 pub mod nip70;
 pub mod nip71;
 pub mod nip92;
+pub mod nip99;
 
 use crate::config::{ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] =
-    &[1, 2, 4, 9, 11, 13, 17, 28, 32, 36, 40, 42, 45, 51, 56, 59, 62, 65, 67, 70, 71, 92];
+    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 51, 56, 59, 62, 65, 67, 70, 71, 92, 99];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
@@ -30,6 +32,8 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
     let follows = |nip: &u16| match nip {
         17 | 59 => keeps_private,
         70 => settings.nip70.accept,
+        // Elsewhere its events are taken like any others, and held to nothing.
+        15 | 99 => settings.market.enabled,
         36 => settings.media.content_warning != ContentWarning::Free,
         32 => settings.reports.count() && !settings.reports.labels.is_empty(),
         51 => !settings.reports.moderators.is_empty(),

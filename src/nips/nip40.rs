@@ -25,8 +25,13 @@ pub const RULES: &[Rule] = &[
 pub fn expires_at(event: &Event) -> Option<u64> {
     match event.kind.class() {
         KindClass::Ephemeral => None,
-        _ => event.tags.values("expiration").next()?.parse().ok(),
+        _ => stated(event),
     }
+}
+
+/// The time in an event's first `expiration` tag, of whatever kind the event is.
+pub fn stated(event: &Event) -> Option<u64> {
+    event.tags.values("expiration").next()?.parse().ok()
 }
 
 /// Whether an expiration time has been reached.

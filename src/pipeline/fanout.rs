@@ -7,8 +7,11 @@ use crossbeam_channel::Receiver;
 
 use crate::clock::Clock;
 use crate::community::Community;
+use crate::event::Event;
 use crate::live::LiveEvent;
+use crate::outbox::Listener;
 use crate::policy::head_of;
+use crate::replay::ReplaySettings;
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -23,11 +26,13 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
         let (community, now) = (&group.community, clock.now());
         let known = community.known();
-        community.live.pass_on(&community.config.limits, &group.events, |event, listener| {
+        let visible = |event: &Event, listener: &Listener| {
             listener.with_keys(|keys| {
                 let context = community.context(now, keys, &listener.relay, &known);
                 community.visible(&head_of(event), &context)
             })
-        });
+        };
+        let replay = ReplaySettings::from(&community.config.geohash);
+        community.live.pass_on(&community.config.limits, replay, now, &group.events, visible);
     }
 }

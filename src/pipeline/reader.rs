@@ -2,11 +2,13 @@
 //! slices, so that a dear one delays neither the writer nor other queries, and waits when its client
 //! has not read what it was sent.
 
+use std::cmp::Ordering as Order;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::bodies::Bodies;
@@ -19,7 +21,10 @@ use crate::index::{Found, Progress, Scan};
 use crate::message;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
+use crate::policy::head_of;
+use crate::replay::Kept;
 use crate::rule::{Head, Prefix, Refusal};
+use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
 const SLICE_ENTRIES: u64 = 4_096;
@@ -43,12 +48,40 @@ pub struct Query {
     pub subscription: Arc<Subscription>,
     /// Events or their number.
     pub want: Want,
+    /// Earlier ephemeral events that its filters ask for; they take their places among the stored ones.
+    pub replay: Vec<Arc<Kept>>,
 }
 
-/// Stored events that were found and are being sent.
+/// An event that answers a query.
+struct Hit {
+    created_at: u64,
+    id: Id,
+    body: Body,
+}
+
+/// Where a hit's JSON is.
+enum Body {
+    Stored(Location),
+    Kept(Bytes),
+}
+
+impl Hit {
+    /// NIP-01's order: newest first, then lowest id.
+    fn compare(&self, other: &Hit) -> Order {
+        other.created_at.cmp(&self.created_at).then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+impl From<Found> for Hit {
+    fn from(found: Found) -> Hit {
+        Hit { created_at: found.created_at, id: found.id, body: Body::Stored(found.location) }
+    }
+}
+
+/// Events that were found and are being sent.
 struct Answer {
     query: Query,
-    found: std::vec::IntoIter<Found>,
+    found: std::vec::IntoIter<Hit>,
     hint: Option<Hint>,
     as_of: u64,
 }
@@ -76,7 +109,7 @@ pub(super) struct Reader(Readers);
 /// What ended the scans of one query.
 #[derive(Default)]
 struct Scanned {
-    found: Vec<Found>,
+    found: Vec<Hit>,
     /// The first event that each filter's limit withheld.
     withheld: Vec<Id>,
     /// A budget ended a scan: nothing is known of what it did not reach.
@@ -159,24 +192,61 @@ impl Reader {
             let (limit, may_exceed) = limit_of(filter, limits);
             let start = all.found.len();
             let mut withheld = None;
-            let receive = |found: Found| {
+            let mut receive = |hit: Hit| {
                 let count = all.found.len() - start;
                 // Where the relay's own cap ends the answer, the whole last second goes with it (NIP-67).
                 let fits = count < limit
                     || may_exceed
                         && count < limit + BOUNDARY_EXTRA_MAX
-                        && all.found.last().is_some_and(|last| last.created_at == found.created_at);
+                        && all.found.last().is_some_and(|last| last.created_at == hit.created_at);
                 if fits {
-                    all.found.push(found);
+                    all.found.push(hit);
                 } else {
-                    withheld = Some(found.id);
+                    withheld.get_or_insert(hit.id);
                 }
                 fits
             };
-            all.is_cut |= !self.scan_filter(query, filter, as_of, deadline, receive);
+            let mut kept = self.replay(query, filter).into_iter().peekable();
+            let is_whole = self.scan_filter(query, filter, as_of, deadline, |found| {
+                let found = Hit::from(found);
+                while let Some(kept) = kept.next_if(|kept| kept.compare(&found).is_lt()) {
+                    if !receive(kept) {
+                        return false;
+                    }
+                }
+                receive(found)
+            });
+            // Where a budget ended the scan older ones would hide what it did not reach from who pages.
+            if is_whole {
+                kept.all(&mut receive);
+            }
+            all.is_cut |= !is_whole;
             all.withheld.extend(withheld);
         }
         all
+    }
+
+    /// The ephemeral events of the query that a filter asks for and that may be seen, in order.
+    fn replay(&self, query: &Query, filter: &Filter) -> Vec<Hit> {
+        let Query { community, listener, replay, .. } = query;
+        if replay.is_empty() {
+            return Vec::new();
+        }
+        let now = self.0.clock.now();
+        let known = community.known();
+        let mut hits: Vec<Hit> = listener.with_keys(|keys| {
+            let context = community.context(now, keys, &listener.relay, &known);
+            let is_for = |event| filter.matches(event) && community.visible(&head_of(event), &context);
+            let kept = replay.iter().filter(|kept| is_for(&kept.event));
+            let hit = |kept: &Arc<Kept>| Hit {
+                created_at: kept.event.created_at,
+                id: kept.event.id,
+                body: Body::Kept(kept.body.clone()),
+            };
+            kept.map(hit).collect()
+        });
+        hits.sort_unstable_by(Hit::compare);
+        hits
     }
 
     /// Scans one filter in slices; false when a budget ended it.
@@ -250,7 +320,11 @@ impl Reader {
                 return;
             }
             let Some(found) = answer.found.next() else { break };
-            match self.0.bodies.get(community.id, found.location) {
+            let body = match found.body {
+                Body::Stored(location) => self.0.bodies.get(community.id, location),
+                Body::Kept(body) => Ok(Some(body)),
+            };
+            match body {
                 Ok(Some(body)) => outbox.push(Frame::Event(Arc::clone(subscription), body)),
                 // It was removed since the scan.
                 Ok(None) => {}
@@ -279,9 +353,9 @@ fn limit_of(filter: &Filter, limits: &Limits) -> (usize, bool) {
 
 /// The answers of several filters as one, newest first, ties by lowest id, each event once; and what is
 /// certain of its completeness.
-fn merge(mut found: Vec<Found>, withheld: &[Id], is_cut: bool) -> (Vec<Found>, Option<Hint>) {
-    found.sort_unstable_by(|one, other| other.created_at.cmp(&one.created_at).then(one.id.cmp(&other.id)));
-    found.dedup_by_key(|found| found.location);
+fn merge(mut found: Vec<Hit>, withheld: &[Id], is_cut: bool) -> (Vec<Hit>, Option<Hint>) {
+    found.sort_unstable_by(Hit::compare);
+    found.dedup_by_key(|found| found.id);
     // What one filter's limit withheld may have been sent for another.
     let hint = if withheld.iter().any(|id| !found.iter().any(|found| found.id == *id)) {
         Some(Hint::More)

@@ -2,7 +2,7 @@
 
 use crate::config::KindMap;
 use crate::event::{Event, Kind};
-use crate::filter::Filter;
+use crate::filter::{Filter, places};
 use crate::rule::words::{duration, number};
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
 
@@ -179,11 +179,13 @@ fn filters(filters: &[Filter], context: &Context<'_>) -> Decision {
 
 fn filter_values(filters: &[Filter], context: &Context<'_>) -> Decision {
     let most = context.config.limits.filter_values_max;
-    match filters.iter().map(Filter::values).find(|&values| values > most) {
-        None => Ok(()),
-        Some(values) => invalid(
-            "limits.filter_values_max",
-            format!("a filter lists {values} values, more than the {most} of one filter"),
-        ),
-    }
+    let reads_places = context.config.geohash.prefix_filters;
+    let values_of = if reads_places { places::values_once_read } else { Filter::values };
+    let Some(filter) = filters.iter().find(|filter| values_of(filter) > most) else { return Ok(()) };
+    let values = values_of(filter);
+    let why = if values > filter.values() { ", where each place with a ~ is nine" } else { "" };
+    invalid(
+        "limits.filter_values_max",
+        format!("a filter lists {values} values, more than the {most} of one filter{why}"),
+    )
 }

@@ -6,8 +6,10 @@ mod explain;
 mod followers;
 mod geohash;
 mod limits;
+mod market;
 mod needs;
 mod place;
+mod places;
 mod trust;
 
 pub use access::is_member;
@@ -20,7 +22,9 @@ pub use trust::is_rate_exempt;
 use crate::config::{Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
-use crate::nips::{nip13, nip36, nip40, nip42, nip51, nip56, nip59, nip62, nip70, nip71, nip92};
+use crate::nips::{
+    nip13, nip15, nip36, nip40, nip42, nip51, nip56, nip59, nip62, nip70, nip71, nip92, nip99,
+};
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
 /// Every rule that there is, in the order in which they are run, cheap ones first.
@@ -41,6 +45,10 @@ const TABLES: &[&[Rule]] = &[
     nip36::RULES,
     nip59::RULES,
     followers::RULES,
+    market::RULES,
+    nip99::RULES,
+    nip15::RULES,
+    places::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.

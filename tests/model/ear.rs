@@ -7,10 +7,11 @@ use plaza::filter::Filter;
 use serde_json::{Value, json};
 
 use crate::common::Client;
+use crate::places::Asked;
 
 /// An open subscription, and the live events that are on their way to it.
 struct Open {
-    filters: Vec<Filter>,
+    filters: Vec<Asked>,
     due: VecDeque<Id>,
 }
 
@@ -28,6 +29,8 @@ pub(crate) struct Ear {
     pub(crate) client: Client,
     /// What it has proved.
     pub(crate) keys: Vec<PublicKey>,
+    /// Whether the relay understands places.
+    has_places: bool,
     open: BTreeMap<String, Open>,
 }
 
@@ -42,8 +45,8 @@ fn event(message: &Value) -> Event {
 
 impl Ear {
     /// A client without subscriptions.
-    pub(crate) fn new(client: Client, keys: Vec<PublicKey>) -> Ear {
-        Ear { client, keys, open: BTreeMap::new() }
+    pub(crate) fn new(client: Client, keys: Vec<PublicKey>, has_places: bool) -> Ear {
+        Ear { client, keys, has_places, open: BTreeMap::new() }
     }
 
     /// An event was accepted that this client may see: its subscriptions are due what they ask for.
@@ -100,7 +103,7 @@ impl Ear {
                 Some("EVENT") => events.push(event(&message)),
                 Some("EOSE") => {
                     let hint = message[2][0].as_str().map(str::to_owned);
-                    let filters = filters.iter().map(parse).collect();
+                    let filters = parse(filters, self.has_places);
                     self.open.insert(name.to_owned(), Open { filters, due: VecDeque::new() });
                     return Heard::Events(events, hint);
                 }
@@ -135,7 +138,8 @@ impl Ear {
     }
 }
 
-/// A filter as the relay reads it.
-pub(crate) fn parse(filter: &Value) -> Filter {
-    Filter::from_json(&filter.to_string()).expect("a filter")
+/// Filters as the relay reads them.
+pub(crate) fn parse(filters: &[Value], has_places: bool) -> Vec<Asked> {
+    let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
+    filters.iter().map(|filter| Asked { filter: read(filter), has_places }).collect()
 }

@@ -6,6 +6,7 @@ mod common;
 mod concurrent;
 mod ear;
 mod oracle;
+mod places;
 mod random;
 mod world;
 

@@ -1,17 +1,21 @@
 //! What a relay must do, stated as plainly as can be: a list of events and the rules of the NIPs, each
 //! looked up by walking the whole list. Nothing here is quick, and nothing of it is the relay's own but
-//! what an event is and `Filter::matches`.
+//! what an event is and `Filter::matches`, places aside.
 
 use std::collections::BTreeSet;
 
 use plaza::event::{Event, Id, PublicKey};
-use plaza::filter::Filter;
+
+use crate::places::Asked;
 
 /// Events that one filter gets when it names no limit, and at most: the relay's settings in this test.
 pub(crate) const LIMIT_DEFAULT: usize = 7;
 pub(crate) const LIMIT_MAX: usize = 40;
 /// How far an answer may go beyond the relay's own cap to end with a whole second.
 const BOUNDARY_EXTRA_MAX: usize = 500;
+/// What is kept of ephemeral events with a place, where any are.
+pub(crate) const REPLAY_SECONDS: u64 = 4;
+pub(crate) const REPLAY_EVENTS_MAX: usize = 12;
 /// How far ahead `created_at` may be.
 const FUTURE_SECONDS_MAX: u64 = 900;
 
@@ -19,6 +23,8 @@ const FUTURE_SECONDS_MAX: u64 = 900;
 pub(crate) type Answer = (bool, &'static str);
 
 const STORED: Answer = (true, "");
+/// Taken, and passed on to nobody: the word is not one that is said.
+pub(crate) const COPY: Answer = (true, "copy");
 const DUPLICATE: Answer = (true, "duplicate");
 const SUPERSEDED: Answer = (false, "duplicate");
 const INVALID: Answer = (false, "invalid");
@@ -102,6 +108,10 @@ pub(crate) struct Oracle {
     /// What is stored, in no order.
     pub(crate) stored: Vec<Event>,
     vanished: Vec<(PublicKey, u64)>,
+    /// Whether ephemeral events with a place are kept for who joins late.
+    replays: bool,
+    /// When they arrived, and those that are kept.
+    kept: Vec<(u64, Event)>,
 }
 
 /// What a query is answered with.
@@ -114,8 +124,49 @@ pub(crate) struct Expected {
 
 impl Oracle {
     /// A relay with nothing stored.
-    pub(crate) fn new(now: u64) -> Oracle {
-        Oracle { now, stored: Vec::new(), vanished: Vec::new() }
+    pub(crate) fn new(now: u64, replays: bool) -> Oracle {
+        Oracle { now, stored: Vec::new(), vanished: Vec::new(), replays, kept: Vec::new() }
+    }
+
+    /// What it keeps in memory is gone.
+    pub(crate) fn restart(&mut self) {
+        self.kept.clear();
+    }
+
+    fn is_kept(&self, arrived_at: u64) -> bool {
+        self.now - arrived_at <= REPLAY_SECONDS
+    }
+
+    /// Keeps an event that is passed on; false when it is there already.
+    fn keep(&mut self, event: &Event) -> bool {
+        let now = self.now;
+        self.kept.retain(|(arrived_at, _)| now - arrived_at <= REPLAY_SECONDS);
+        let has_place = event.tags.iter().any(|tag| tag.get(0) == Some("g") && tag.len() > 1);
+        if !self.replays || !has_place {
+            return true;
+        }
+        if self.kept.iter().any(|(_, kept)| kept.id == event.id) {
+            return false;
+        }
+        self.kept.push((self.now, event.clone()));
+        let too_many = self.kept.len().saturating_sub(REPLAY_EVENTS_MAX);
+        self.kept.drain(..too_many);
+        true
+    }
+
+    /// The ephemeral events that who joins now may be given.
+    fn replay(&self) -> impl Iterator<Item = &Event> {
+        let is_over = |event: &Event| {
+            first(event, "expiration")
+                .is_some_and(|time| time.parse().is_ok_and(|time: u64| time <= self.now))
+        };
+        let kept = self.kept.iter().filter(|(arrived_at, _)| self.is_kept(*arrived_at));
+        kept.map(|(_, event)| event).filter(move |event| !is_over(event))
+    }
+
+    /// What a query may be answered with, as it was sent.
+    pub(crate) fn has(&self, event: &Event) -> bool {
+        self.stored.contains(event) || self.replay().any(|kept| kept == event)
     }
 
     /// What is said of an event before its signature matters.
@@ -166,8 +217,13 @@ impl Oracle {
             return INVALID;
         }
         if class(event) == Class::Ephemeral {
-            return STORED;
+            return if self.keep(event) { STORED } else { COPY };
         }
+        let is_gone = |kept: &Event| {
+            let has_vanished = event.kind.0 == 62 && kept.pubkey == event.pubkey;
+            deletes(event, kept) || has_vanished && kept.created_at <= event.created_at
+        };
+        self.kept.retain(|(_, kept)| !is_gone(kept));
         let place = address(event);
         self.stored.retain(|stored| !(place.is_some() && address(stored) == place || deletes(event, stored)));
         if event.kind.0 == 62 {
@@ -197,10 +253,11 @@ impl Oracle {
     }
 
     /// Whether a query is refused, because without a key it could show nothing.
-    pub(crate) fn asks_for_auth(&self, filters: &[Filter], keys: &[PublicKey]) -> bool {
+    fn asks_for_auth(&self, filters: &[Asked], keys: &[PublicKey]) -> bool {
         let is_private = |kind: u16| matches!(kind, 4 | 13 | 1_059 | 21_059);
-        let only_private = |filter: &Filter| {
-            filter
+        let only_private = |asked: &Asked| {
+            asked
+                .filter
                 .kinds
                 .as_ref()
                 .is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| is_private(kind.0)))
@@ -208,22 +265,39 @@ impl Oracle {
         keys.is_empty() && filters.iter().all(only_private)
     }
 
+    /// Why a query is refused, if it is.
+    pub(crate) fn refuses(&self, filters: &[Asked], keys: &[PublicKey]) -> Option<&'static str> {
+        match self.asks_for_auth(filters, keys) {
+            true => Some("auth-required"),
+            false => filters.iter().any(Asked::is_refused).then_some("invalid"),
+        }
+    }
+
+    /// What a query counts.
+    pub(crate) fn count(&self, filters: &[Asked], keys: &[PublicKey]) -> u64 {
+        let is_found =
+            |event: &&Event| filters.iter().any(|asked| asked.matches(event)) && self.is_visible(event, keys);
+        self.stored.iter().filter(is_found).count() as u64
+    }
+
     /// What a query finds.
-    pub(crate) fn query(&self, filters: &[Filter], keys: &[PublicKey]) -> Expected {
+    pub(crate) fn query(&self, filters: &[Asked], keys: &[PublicKey]) -> Expected {
         let mut sent: Vec<&Event> = Vec::new();
         let mut whole = BTreeSet::new();
-        for filter in filters {
+        for asked in filters {
+            let Asked { filter, .. } = asked;
             let mut matching: Vec<&Event> = self
                 .stored
                 .iter()
-                .filter(|event| filter.matches(event) && self.is_visible(event, keys))
+                .chain(self.replay())
+                .filter(|event| asked.matches(event) && self.is_visible(event, keys))
                 .collect();
             matching.sort_by(|one, other| (other.created_at, one.id).cmp(&(one.created_at, other.id)));
             whole.extend(matching.iter().map(|event| event.id));
-            let asked = filter.limit.map(|limit| limit as usize).filter(|limit| *limit <= LIMIT_MAX);
-            let cap = asked.unwrap_or(if filter.limit.is_some() { LIMIT_MAX } else { LIMIT_DEFAULT });
+            let limit = filter.limit.map(|limit| limit as usize).filter(|limit| *limit <= LIMIT_MAX);
+            let cap = limit.unwrap_or(if filter.limit.is_some() { LIMIT_MAX } else { LIMIT_DEFAULT });
             let last = matching.get(cap.wrapping_sub(1)).map(|event| event.created_at);
-            let extra = |event: &Event| asked.is_none() && Some(event.created_at) == last;
+            let extra = |event: &Event| limit.is_none() && Some(event.created_at) == last;
             let end = matching
                 .iter()
                 .enumerate()

@@ -12,6 +12,46 @@ const KINDS: [u16; 16] =
 
 const IDENTIFIERS: [&str; 3] = ["", "x", "y:z"];
 const TOPICS: [&str; 4] = ["bread", "fish", "Fish", ""];
+/// Some around one another, in the middle of nowhere, where east is west, and at a pole; some are none.
+const PLACES: [&str; 18] = [
+    "u",
+    "u3",
+    "u33",
+    "u33d",
+    "u33dc",
+    "u33e",
+    "u336",
+    "u33dc0123456",
+    "b",
+    "z",
+    "bp",
+    "up",
+    "zz",
+    "8",
+    "s0",
+    "u33d*",
+    "U33D",
+    "",
+];
+/// What filters ask for besides; the last ones are of no form.
+const ASKED: [&str; 16] = [
+    "u*",
+    "u3*",
+    "u33*",
+    "u33d*",
+    "u33dc*",
+    "z*",
+    "~u33d",
+    "~u33",
+    "~u3",
+    "~b",
+    "~z",
+    "~bp",
+    "~8",
+    "~u33dc0123456",
+    "~u33d*",
+    "*",
+];
 
 /// How many people there are.
 pub(crate) const PEOPLE: u32 = 4;
@@ -122,6 +162,11 @@ fn usual_tags(chance: &mut Chance, kind: u16, known: &[Event], tags: &mut Tags) 
         let author = chance.person().hex();
         tags.push(["a", &random_address(chance, &author)]);
     }
+    if chance.percent(if kind == 20_001 { 60 } else { 25 }) {
+        for _ in 0..=chance.below(2) {
+            tags.push(["g", *chance.pick(&PLACES)]);
+        }
+    }
     if chance.percent(4) {
         tags.push(["-"]);
     }
@@ -188,6 +233,12 @@ fn some_of<T>(chance: &mut Chance, mut one: impl FnMut(&mut Chance) -> T) -> Vec
     (0..=chance.below(3)).map(|_| one(chance)).collect()
 }
 
+/// A value of `#g`.
+fn random_place(chance: &mut Chance) -> &'static str {
+    let forms = if chance.percent(4) { &ASKED[..] } else { &ASKED[..14] };
+    if chance.percent(30) { chance.pick::<&str>(&PLACES) } else { chance.pick::<&str>(forms) }
+}
+
 /// A filter, as JSON.
 pub(crate) fn random_filter(chance: &mut Chance, now: u64, known: &[Event]) -> Value {
     let mut filter = Map::new();
@@ -220,6 +271,9 @@ pub(crate) fn random_filter(chance: &mut Chance, now: u64, known: &[Event]) -> V
     }
     if chance.percent(20) {
         filter.insert("#t".into(), json!(some_of(chance, |chance| *chance.pick(&TOPICS))));
+    }
+    if chance.percent(20) {
+        filter.insert("#g".into(), json!(some_of(chance, random_place)));
     }
     if chance.percent(10) {
         filter.insert("#d".into(), json!(some_of(chance, |chance| *chance.pick(&IDENTIFIERS))));

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use plaza::config::Durability;
 use plaza::event::{Event, Id};
-use plaza::filter::Filter;
 use serde_json::{Value, json};
 
 use crate::common::{NOW, Person, TestRelay};
 use crate::ear::{Ear, Heard, parse};
-use crate::oracle::{LIMIT_DEFAULT, LIMIT_MAX, Oracle};
+use crate::oracle::{COPY, LIMIT_DEFAULT, LIMIT_MAX, Oracle, REPLAY_EVENTS_MAX, REPLAY_SECONDS};
 use crate::random::{Chance, PEOPLE, forged, random_event, random_filter, random_filters};
 
 /// Steps from one restart to the next.
@@ -28,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     relay: TestRelay,
     oracle: Oracle,
+    has_places: bool,
     chance: Chance,
     /// Every event that was made, sent or not.
     known: Vec<Event>,
@@ -38,9 +38,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A relay with nothing stored.
+    /// A relay with nothing stored. Those of even seeds understand places and replay ephemeral events.
     pub(crate) fn new(seed: u64) -> World {
+        let has_places = seed.is_multiple_of(2);
         let relay = TestRelay::with(|config| {
+            config.root.geohash.prefix_filters = has_places;
+            config.root.geohash.replay_seconds = if has_places { REPLAY_SECONDS } else { 0 };
+            config.root.geohash.replay_events_max = REPLAY_EVENTS_MAX;
             config.root.limits.limit_default = LIMIT_DEFAULT;
             config.root.limits.limit_max = LIMIT_MAX;
             // The model knows when it is swept: once after each start, and when it asks for it.
@@ -50,9 +54,18 @@ impl World {
             // So small that bodies are read from the store as well.
             config.store.body_cache_bytes = 50_000;
         });
-        let oracle = Oracle::new(NOW);
+        let oracle = Oracle::new(NOW, has_places);
         let chance = Chance::new(seed);
-        World { relay, oracle, chance, known: Vec::new(), ears: Vec::new(), witness: None, step: 0 }
+        World {
+            relay,
+            oracle,
+            has_places,
+            chance,
+            known: Vec::new(),
+            ears: Vec::new(),
+            witness: None,
+            step: 0,
+        }
     }
 
     /// Takes this many steps.
@@ -109,13 +122,16 @@ impl World {
     }
 
     fn publish(&mut self, event: &Event, is_true: bool, ear: usize) {
-        let (ok, prefix) = self.oracle.publish(event, is_true, &self.ears[ear].keys);
+        let (ok, mut prefix) = self.oracle.publish(event, is_true, &self.ears[ear].keys);
         if ok && prefix.is_empty() {
             for ear in self.ears.iter_mut().chain(&mut self.witness) {
                 if self.oracle.is_visible(event, &ear.keys) {
                     ear.expect(event);
                 }
             }
+        }
+        if (ok, prefix) == COPY {
+            prefix = "";
         }
         self.ears[ear].client.submit(event);
         let answer = self.ears[ear].answer_to(event);
@@ -139,16 +155,16 @@ impl World {
 
     /// Sends a REQ and compares the answer.
     fn request(&mut self, ear: usize, name: &str, filters: &[Value]) {
-        let parsed: Vec<Filter> = filters.iter().map(parse).collect();
+        let parsed = parse(filters, self.has_places);
         let Ear { keys, .. } = &self.ears[ear];
-        let refused = self.oracle.asks_for_auth(&parsed, keys);
+        let refused = self.oracle.refuses(&parsed, keys);
         let expected = self.oracle.query(&parsed, keys);
         let told = format!("step {}, keys {keys:?}: {filters:?}", self.step);
         match self.ears[ear].request(name, filters) {
-            Heard::Closed(prefix) => assert!(refused && prefix == "auth-required", "{prefix}, {told}"),
+            Heard::Closed(prefix) => assert_eq!(Some(prefix.as_str()), refused, "{told}"),
             Heard::Events(events, hint) => {
                 let ids: Vec<Id> = events.iter().map(|event| event.id).collect();
-                assert!(!refused, "{told}");
+                assert_eq!(refused, None, "{told}");
                 assert_eq!(ids, expected.ids, "{told}");
                 let is_whole = ids.len() == expected.whole.len();
                 match hint.as_deref() {
@@ -158,21 +174,19 @@ impl World {
                     None => assert!(filters.len() > 1, "{told}"),
                     other => panic!("{other:?}, {told}"),
                 }
-                let is_as_sent = |event: &Event| self.oracle.stored.contains(event);
-                assert!(events.iter().all(is_as_sent), "{told}");
+                assert!(events.iter().all(|event| self.oracle.has(event)), "{told}");
             }
         }
     }
 
     fn count(&mut self) {
         let filters = random_filters(&mut self.chance, self.oracle.now, &self.known);
-        let parsed: Vec<Filter> = filters.iter().map(parse).collect();
+        let parsed = parse(&filters, self.has_places);
         let ear = self.ear();
         let Ear { keys, .. } = &self.ears[ear];
-        let expected = if self.oracle.asks_for_auth(&parsed, keys) {
-            Err("auth-required".to_owned())
-        } else {
-            Ok(self.oracle.query(&parsed, keys).whole.len() as u64)
+        let expected = match self.oracle.refuses(&parsed, keys) {
+            Some(prefix) => Err(prefix.to_owned()),
+            None => Ok(self.oracle.count(&parsed, keys)),
         };
         assert_eq!(self.ears[ear].count(&filters), expected, "step {}: {filters:?}", self.step);
     }
@@ -193,8 +207,8 @@ impl World {
         let mut filter = random_filter(&mut self.chance, self.oracle.now, &self.known);
         filter.as_object_mut().expect("an object").remove("limit");
         let ear = self.ear();
-        let parsed = [parse(&filter)];
-        if self.oracle.asks_for_auth(&parsed, &self.ears[ear].keys) {
+        let parsed = parse(std::slice::from_ref(&filter), self.has_places);
+        if self.oracle.refuses(&parsed, &self.ears[ear].keys).is_some() {
             return;
         }
         let expected = self.oracle.query(&parsed, &self.ears[ear].keys).whole;
@@ -258,6 +272,7 @@ impl World {
         self.relay.connect().publish_ok(&probe);
         assert!(self.oracle.publish(&probe, true, &[]).0);
         self.relay.stop();
+        self.oracle.restart();
         self.oracle.now += 2;
         self.relay.clock.set(self.oracle.now);
         self.relay.restart();
@@ -278,12 +293,13 @@ impl World {
         let mut witness = Ear::new(
             self.relay.connect_as(&people.iter().collect::<Vec<_>>()),
             people.iter().map(Person::key).collect(),
+            self.has_places,
         );
         witness.request("all", &[json!({})]);
         self.witness = Some(witness);
         for keys in [&[][..], &people[0..1], &people[1..3], &[]] {
             let client = self.relay.connect_as(&keys.iter().collect::<Vec<_>>());
-            self.ears.push(Ear::new(client, keys.iter().map(Person::key).collect()));
+            self.ears.push(Ear::new(client, keys.iter().map(Person::key).collect(), self.has_places));
         }
         for ear in 0..self.ears.len() {
             self.request(ear, "barrier", &[json!({"authors": [Person::new(BARRIER).hex()]})]);

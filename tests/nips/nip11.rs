@@ -53,6 +53,17 @@ fn assert_cors(answer: &Answer) {
 }
 
 #[test]
+fn a_market_names_the_nips_of_markets() {
+    let named = |settings: &str, nip: u16| {
+        let document = document(&TestRelay::configured(settings));
+        document["supported_nips"].as_array().expect("a list").contains(&json!(nip))
+    };
+    for nip in [15, 99] {
+        assert!(named("[market]\nenabled = true", nip) && !named("[market]\nenabled = false", nip), "{nip}");
+    }
+}
+
+#[test]
 fn the_document_says_what_the_settings_say() {
     let relay = TestRelay::start();
     let document = document(&relay);

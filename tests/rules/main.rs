@@ -7,4 +7,7 @@ mod common;
 mod access;
 mod followers;
 mod geohash;
+mod geohash_filters;
+mod geohash_replay;
+mod market;
 mod trust;

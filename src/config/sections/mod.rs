@@ -6,6 +6,7 @@ mod authors;
 mod followers;
 mod geohash;
 mod kinds;
+mod market;
 mod media;
 mod reports;
 mod tags;
@@ -16,6 +17,7 @@ pub use authors::Authors;
 pub use followers::{Followers, ShownTo};
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
+pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use reports::Reports;
 pub use tags::Tags;
@@ -35,12 +37,14 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[trust::RANGES, reports::RANGES, geohash::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] =
+    &[geohash::RANGES, market::RANGES, trust::RANGES, reports::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.media.check()?;
     settings.geohash.check()?;
+    settings.market.check()?;
     settings.trust.check()?;
     settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }
