@@ -212,8 +212,8 @@ mod tests {
         // 1 → 2 → 3 → 4 → 5, 1 → 4, 6 → 7, 3 → 1, 4 → 4.
         let mut lists =
             vec![list(1, &[2, 4]), list(2, &[3]), list(3, &[4, 1]), list(4, &[5, 4]), list(6, &[7])];
-        let table: [(&[u8], u8, [Option<u8>; 7]); 6] = [
-            (&[1], 0, [Some(0), None, None, None, None, None, None]),
+        let table = [
+            (&[1][..], 0, [Some(0), None, None, None, None, None, None]),
             (&[1], 1, [Some(0), Some(1), None, Some(1), None, None, None]),
             (&[1], 2, [Some(0), Some(1), Some(2), Some(1), Some(2), None, None]),
             (&[1, 6], 8, [Some(0), Some(1), Some(2), Some(1), Some(2), Some(0), Some(1)]),
