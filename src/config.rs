@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Authors, ContentWarning, Followers, Geohash, Kinds, Market, Media, Read, Replies, Reports,
-    SectionFault, ShownTo, Tags, Trust, Write,
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
+    Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -95,6 +95,12 @@ pub struct Settings {
     pub market: Market,
     /// Videos and attachments.
     pub media: Media,
+    /// Bridges to other networks.
+    pub bridge: Bridge,
+    /// Zap receipts and goals.
+    pub zaps: Zaps,
+    /// Lists of domains.
+    pub blocklist: Blocklist,
 }
 
 impl Settings {
@@ -115,6 +121,9 @@ impl Settings {
             "geohash" => self.geohash.mode,
             "market" => self.market.mode,
             "media" => self.media.mode,
+            "bridge" => self.bridge.mode,
+            "zaps" => self.zaps.mode,
+            "blocklist" => self.blocklist.mode,
             _ => Mode::Enforce,
         }
     }

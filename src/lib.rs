@@ -4,15 +4,16 @@
 //! socket → net (http, session) → pipeline (verify → writer → store, index → fanout; reader) → outbox → socket
 //! ```
 //!
-//! Pure, and used by all: [`event`], [`filter`], [`geo`], [`message`], [`nips`], [`policy`]. Holding state:
-//! [`store`], which alone knows sled, and [`index`]. Joining them: [`community`]. Moving: [`pipeline`],
-//! [`net`]. Reading the wall clock: [`clock`], alone.
+//! Pure, and used by all: [`event`], [`filter`], [`geo`], [`domain`], [`amount`], [`message`], [`nips`],
+//! [`policy`]. Holding state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`].
+//! Moving: [`pipeline`], [`net`]. Reading the wall clock: [`clock`], alone.
 
 pub mod amount;
 pub mod cli;
 pub mod clock;
 pub mod community;
 pub mod config;
+pub mod domain;
 pub mod event;
 pub mod filter;
 pub mod geo;

@@ -7,10 +7,11 @@ use std::num::NonZeroU32;
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use crate::config::Rate;
-use crate::event::PublicKey;
+use crate::config::{Bridge, Rate};
+use crate::event::{Event, PublicKey};
+use crate::nips::nip48;
 use crate::rule::{Decision, Prefix, Refusal};
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
@@ -104,6 +105,31 @@ impl Rates {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
+    }
+}
+
+/// How many bridged events a community takes (NIP-48): one budget for all bridges together, so that a
+/// network larger than the community cannot drown it.
+#[derive(Debug, Default)]
+pub struct BridgeRate(Option<DefaultDirectRateLimiter>);
+
+impl BridgeRate {
+    /// The budget that the settings give; a minute's may come at once.
+    pub fn new(settings: &Bridge) -> BridgeRate {
+        let quota = NonZeroU32::new(settings.events_per_minute).map(Quota::per_minute);
+        BridgeRate(quota.map(RateLimiter::direct))
+    }
+
+    /// Charges one event, if it was bridged. For events that are truly their author's, and no copies.
+    ///
+    /// # Errors
+    /// `rate-limited:` when the budget is used up.
+    pub fn bridged_event(&self, event: &Event) -> Decision {
+        let Some(limiter) = self.0.as_ref().filter(|_| nip48::is_bridged(event).is_some()) else {
+            return Ok(());
+        };
+        let sentence = "more is bridged than this relay takes at once; try again in a while";
+        limiter.check().map_err(|_| Refusal::new(Prefix::RateLimited, "bridge.events_per_minute", sentence))
     }
 }
 

@@ -686,10 +686,40 @@ difficulty_min = 100
 "" = "A"
 => relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, host, icon, name, path, preset, pubkey, self, terms_of_service, urls
 
-## a setting that several other sections have
+## a setting that two other sections have
 [nip42]
-enabled = true
-=> relay.toml:2: nip42.enabled: [nip42] has no such setting; move it below [market] or [nip17] or [rate], if that is what you mean
+denied = []
+=> relay.toml:2: nip42.denied: [nip42] has no such setting; move it below [authors] or [kinds], if that is what you mean
+
+## a domain with a wildcard
+[bridge]
+domains_refused = ["ok.example", "*.bad.example"]
+=> relay.toml:2: bridge.domains_refused: "*.bad.example" is no domain name; write for example domains_refused = ["example.com"]
+
+## a protocol that there is not
+[bridge]
+protocols_refused = ["fediverse"]
+=> relay.toml:2: bridge.protocols_refused: must be a list of activitypub, atproto, rss, web and other, but is "fediverse"; write for example protocols_refused = ["rss"]
+
+## a hashtag with its sign
+[bridge]
+unbridged_hashtag = "#nobridge"
+=> relay.toml:2: bridge.unbridged_hashtag: must be one word in lower case, without its #; write for example unbridged_hashtag = "nobridge"
+
+## a blocklist without a path
+[blocklist]
+files = [""]
+=> relay.toml:2: blocklist.files: must not name an empty path; write for example files = ["blocklist.csv"]
+
+## a part of an event that has no domain
+[blocklist]
+apply_to = ["content"]
+=> relay.toml:2: blocklist.apply_to: must be a list of proxy, nip05 and links, but is "content"; write for example apply_to = ["proxy", "nip05", "links"]
+
+## what a late receipt may not become
+[zaps]
+after_closed = "hide"
+=> relay.toml:2: zaps.after_closed: must be "accept", "mark" or "refuse", but is "hide"; write for example after_closed = "accept"
 
 ## a secret key without quotes
 [relay]

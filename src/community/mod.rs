@@ -10,12 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use all::Communities;
 pub use tally::{Count, Tally};
 
-use crate::config::Settings;
+use crate::config::{Mode, Settings};
 use crate::event::{Event, PublicKey, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
 use crate::policy::{Needs, Policy};
+use crate::rate::BridgeRate;
 use crate::rule::{Context, Decision, Head, Known, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
@@ -35,6 +36,8 @@ pub struct Community {
     pub tally: Tally,
     /// Its rules.
     pub policy: Policy,
+    /// How many bridged events it still takes.
+    bridge_rate: BridgeRate,
     known: RwLock<Arc<Known>>,
     lessons: learn::Lessons,
     index: RwLock<Index>,
@@ -129,6 +132,7 @@ impl Community {
             policy: Policy::new(&config),
             lessons: learn::Lessons::new(Needs::of(&config)),
             known: RwLock::new(Arc::new(Known::compiled(&config))),
+            bridge_rate: BridgeRate::new(&config.bridge),
             config,
             live: Live::default(),
             tally: Tally::default(),
@@ -189,6 +193,20 @@ impl Community {
     /// The first refusal.
     pub fn admit_verified(&self, event: &Verified, context: &Context<'_>) -> Decision {
         self.counted(self.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal)))
+    }
+
+    /// Charges the community's budget of bridged events, and counts what is beyond it.
+    ///
+    /// # Errors
+    /// The refusal, when the budget is used up.
+    pub fn admit_bridged(&self, event: &Verified) -> Decision {
+        match self.bridge_rate.bridged_event(event) {
+            Err(refusal) if self.config.bridge.mode == Mode::Shadow => {
+                self.would_refuse(&refusal);
+                Ok(())
+            }
+            decision => self.counted(decision),
+        }
     }
 
     /// Asks the rules that look at stored events, and counts what they say.

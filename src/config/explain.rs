@@ -69,6 +69,18 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("market.categories", "a list of texts", "[\"fruit\", \"books\"]"),
     ("market.price_min", "a table from currencies to amounts", "{ sats = 1, EUR = \"0.50\" }"),
     ("market.price_max", "a table from currencies to amounts", "{ sats = 1_000_000, EUR = \"999.99\" }"),
+    ("bridge.protocols_allowed", "a list of activitypub, atproto, rss, web and other", "[\"activitypub\"]"),
+    ("bridge.protocols_refused", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
+    ("bridge.protocols_hidden", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
+    ("bridge.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.domains_refused", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.domains_hidden", "a list of domain names", "[\"example.com\"]"),
+    ("bridge.bridge_keys", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("zaps.wallets", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("zaps.after_closed", "\"accept\", \"mark\" or \"refuse\"", "\"accept\""),
+    ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
+    ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
+    ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
 ];
 
@@ -76,8 +88,14 @@ const WANTED: &[(&str, &str, &str)] = &[
 pub(super) const OF_THE_PROCESS: [&str; 2] = ["limits.ingest_bytes_max", "limits.reads_queued_max"];
 
 /// Parts of messages of our own readers of values, which name the element that is wrong.
-const SAYS_ITSELF: [&str; 5] =
-    ["an amount is ", "a kind is ", "a public key is ", "this npub1", "this is a secret key"];
+const SAYS_ITSELF: [&str; 6] = [
+    "an amount is ",
+    "a kind is ",
+    "a public key is ",
+    "this npub1",
+    "this is a secret key",
+    "is no domain name",
+];
 
 /// Sections and their settings with default values, both in alphabetical order.
 pub(super) type Known = BTreeMap<String, BTreeMap<String, Value>>;

@@ -25,6 +25,9 @@ const _: () = assert!(size_of::<Row>() == 64);
 /// The row's event has an expiration time.
 pub(super) const EXPIRES: u16 = 1;
 
+/// The event was bridged from another network.
+pub(super) const BRIDGED: u16 = 2;
+
 /// The row's event is marked as being for followers only.
 pub(super) const FOR_FOLLOWERS: u16 = 4;
 

@@ -5,6 +5,7 @@
 mod heads;
 mod intern;
 mod lists;
+mod origins;
 mod plan;
 mod related;
 mod scan;
@@ -12,15 +13,17 @@ mod table;
 
 use std::collections::{BTreeSet, HashMap};
 
-use heads::{EXPIRES, FOR_FOLLOWERS, Heads, Row};
+use heads::{BRIDGED, EXPIRES, FOR_FOLLOWERS, Heads, Row};
 use intern::{Author, AuthorKind, Hashes, Interner, Value, ValueKey};
 use lists::{Lists, Order, Posting};
+use origins::Origins;
 use table::Table;
 
 pub use scan::{Found, Progress, Scan};
 
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::filter::places;
+use crate::nips::nip48::Origin;
 use crate::nips::{nip09, nip40};
 use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
@@ -46,6 +49,8 @@ pub struct Index {
     expires_at: HashMap<u32, u64>,
     /// The same in order of time, without what is kept hidden instead of being swept.
     expirations: BTreeSet<(u64, u32)>,
+    /// Where events come from that were bridged (NIP-48).
+    origins: Origins,
     /// Keys that vanished, and until when: their events up to then may not return.
     vanished: HashMap<PublicKey, u64>,
     /// Authors among them whose events are not all swept.
@@ -81,12 +86,19 @@ pub struct Stored {
 struct RowTags<'a> {
     index: &'a Index,
     row: &'a Row,
+    ordinal: u32,
 }
 
 impl IndexedTags for RowTags<'_> {
     fn has(&self, letter: u8, value: &str) -> bool {
         let number = self.index.values.find_value(self.index.hashes.value(letter, value));
         number.is_some_and(|number| self.index.lists.fixed(&self.row.tags).contains(&number))
+    }
+
+    fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {
+        if self.row.flags & BRIDGED != 0 {
+            self.index.origins.of(self.ordinal).iter().for_each(look);
+        }
     }
 }
 
@@ -164,6 +176,9 @@ impl Index {
                 self.expirations.insert((time, ordinal));
             }
         }
+        if self.origins.insert(ordinal, &event.tags) {
+            self.heads.get_mut(ordinal).flags |= BRIDGED;
+        }
         if event.kind == Kind::DELETION {
             for number in self.deletion_targets(event) {
                 self.deletions.entry(number).or_default().push(ordinal);
@@ -217,6 +232,9 @@ impl Index {
         }
         if let Some(time) = self.expires_at.remove(&ordinal) {
             self.expirations.remove(&(time, ordinal));
+        }
+        if row.flags & BRIDGED != 0 {
+            self.origins.remove(ordinal);
         }
         self.remove_tags(ordinal, &row);
         self.lists.remove(&mut self.time, ordinal, &self.heads);
@@ -353,7 +371,8 @@ impl Index {
             let row = self.heads.get(ordinal);
             nip09::deletable(row.kind)
                 && (self.authors.get(row.author).key == request.pubkey
-                    || row.kind == Kind::GIFT_WRAP && RowTags { index: self, row }.has(b'p', &requester))
+                    || row.kind == Kind::GIFT_WRAP
+                        && RowTags { index: self, row, ordinal }.has(b'p', &requester))
         });
         let mut ordinals: Vec<u32> = ids.collect();
         for address in nip09::named_addresses(request) {

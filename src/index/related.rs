@@ -45,7 +45,7 @@ impl Index {
     fn last_arrived(&self, ordinals: impl Iterator<Item = u32>, most: usize) -> Vec<Location> {
         let is_there = |&ordinal: &u32| {
             let row = self.heads.get(ordinal);
-            !self.head(ordinal, &RowTags { index: self, row }).vanished
+            !self.head(ordinal, &RowTags { index: self, row, ordinal }).vanished
         };
         let mut found: Vec<Location> =
             ordinals.filter(is_there).map(|ordinal| self.location(ordinal)).collect();

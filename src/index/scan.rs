@@ -161,7 +161,7 @@ impl<'f> Scan<'f> {
             if row.number() >= self.as_of || !remaining.admits(index, row) {
                 return None;
             }
-            let tags = RowTags { index, row };
+            let tags = RowTags { index, row, ordinal };
             if !visible(&index.head(ordinal, &tags)) {
                 return None;
             }

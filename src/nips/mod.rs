@@ -10,27 +10,33 @@ pub mod nip32;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
+pub mod nip48;
 pub mod nip51;
 pub mod nip56;
+pub mod nip57;
 pub mod nip59;
 pub mod nip62;
 pub mod nip67;
 pub mod nip70;
 pub mod nip71;
+pub mod nip75;
 pub mod nip92;
 pub mod nip99;
 
-use crate::config::{ContentWarning, Settings};
+use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] =
-    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 51, 56, 59, 62, 65, 67, 70, 71, 92, 99];
+    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 92, 99];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
     let keeps_private = settings.nip17.enabled && !settings.nip17.private_kinds.is_empty();
     let follows = |nip: &u16| match nip {
         17 | 59 => keeps_private,
+        // Where nothing is asked of them, these events are kept like any other.
+        48 => settings.bridge != Bridge::default(),
+        57 | 75 => settings.zaps.enabled,
         70 => settings.nip70.accept,
         // Elsewhere its events are taken like any others, and held to nothing.
         15 | 99 => settings.market.enabled,

@@ -52,6 +52,7 @@ impl Verifier {
             if let Some(now) = admitted_at {
                 let relay = RelayNames::default();
                 community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
+                community.admit_bridged(&event)?;
             }
             Ok(event)
         });

@@ -2,6 +2,8 @@
 //! event or a head, and a [`Context`]. Out: a [`Decision`]. Never does I/O, reads a clock or keeps state.
 
 mod access;
+pub mod blocklist;
+pub mod bridge;
 mod explain;
 mod followers;
 mod geohash;
@@ -19,11 +21,11 @@ pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
 pub use trust::is_rate_exempt;
 
-use crate::config::{Mode, Settings};
+use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::nips::{
-    nip13, nip15, nip36, nip40, nip42, nip51, nip56, nip59, nip62, nip70, nip71, nip92, nip99,
+    nip13, nip15, nip36, nip40, nip42, nip51, nip56, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
 };
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
@@ -49,6 +51,10 @@ const TABLES: &[&[Rule]] = &[
     nip99::RULES,
     nip15::RULES,
     places::RULES,
+    bridge::RULES,
+    nip57::RULES,
+    nip75::RULES,
+    blocklist::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.
@@ -58,6 +64,10 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 
 /// Whether a rule refuses under these settings, or only counts.
 pub fn mode_of(rule: &Rule, settings: &Settings) -> Mode {
+    // Late receipts are marked in the way in which shadow mode marks: counted, logged and taken.
+    if rule.id == nip75::CLOSED && settings.zaps.after_closed == AfterClosed::Mark {
+        return Mode::Shadow;
+    }
     let section = rule.id.split('.').next().unwrap_or("");
     settings.mode(section)
 }

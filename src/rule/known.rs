@@ -7,6 +7,7 @@ use super::hidden::Hidden;
 use super::people::People;
 use crate::config::Settings;
 use crate::geo::Area;
+use crate::policy::blocklist::Domains;
 
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Known {
     pub hidden: Arc<Hidden>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
+    /// What the community's blocklists say of domains.
+    pub domains: Arc<Domains>,
 }
 
 impl Known {

@@ -16,6 +16,7 @@ pub use table::{Arrived, Check, Related, Rule, WANT_ROUNDS_MAX, Want};
 
 use crate::config::Settings;
 use crate::event::{Id, Kind, PublicKey, Tags};
+use crate::nips::nip48::{self, Origin};
 
 /// What a rule may know besides the event: the time, the settings and who is asking.
 #[derive(Clone, Copy)]
@@ -69,10 +70,17 @@ pub struct Head<'a> {
 pub trait IndexedTags {
     /// Whether there is a tag of this letter and value.
     fn has(&self, letter: u8, value: &str) -> bool;
+
+    /// Hands over where the event was bridged from (NIP-48), once for each place; nothing when it was not.
+    fn origins(&self, look: &mut dyn FnMut(&Origin<'_>));
 }
 
 impl IndexedTags for Tags {
     fn has(&self, letter: u8, value: &str) -> bool {
         self.indexed().any(|tag| tag == (letter, value))
+    }
+
+    fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {
+        nip48::origins(self).for_each(|origin| look(&origin));
     }
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::common::{Client, NOW, Person, TestRelay};
 use plaza::config::{Config, Settings};
 use plaza::event::Event;
-use plaza::nips::supported;
+use plaza::nips::{SUPPORTED, supported};
 
 struct Answer {
     status: u16,
@@ -53,13 +53,26 @@ fn assert_cors(answer: &Answer) {
 }
 
 #[test]
-fn a_market_names_the_nips_of_markets() {
-    let named = |settings: &str, nip: u16| {
+fn nips_that_the_settings_switch_on_or_off_are_named_accordingly() {
+    let nips = |settings: &str| -> Vec<u64> {
         let document = document(&TestRelay::configured(settings));
-        document["supported_nips"].as_array().expect("a list").contains(&json!(nip))
+        let all = document["supported_nips"].as_array().expect("a list");
+        all.iter().map(|nip| nip.as_u64().expect("a number")).collect()
     };
-    for nip in [15, 99] {
-        assert!(named("[market]\nenabled = true", nip) && !named("[market]\nenabled = false", nip), "{nip}");
+    let table: [(&str, &[u64], &[u64]); 5] = [
+        ("", &[1, 17, 59, 70], &[15, 36, 48, 57, 71, 75, 92, 99]),
+        ("[market]\nenabled = true", &[15, 99], &[48]),
+        ("[zaps]\nenabled = true", &[57, 75], &[48]),
+        ("[bridge]\nprotocols_refused = [\"rss\"]", &[48], &[57, 75]),
+        ("[nip70]\naccept = false\n[nip17]\nenabled = false", &[1], &[17, 59, 70]),
+    ];
+    for (settings, named, unnamed) in table {
+        let nips = nips(settings);
+        assert!(named.iter().all(|nip| nips.contains(nip)), "{settings}: {nips:?}");
+        assert!(!unnamed.iter().any(|nip| nips.contains(nip)), "{settings}: {nips:?}");
+        assert!(
+            nips.is_sorted() && nips.iter().all(|nip| SUPPORTED.iter().any(|one| u64::from(*one) == *nip))
+        );
     }
 }
 

@@ -402,7 +402,7 @@ fn members_read_what_is_asked_for() {
         own.map(|(rule, sentence)| format!("{}: {sentence}", rule.id)).collect()
     };
     assert_eq!(said(""), Vec::<String>::new());
-    assert_eq!(said("precision_min = 5\nreplies = \"all\"\nprefix_filters = true"), Vec::<String>::new());
+    assert_eq!(said("precision_min = 5\nreplies = \"all\"\nreplay_seconds = 60"), Vec::<String>::new());
     let text = "prefixes = [\"u33d\"]\nprecision_min = 5\nprecision_max = 9\nreplies = \"own\"\n\
                 kinds_exempt = [0, \"10000-19999\"]\nkinds_about = [7]";
     assert_eq!(

@@ -5,6 +5,7 @@
 mod common;
 
 mod access;
+mod blocklist;
 mod followers;
 mod geohash;
 mod geohash_filters;

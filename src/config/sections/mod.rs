@@ -3,6 +3,8 @@
 
 mod access;
 mod authors;
+mod blocklist;
+mod bridge;
 mod followers;
 mod geohash;
 mod kinds;
@@ -11,9 +13,12 @@ mod media;
 mod reports;
 mod tags;
 mod trust;
+mod zaps;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
+pub use blocklist::{Blocklist, BlocklistPart};
+pub use bridge::Bridge;
 pub use followers::{Followers, ShownTo};
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
@@ -22,6 +27,7 @@ pub use media::{ContentWarning, Media};
 pub use reports::Reports;
 pub use tags::Tags;
 pub use trust::Trust;
+pub use zaps::{AfterClosed, Zaps};
 
 use super::Settings;
 
@@ -38,13 +44,15 @@ pub struct SectionFault {
 
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, trust::RANGES, reports::RANGES];
+    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
+    settings.bridge.check()?;
+    settings.blocklist.check()?;
     settings.trust.check()?;
     settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SectionFault;
 use crate::config::{Keys, Mode};
+use crate::domain;
 
 /// `[trust]` (in a community: `[community.trust]`): a web of trust out of stored follow lists (kind 3).
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -71,14 +72,8 @@ impl Trust {
                 remedy: "write the keys of people whom you trust, such as your own".to_owned(),
             });
         }
-        let is_domain = |domain: &&String| {
-            let plain =
-                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-            !domain.is_empty()
-                && domain.bytes().all(plain)
-                && !domain.starts_with('.')
-                && !domain.ends_with('.')
-        };
+        let is_domain =
+            |name: &&String| domain::normalize(name).is_some_and(|normalized| normalized == name.as_str());
         match self.nip05_domains.iter().find(|domain| !is_domain(domain)) {
             None => Ok(()),
             Some(domain) => Err(SectionFault {

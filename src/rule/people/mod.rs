@@ -8,7 +8,7 @@ mod profiles;
 use std::sync::Arc;
 
 pub use graph::{Graph, GraphBuilder};
-pub use profiles::{Profiles, ProfilesBuilder, nip05_domain, refuses_bridging};
+pub use profiles::{Profiles, ProfilesBuilder, nip05_domain};
 
 use crate::config::Settings;
 use crate::event::{Event, Kind, PublicKey};

@@ -2,20 +2,16 @@
 //! events. Out: [`Profiles`], of those alone who claim something, within `trust.keys_max`. Never asks the
 //! network whether a claim is true.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::config::Settings;
+use crate::domain;
 use crate::event::{Event, PublicKey};
-
-/// The longest domain that there is (RFC 1035).
-const DOMAIN_BYTES_MAX: usize = 253;
-
-/// The hashtag by which people refuse to be bridged, without its `#`: the word that bridges of today honour.
-const UNBRIDGED_HASHTAG: &str = "nobridge";
+use crate::nips::nip48::refuses_bridging;
 
 /// What profiles claim. The default knows nobody.
 #[derive(Debug, Default)]
@@ -47,20 +43,25 @@ pub struct ProfilesBuilder {
     profiles: Profiles,
     /// Many people share a domain: each is kept once.
     domains: HashSet<Arc<str>>,
+    unbridged_hashtag: String,
     keys_max: usize,
 }
 
 impl ProfilesBuilder {
     /// Nobody's profile.
     pub fn new(settings: &Settings) -> ProfilesBuilder {
-        let keys_max = settings.trust.keys_max as usize;
-        ProfilesBuilder { profiles: Profiles::default(), domains: HashSet::new(), keys_max }
+        ProfilesBuilder {
+            profiles: Profiles::default(),
+            domains: HashSet::new(),
+            unbridged_hashtag: settings.bridge.unbridged_hashtag.clone(),
+            keys_max: settings.trust.keys_max as usize,
+        }
     }
 
     /// Takes in a profile, the newest of its author.
     pub fn add(&mut self, profile: &Event) {
         let domain = nip05_domain(profile);
-        let is_unbridged = refuses_bridging(profile);
+        let is_unbridged = refuses_bridging(profile, &self.unbridged_hashtag);
         if domain.is_none() && !is_unbridged {
             return;
         }
@@ -85,48 +86,22 @@ impl ProfilesBuilder {
     }
 }
 
-/// The parts of a profile's content that are read here. Anything may stand there.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Content {
-    nip05: Value,
-    about: Value,
-}
-
-fn content_of(profile: &Event) -> Content {
-    serde_json::from_str(&profile.content).unwrap_or_default()
-}
-
-/// The domain of the NIP-05 name that a profile claims, in lower case; `None` when it claims none, or what it
-/// claims is no `name@domain` with a domain in ASCII.
+/// The domain of the NIP-05 name that a profile claims, in the form in which names are compared: what follows the
+/// `@`, or all of it when that is a domain by itself, as some clients write `_@example.org`. `None` when it claims none.
 pub fn nip05_domain(profile: &Event) -> Option<String> {
-    let content = content_of(profile);
-    let (name, domain) = content.nip05.as_str()?.rsplit_once('@')?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-    let is_domain = !domain.is_empty()
-        && domain.len() <= DOMAIN_BYTES_MAX
-        && domain.bytes().all(is_plain)
-        && domain.split('.').all(|label| !label.is_empty());
-    (!name.is_empty() && is_domain).then(|| domain.to_ascii_lowercase())
-}
-
-/// Whether a profile refuses to be bridged to other networks: by `#nobridge` in its text about its author, or
-/// as a `t` tag.
-pub fn refuses_bridging(profile: &Event) -> bool {
-    if profile.tags.values("t").any(|tag| tag.eq_ignore_ascii_case(UNBRIDGED_HASHTAG)) {
-        return true;
+    #[derive(Deserialize)]
+    struct Content {
+        nip05: Option<String>,
     }
-    // Most profiles are told apart without reading them as JSON; the word itself needs no escapes.
-    if !profile.content.contains('#') && !profile.content.contains("\\u0023") {
-        return false;
-    }
-    let about = content_of(profile).about;
-    let words = about.as_str().into_iter().flat_map(|about| about.split('#').skip(1));
-    words
-        .map(|rest| {
-            rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or("")
-        })
-        .any(|word| word.eq_ignore_ascii_case(UNBRIDGED_HASHTAG))
+    let nip05 = serde_json::from_str::<Content>(&profile.content).ok()?.nip05?;
+    let nip05 = nip05.trim();
+    let domain = match nip05.rsplit_once('@') {
+        Some(("", _)) => return None,
+        Some((_, domain)) => domain,
+        None if nip05.contains('.') => nip05,
+        None => return None,
+    };
+    domain::normalize(domain).map(Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -148,54 +123,27 @@ mod tests {
 
     #[test]
     fn claims_are_names_at_domains() {
-        let long = format!("{{\"nip05\":\"a@{}\"}}", vec!["abcdefg"; 32].join("."));
-        let longest = long[..long.len() - 4].to_owned() + "\"}";
         let table = [
             (r#"{"nip05":"alice@Example.ORG"}"#, Some("example.org")),
-            (r#"{"name":"x","nip05":"_@example.org","about":1}"#, Some("example.org")),
+            (r#"{"name":"x","nip05":" _@example.org ","about":1}"#, Some("example.org")),
             (r#"{"nip05":"a@b@example.org"}"#, Some("example.org")),
             (r#"{"nip05":"a@localhost"}"#, Some("localhost")),
-            (r#"{"nip05":"example.org"}"#, None),
+            (r#"{"nip05":"a@bücher.example"}"#, Some("xn--bcher-kva.example")),
+            (r#"{"nip05":"example.org"}"#, Some("example.org")),
+            (r#"{"nip05":"alice"}"#, None),
             (r#"{"nip05":"@example.org"}"#, None),
             (r#"{"nip05":"a@"}"#, None),
             (r#"{"nip05":"a@example..org"}"#, None),
             (r#"{"nip05":"a@example.org/path"}"#, None),
-            (r#"{"nip05":"a@bücher.example"}"#, None),
             (r#"{"nip05":null}"#, None),
             (r#"{"nip05":["a@example.org"]}"#, None),
             (r#"{}"#, None),
             (r#"["nip05"]"#, None),
             ("not JSON", None),
             ("", None),
-            (&long, None),
         ];
         for (content, domain) in table {
             assert_eq!(nip05_domain(&profile(1, Tags::default(), content)).as_deref(), domain, "{content}");
-        }
-        assert_eq!(
-            nip05_domain(&profile(1, Tags::default(), &longest)).map(|domain| domain.len()),
-            Some(253)
-        );
-    }
-
-    #[test]
-    fn bridging_is_refused_by_a_hashtag() {
-        let tagged: Tags = [["t", "NoBridge"]].into_iter().collect();
-        assert!(refuses_bridging(&profile(1, tagged, "{}")));
-        let table = [
-            (r##"{"about":"I like cats. #nobridge"}"##, true),
-            (r##"{"about":"#NoBridge, please"}"##, true),
-            (r#"{"about":"\u0023nobridge"}"#, true),
-            (r##"{"about":"#nobridges"}"##, false),
-            (r##"{"about":"#nobridge_now"}"##, false),
-            (r#"{"about":"nobridge"}"#, false),
-            (r##"{"name":"#nobridge"}"##, false),
-            (r##"{"about":["#nobridge"]}"##, false),
-            ("#nobridge", false),
-            ("", false),
-        ];
-        for (content, refuses) in table {
-            assert_eq!(refuses_bridging(&profile(1, Tags::default(), content)), refuses, "{content}");
         }
     }
 

@@ -1,0 +1,80 @@
+//! Where bridged events come from (NIP-48), for the few that were bridged: their proxy tags are no indexed
+//! tags, and rules of reading look at no body. In: tags and ordinals. Out: origins. Never reads a list.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::event::Tags;
+use crate::nips::nip48::{self, Origin};
+
+/// The origins of stored events. Events from one place share one entry.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    by_ordinal: HashMap<u32, Arc<[Origin<'static>]>>,
+    known: HashSet<Arc<[Origin<'static>]>>,
+}
+
+impl Origins {
+    /// Keeps where an event comes from; returns whether it was bridged at all.
+    pub(super) fn insert(&mut self, ordinal: u32, tags: &Tags) -> bool {
+        let mut origins: Vec<Origin<'static>> = nip48::origins(tags).map(Origin::into_owned).collect();
+        if origins.is_empty() {
+            return false;
+        }
+        origins.sort_unstable();
+        origins.dedup();
+        let shared = self.known.get(origins.as_slice()).cloned().unwrap_or_else(|| {
+            let shared: Arc<[Origin<'static>]> = origins.into();
+            self.known.insert(Arc::clone(&shared));
+            shared
+        });
+        self.by_ordinal.insert(ordinal, shared);
+        true
+    }
+
+    /// Forgets an event, and its origin with the last event from there.
+    pub(super) fn remove(&mut self, ordinal: u32) {
+        let Some(shared) = self.by_ordinal.remove(&ordinal) else { return };
+        // One is the set's, one is at hand.
+        if Arc::strong_count(&shared) == 2 {
+            self.known.remove(&shared);
+        }
+    }
+
+    /// Where a stored event comes from; empty when it was not bridged.
+    pub(super) fn of(&self, ordinal: u32) -> &[Origin<'static>] {
+        self.by_ordinal.get(&ordinal).map_or(&[], |origins| origins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nips::nip48::Protocol;
+
+    #[test]
+    fn origins_are_shared_and_given_back() {
+        let tags =
+            |urls: &[&str]| -> Tags { urls.iter().map(|url| vec!["proxy", *url, "activitypub"]).collect() };
+        let mut origins = Origins::default();
+        assert!(!origins.insert(1, &tags(&[])));
+        assert!(!origins.insert(2, &[["t", "https://a.example/1"]].into_iter().collect()));
+        assert!(origins.insert(3, &tags(&["https://a.example/1"])));
+        assert!(origins.insert(4, &tags(&["https://A.example/2", "https://a.example/3"])));
+        assert!(origins.insert(5, &tags(&["https://b.example/1", "https://a.example/1"])));
+        let domains = |origins: &Origins, ordinal: u32| -> Vec<String> {
+            let of = origins.of(ordinal).iter();
+            of.filter_map(|origin| origin.domain.as_deref().map(str::to_owned)).collect()
+        };
+        assert!(origins.of(1).is_empty() && origins.of(2).is_empty());
+        assert_eq!(origins.of(3)[0].protocol, Protocol::ActivityPub);
+        assert_eq!(domains(&origins, 3), ["a.example"]);
+        assert_eq!(domains(&origins, 4), ["a.example"]);
+        assert_eq!(domains(&origins, 5), ["a.example", "b.example"]);
+        assert_eq!(origins.known.len(), 2, "3 and 4 share theirs");
+        for (removed, left) in [(3, 2), (1, 2), (4, 1), (4, 1), (5, 0)] {
+            origins.remove(removed);
+            assert_eq!((origins.known.len(), origins.of(removed).len()), (left, 0), "without {removed}");
+        }
+    }
+}
