@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Geohash, Kinds, Market,
-    Media, Read, Replies, SectionFault, Tags, Write, Zaps,
+    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
+    Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -83,6 +83,12 @@ pub struct Settings {
     pub tags: Tags,
     /// Reading and writing.
     pub access: Access,
+    /// Who is trusted, and what for.
+    pub trust: Trust,
+    /// What hides events and authors.
+    pub reports: Reports,
+    /// Posts for followers only.
+    pub followers: Followers,
     /// Events with a place.
     pub geohash: Geohash,
     /// What is offered, and for how much.
@@ -109,6 +115,9 @@ impl Settings {
             "authors" => self.authors.mode,
             "tags" => self.tags.mode,
             "access" => self.access.mode,
+            "trust" => self.trust.mode,
+            "reports" => self.reports.mode,
+            "followers" => self.followers.mode,
             "geohash" => self.geohash.mode,
             "market" => self.market.mode,
             "media" => self.media.mode,
@@ -408,6 +417,10 @@ pub struct Nip13 {
     pub difficulty_min: u8,
     /// The same for some kinds, in place of the general bound.
     pub difficulty_min_by_kind: KindMap<u8>,
+    /// The most that members owe (`authors.members`), whatever others do.
+    pub difficulty_max_members: u8,
+    /// The most that trusted authors owe (`trust.roots`, `trust.hops_max`). Unset: as much as strangers.
+    pub difficulty_max_trusted: Option<u8>,
     /// Whether the nonce tag must commit to at least that difficulty, so that luck alone does not count.
     pub commitment_required: bool,
 }

@@ -160,3 +160,43 @@ fn a_store_in_use_is_no_hindrance() {
     );
     relay.connect().publish_ok(&Person::new(1).event(1, NOW, &[], "it runs on"));
 }
+
+#[test]
+fn what_was_learned_from_the_store_decides() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [root, friend, stranger, muted] = [1, 2, 3, 4].map(Person::new);
+    let settings = format!(
+        "[trust]\nwrite = true\nnip05_domains = [\"example.org\"]\nroots = [\"{0}\"]\n[reports]\nmoderators = [\"{0}\"]",
+        root.hex()
+    );
+    let stored = [
+        root.event(3, NOW, &[&["p", &friend.hex()], &["p", &muted.hex()]], ""),
+        root.event(10_000, NOW, &[&["p", &muted.hex()]], ""),
+        friend.event(0, NOW, &[], r#"{"nip05": "friend@example.org"}"#),
+    ];
+    let draft = |person: &Person| json!({"kind": 1, "pubkey": person.hex(), "content": "hello"}).to_string();
+    let not_asked = "it looks at stored events, and there is no store to ask";
+    for rule in ["trust.write", "reports.muted_refused", "trust.nip05"] {
+        let (code, said, _) = plaza(&folder, &settings, &["explain", "-"], &draft(&stranger));
+        let mut lines = said.lines().skip_while(|line| !line.starts_with(&format!("-       {rule} ")));
+        assert_eq!((code, lines.nth(1).map(str::trim)), (0, Some(not_asked)), "{rule} in {said}");
+    }
+    let lines: String = stored.iter().map(|event| format!("{}\n", json_of(event))).collect();
+    let (code, _, errors) = plaza(&folder, &settings, &["import", "-"], &lines);
+    assert_eq!(code, 0, "{errors}");
+    let table = [
+        (&friend, None),
+        (&root, Some("trust.nip05")),
+        (&stranger, Some("trust.write")),
+        (&muted, Some("reports.muted_refused")),
+    ];
+    for (person, refused_by) in table {
+        let (code, said, errors) = plaza(&folder, &settings, &["explain", "-"], &draft(person));
+        assert_eq!(code, i32::from(refused_by.is_some()), "{said}{errors}");
+        let last = said.lines().last().unwrap_or("");
+        assert!(
+            refused_by.is_none_or(|rule| last.ends_with(&format!("({rule})"))),
+            "{refused_by:?} in {said}"
+        );
+    }
+}

@@ -17,7 +17,7 @@ use crate::config::{Config, parse_key};
 use crate::event::{Event, PublicKey};
 use crate::net::open_store;
 use crate::pipeline::bodies::Bodies;
-use crate::pipeline::relate;
+use crate::pipeline::{learn, relate};
 use crate::policy::{Case, Explanation, Verdict, explain};
 use crate::rule::{Related, RelayNames};
 use crate::store::StoreError;
@@ -109,14 +109,11 @@ impl Explain {
         let community = Arc::clone(self.community.find(&communities)?);
         let relay =
             RelayNames::new(&community.config.relay.urls, Some(config.server.listen), community.path());
-        Ok(Bench {
-            community,
-            bodies: store.map(|store| Bodies::new(store, 0)),
-            keys: self.keys.clone(),
-            relay,
-            now: Clock::system().now(),
-            config,
-        })
+        let bodies = store.map(|store| Bodies::new(store, 0));
+        if let Some(bodies) = &bodies {
+            learn(&community, bodies);
+        }
+        Ok(Bench { community, bodies, keys: self.keys.clone(), relay, now: Clock::system().now(), config })
     }
 }
 

@@ -2,6 +2,7 @@
 //! of sockets; the store is shared by all communities and reached through the pipeline.
 
 mod all;
+mod learn;
 mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,7 +15,7 @@ use crate::event::{Event, PublicKey, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
-use crate::policy::Policy;
+use crate::policy::{Needs, Policy};
 use crate::rate::BridgeRate;
 use crate::rule::{Context, Decision, Head, Known, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
@@ -38,6 +39,7 @@ pub struct Community {
     /// How many bridged events it still takes.
     bridge_rate: BridgeRate,
     known: RwLock<Arc<Known>>,
+    lessons: learn::Lessons,
     index: RwLock<Index>,
 }
 
@@ -128,6 +130,7 @@ impl Community {
         Community {
             id,
             policy: Policy::new(&config),
+            lessons: learn::Lessons::new(Needs::of(&config)),
             known: RwLock::new(Arc::new(Known::compiled(&config))),
             bridge_rate: BridgeRate::new(&config.bridge),
             config,
@@ -155,6 +158,14 @@ impl Community {
     /// What its rules know besides events and settings, as of now.
     pub fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts something else in place of a part of what its rules know.
+    pub(crate) fn change_known(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Known::clone(&known);
+        change(&mut changed);
+        *known = Arc::new(changed);
     }
 
     /// What a rule of this community may know.

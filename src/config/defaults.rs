@@ -116,6 +116,8 @@ impl Default for Nip13 {
             mode: Mode::Enforce,
             difficulty_min: 0,
             difficulty_min_by_kind: KindMap::default(),
+            difficulty_max_members: 0,
+            difficulty_max_trusted: None,
             commitment_required: true,
         }
     }

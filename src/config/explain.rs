@@ -48,6 +48,16 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("limits.content_chars_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 5_000 }"),
     ("limits.event_tags_max_by_kind", "a table from kinds to numbers", "{ \"1\" = 100 }"),
     ("nip13.difficulty_min_by_kind", "a table from kinds to numbers", "{ \"1\" = 16 }"),
+    ("nip13.difficulty_max_trusted", "a whole number from 0 to 64", "8"),
+    ("trust.roots", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("trust.nip05_domains", "a list of texts", "[\"example.org\"]"),
+    ("reports.moderators", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("reports.reporters", "a list of public keys in quotes", "[\"npub1…\"]"),
+    ("reports.hops_max", "a whole number from 0 to trust.hops_max", "1"),
+    ("reports.types", "a list of texts", "[\"illegal\", \"spam\"]"),
+    ("reports.labels", "a table from namespaces to labels", "{ \"com.example.moderation\" = [\"spam\"] }"),
+    ("followers.kinds", "a list of kinds and ranges", "[1, \"30000-39999\"]"),
+    ("followers.shown_to", "\"either\", \"followers\", \"followed\" or \"mutual\"", "\"either\""),
     ("geohash.prefixes", "a list of geohashes in quotes", "[\"u33d\", \"u33e\"]"),
     ("geohash.center", "a latitude and a longitude in a list", "[52.52, 13.40]"),
     ("geohash.radius_km", "a number of kilometres", "5.5"),
@@ -197,7 +207,8 @@ fn wanted(key: &str) -> (String, String) {
 
 /// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
 fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
-    if key == "relay.pubkey" || key == "relay.self" || key.starts_with("authors.") {
+    let are_keys = ["authors.", "trust.roots", "reports.moderators", "reports.reporters"];
+    if key == "relay.pubkey" || key == "relay.self" || are_keys.iter().any(|keys| key.starts_with(keys)) {
         "not".to_owned()
     } else {
         excerpt(document.source(span))

@@ -66,6 +66,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("rate.address_bytes_burst", 1, U32_MAX),
     ("rate.address_prefix_ipv6", 1, 128),
     ("nip13.difficulty_min", 0, 64),
+    ("nip13.difficulty_max_members", 0, 64),
     ("nip40.sweep_seconds", 1, DAY_SECONDS),
     ("nip42.window_seconds", 1, DAY_SECONDS),
     ("nip42.keys_per_connection_max", 1, 10_000),
@@ -224,6 +225,12 @@ fn check_relay(settings: &Settings, document: &Document<'_>) -> Result<(), Fault
 /// Difficulties by kind have the bounds of the general one.
 fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
     let range = range_of("nip13.difficulty_min");
+    if let Some(bits) = settings.nip13.difficulty_max_trusted
+        && u64::from(bits) > range.max
+    {
+        let problem = format!("must be {}, but is {bits}", range.text());
+        return Err(fault(document, "nip13.difficulty_max_trusted", problem, "lower it"));
+    }
     let most = settings.nip13.difficulty_min_by_kind.iter().map(|(_, bits)| u64::from(*bits)).max();
     if most.is_none_or(|bits| bits <= range.max) {
         return Ok(());

@@ -34,6 +34,12 @@ impl Kind {
     pub const VANISH: Kind = Kind(62);
     /// Gift wrap (NIP-59).
     pub const GIFT_WRAP: Kind = Kind(1059);
+    /// Report (NIP-56).
+    pub const REPORT: Kind = Kind(1984);
+    /// Label (NIP-32).
+    pub const LABEL: Kind = Kind(1985);
+    /// Mute list (NIP-51).
+    pub const MUTES: Kind = Kind(10_000);
     /// Proof of a key to a relay (NIP-42).
     pub const AUTH: Kind = Kind(22242);
 

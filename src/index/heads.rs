@@ -28,6 +28,9 @@ pub(super) const EXPIRES: u16 = 1;
 /// The event was bridged from another network.
 pub(super) const BRIDGED: u16 = 2;
 
+/// The row's event is marked as being for followers only.
+pub(super) const FOR_FOLLOWERS: u16 = 4;
+
 impl Row {
     pub(super) fn new(id: Id, created_at: u64, location: Location, author: u32, kind: Kind) -> Row {
         let location = location.number << 8 | u64::from(location.slot);

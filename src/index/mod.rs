@@ -13,7 +13,7 @@ mod table;
 
 use std::collections::{BTreeSet, HashMap};
 
-use heads::{BRIDGED, EXPIRES, Heads, Row};
+use heads::{BRIDGED, EXPIRES, FOR_FOLLOWERS, Heads, Row};
 use intern::{Author, AuthorKind, Hashes, Interner, Value, ValueKey};
 use lists::{Lists, Order, Posting};
 use origins::Origins;
@@ -25,7 +25,7 @@ use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::filter::places;
 use crate::nips::nip48::Origin;
 use crate::nips::{nip09, nip40};
-use crate::policy::Facts;
+use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
 use crate::store::Location;
 
@@ -134,6 +134,12 @@ impl Index {
         self.ids.find(self.hashes.bytes(&id.0), |ordinal| self.heads.get(ordinal).id == *id)
     }
 
+    /// The kind and author of an event that is in the index.
+    pub fn kind_and_author(&self, stored: Stored) -> (Kind, PublicKey) {
+        let row = self.heads.get(stored.ordinal);
+        (row.kind, self.authors.get(row.author).key)
+    }
+
     fn stored(&self, ordinal: u32) -> Stored {
         Stored { ordinal, location: self.heads.get(ordinal).location() }
     }
@@ -158,6 +164,9 @@ impl Index {
 
         if let Some(key) = self.address_of(ordinal) {
             self.addresses.insert(key, ordinal);
+        }
+        if is_marked_for_followers(&event.tags) {
+            self.heads.get_mut(ordinal).flags |= FOR_FOLLOWERS;
         }
         if let Some(time) = nip40::expires_at(event) {
             self.heads.get_mut(ordinal).flags |= EXPIRES;
@@ -429,6 +438,7 @@ impl Index {
             created_at: row.created_at,
             expires_at,
             vanished: self.row_is_vanished(row),
+            for_followers: row.flags & FOR_FOLLOWERS != 0,
             tags,
         }
     }

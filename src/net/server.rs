@@ -162,8 +162,9 @@ impl Relay {
             listen(address).map_err(|reason| StartError::Listen { address, reason })?
         };
         let address = listener.local_addr()?;
-        let pipeline =
-            Arc::new(Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?);
+        let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
+        pipeline.start_learning(&communities)?;
+        let pipeline = Arc::new(pipeline);
         let (stop, stopping) = watch::channel(false);
         let connections = Arc::new(Semaphore::new(connections_max));
         let shared = Arc::new(Shared {
@@ -208,6 +209,11 @@ impl Relay {
         for community in self.communities.iter() {
             self.pipeline.sweep_now(community);
         }
+    }
+
+    /// Has all communities learn from their stored events now, and waits until it is done.
+    pub fn learn_now(&self) {
+        self.pipeline.learn_now();
     }
 
     /// Runs a future on the relay's runtime: for a caller that waits for signals.

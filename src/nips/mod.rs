@@ -6,10 +6,13 @@ pub mod nip09;
 pub mod nip11;
 pub mod nip13;
 pub mod nip15;
+pub mod nip32;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
 pub mod nip48;
+pub mod nip51;
+pub mod nip56;
 pub mod nip57;
 pub mod nip59;
 pub mod nip62;
@@ -24,7 +27,7 @@ use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] =
-    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 36, 40, 42, 45, 48, 57, 59, 62, 65, 67, 70, 71, 75, 92, 99];
+    &[1, 2, 4, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 92, 99];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
 pub fn supported(settings: &Settings) -> Vec<u16> {
@@ -38,6 +41,9 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         // Elsewhere its events are taken like any others, and held to nothing.
         15 | 99 => settings.market.enabled,
         36 => settings.media.content_warning != ContentWarning::Free,
+        32 => settings.reports.count() && !settings.reports.labels.is_empty(),
+        51 => !settings.reports.moderators.is_empty(),
+        56 => settings.reports.count(),
         71 => settings.media.videos_checked,
         92 => settings.media.imeta_checked,
         _ => true,

@@ -3,6 +3,7 @@
 
 pub mod bodies;
 mod fanout;
+mod learn;
 pub mod reader;
 mod relate;
 mod sweep;
@@ -27,6 +28,7 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::Store;
 
+pub(crate) use learn::learn;
 pub(crate) use relate::relate;
 
 use bodies::Bodies;
@@ -110,6 +112,7 @@ pub struct Pipeline {
     verify: Sender<(u64, Submission)>,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
+    learner: Option<learn::Learner>,
     threads: Vec<JoinHandle<()>>,
     reader_threads: usize,
 }
@@ -195,6 +198,7 @@ impl Pipeline {
             verify,
             writer,
             sweeper: Some(sweeper),
+            learner: None,
             threads,
             reader_threads,
         })
@@ -218,9 +222,26 @@ impl Pipeline {
         }
     }
 
+    /// Has every community learn from its stored events what its rules need, and keeps it learning. A relay does
+    /// so before it serves; where no rules are asked, as by `plaza import`, nobody needs it.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads.
+    pub fn start_learning(&mut self, communities: &Communities) -> Result<(), StartError> {
+        self.learner = learn::Learner::start(communities.iter(), Arc::clone(&self.bodies))?;
+        Ok(())
+    }
+
+    /// Has all communities learn now what changed, instead of in a while, and waits until it is done.
+    pub fn learn_now(&self) {
+        if let Some(learner) = &self.learner {
+            learner.learn_now();
+        }
+    }
+
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
-        drop(self.sweeper.take());
+        drop((self.sweeper.take(), self.learner.take()));
         let Pipeline { verify, writer, readers, threads, reader_threads, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop((verify, writer));

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Verified;
+use crate::policy::is_rate_exempt;
 use crate::rate::Rates;
 use crate::rule::{Refusal, RelayNames};
 use crate::store::record;
@@ -44,9 +45,12 @@ impl Verifier {
         let Submission { community, event, reply, admitted_at, permits } = submission;
         let id = event.id;
         let checked = Verified::check(event, scratch).map_err(Refusal::from).and_then(|event| {
-            self.rates.author_event(&event.pubkey)?;
+            let known = community.known();
+            if !is_rate_exempt(&event.pubkey, &community.config, &known) {
+                self.rates.author_event(&event.pubkey)?;
+            }
             if let Some(now) = admitted_at {
-                let (relay, known) = (RelayNames::default(), community.known());
+                let relay = RelayNames::default();
                 community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
                 community.admit_bridged(&event)?;
             }

@@ -294,8 +294,14 @@ impl Writer {
         for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
             let mut index = run[0].checked.community.index_mut();
             for (Placed { checked, removes, .. }, &location) in run.iter().zip(&mut locations_left) {
-                removes.iter().for_each(|stored| index.remove(*stored));
+                let community = &checked.community;
+                for stored in removes {
+                    let (kind, author) = index.kind_and_author(*stored);
+                    index.remove(*stored);
+                    community.notice(kind, &author);
+                }
                 index.insert(&checked.event, location);
+                community.notice(checked.event.kind, &checked.event.pubkey);
                 if checked.event.kind == Kind::VANISH {
                     index.vanish(&checked.event.pubkey, checked.event.created_at);
                 }
@@ -336,7 +342,9 @@ impl Writer {
             }
             let mut index = community.index_mut();
             for stored in &removes {
+                let (kind, author) = index.kind_and_author(*stored);
                 index.remove(*stored);
+                community.notice(kind, &author);
                 self.bodies.forget(stored.location);
             }
             removed += removes.len();

@@ -90,7 +90,7 @@ fn is_wrap(kind: Kind) -> bool {
 
 /// Whether an event is a gift wrap for one of some people: its author is a throwaway key, so that they
 /// decide.
-fn is_wrap_for(event: &Event, is_one: impl Fn(&PublicKey) -> bool) -> bool {
+pub(super) fn is_wrap_for(event: &Event, is_one: impl Fn(&PublicKey) -> bool) -> bool {
     is_wrap(event.kind) && event.tags.values("p").filter_map(PublicKey::from_hex).any(|key| is_one(&key))
 }
 

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
-use serde::Deserialize;
 
 use super::bridge::{is_followed, takes_back};
 use crate::config::{BlocklistPart, Settings};
 use crate::domain;
 use crate::event::{Event, Kind};
 use crate::nips::nip48;
+use crate::rule::people::nip05_domain;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
 
 /// The rules in the order in which they are run.
@@ -325,30 +325,15 @@ fn admit_nip05(event: &Event, context: &Context<'_>) -> Decision {
     if takes_back(event.kind) {
         return Ok(());
     }
-    let claimed = if event.kind == Kind::PROFILE { nip05_of(&event.content) } else { None };
+    let claimed = if event.kind == Kind::PROFILE { nip05_domain(event) } else { None };
     let known = match event.kind {
         Kind::PROFILE => claimed.as_deref(),
         _ => context.known.people.nip05(&event.pubkey),
     };
-    match known.and_then(nip05_domain).and_then(|name| suspended(&name, context)) {
+    match known.and_then(|name| suspended(name, context)) {
         None => Ok(()),
         Some(verdict) => refuse("blocklist.nip05", "the author's NIP-05 identifier is at", &verdict),
     }
-}
-
-/// The `nip05` field of a profile.
-pub fn nip05_of(profile: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Profile {
-        nip05: Option<String>,
-    }
-    serde_json::from_str::<Profile>(profile).ok()?.nip05
-}
-
-/// The domain of a NIP-05 identifier: what follows the `@`, or all of it.
-fn nip05_domain(identifier: &str) -> Option<std::borrow::Cow<'_, str>> {
-    let domain = identifier.rsplit_once('@').map_or(identifier, |(_, domain)| domain);
-    domain::normalize(domain.trim())
 }
 
 fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
@@ -377,9 +362,9 @@ fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
         head.tags.origins(&mut |origin| origin.domain.as_deref().into_iter().for_each(&mut look));
     }
     if applies(BlocklistPart::Nip05, context.config)
-        && let Some(name) = context.known.people.nip05(head.author).and_then(nip05_domain)
+        && let Some(name) = context.known.people.nip05(head.author)
     {
-        look(&name);
+        look(name);
     }
     match worst {
         Severity::Noop => true,

@@ -56,13 +56,20 @@ pub struct Case<'a> {
 /// Why rules that look at stored events were not asked.
 const NO_STORE: &str = "it looks at stored events, and there is no store to ask";
 
+/// Rules of these sections go by what was learned from stored events.
+const LEARNED: [&str; 2] = ["trust.", "reports."];
+
 /// Runs the rules over a case.
 pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
     let mut steps = Vec::new();
     let active = || rules().filter(|rule| (rule.sentence)(context.config).is_some());
     for rule in active() {
         if let Check::Admit(check) = rule.check {
-            steps.push(step(rule, check(case.event, context), context));
+            let is_learned = LEARNED.iter().any(|section| rule.id.starts_with(section));
+            steps.push(match case.stored {
+                None if is_learned => not_asked(rule),
+                _ => step(rule, check(case.event, context), context),
+            });
         }
     }
     let placement = case.stored.and_then(|(facts, _)| foresee(case.event, facts));
@@ -107,11 +114,15 @@ pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
         if let Check::Place { check, .. } = rule.check {
             steps.push(match case.stored {
                 Some((_, related)) => step(rule, check(&event, related, context), context),
-                None => Step { rule: rule.id, settings: rule.settings, verdict: Verdict::NotAsked(NO_STORE) },
+                None => not_asked(rule),
             });
         }
     }
     decided(steps, false)
+}
+
+fn not_asked(rule: &Rule) -> Step {
+    Step { rule: rule.id, settings: rule.settings, verdict: Verdict::NotAsked(NO_STORE) }
 }
 
 fn step(rule: &Rule, decision: Decision, context: &Context<'_>) -> Step {

@@ -5,22 +5,27 @@ mod access;
 pub mod blocklist;
 pub mod bridge;
 mod explain;
+mod followers;
 mod geohash;
 mod limits;
 mod market;
-pub mod people;
+mod needs;
 mod place;
 mod places;
+mod trust;
 
 pub use access::is_member;
 pub use explain::{Case, Explanation, Step, Verdict, explain};
+pub use followers::is_marked_for_followers;
+pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
+pub use trust::is_rate_exempt;
 
 use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::nips::{
-    nip13, nip15, nip36, nip40, nip42, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
+    nip13, nip15, nip36, nip40, nip42, nip51, nip56, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
 };
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
@@ -28,6 +33,9 @@ use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 const TABLES: &[&[Rule]] = &[
     limits::RULES,
     access::RULES,
+    trust::RULES,
+    nip51::RULES,
+    nip56::RULES,
     nip42::RULES,
     nip40::RULES,
     geohash::RULES,
@@ -38,6 +46,7 @@ const TABLES: &[&[Rule]] = &[
     nip92::RULES,
     nip36::RULES,
     nip59::RULES,
+    followers::RULES,
     market::RULES,
     nip99::RULES,
     nip15::RULES,
@@ -213,6 +222,7 @@ pub fn head_of(event: &Event) -> Head<'_> {
         created_at: event.created_at,
         expires_at: nip40::expires_at(event),
         vanished: false,
+        for_followers: is_marked_for_followers(&event.tags),
         tags: &event.tags,
     }
 }

@@ -3,18 +3,21 @@
 
 use std::sync::Arc;
 
+use super::hidden::Hidden;
+use super::people::People;
 use crate::config::Settings;
 use crate::geo::Area;
 use crate::policy::blocklist::Domains;
-use crate::policy::people::People;
 
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
+    /// Whom people follow, how far they are from those whom the community trusts, what their profiles claim.
+    pub people: Arc<People>,
+    /// What moderators have muted and trusted people have reported.
+    pub hidden: Arc<Hidden>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
-    /// Whom people follow, and what their profiles say.
-    pub people: Arc<People>,
     /// What the community's blocklists say of domains.
     pub domains: Arc<Domains>,
 }

@@ -2,8 +2,10 @@
 //! says ([`Decision`]). The rules themselves are in `nips` and `policy`. Pure.
 
 mod decision;
+pub mod hidden;
 mod known;
 mod names;
+pub mod people;
 mod table;
 pub mod words;
 
@@ -31,6 +33,18 @@ pub struct Context<'a> {
     pub known: &'a Known,
 }
 
+impl Context<'_> {
+    /// Whether the community keeps a key as its member.
+    pub fn is_member(&self, key: &PublicKey) -> bool {
+        self.config.authors.members.contains(key)
+    }
+
+    /// Whether a key is within `trust.hops_max` of `trust.roots`, as far as is known.
+    pub fn is_trusted(&self, key: &PublicKey) -> bool {
+        self.known.people.hops(key).is_some()
+    }
+}
+
 /// What may be known of an event without reading its body.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
@@ -46,6 +60,8 @@ pub struct Head<'a> {
     pub expires_at: Option<u64>,
     /// Whether its author, or the recipient of a wrap, has vanished (NIP-62) and it waits to be swept.
     pub vanished: bool,
+    /// Whether its author marked it as being for followers only, by the tag `["visibility", "followers"]`.
+    pub for_followers: bool,
     /// Its indexed tags.
     pub tags: &'a dyn IndexedTags,
 }

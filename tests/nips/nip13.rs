@@ -16,7 +16,10 @@ fn mined(bits: u32, commitment: Option<&str>) -> Event {
 }
 
 fn mine(bits: u32, tags: impl Fn(&str) -> Tags) -> Event {
-    let author = Person::new(1);
+    mine_by(&Person::new(1), bits, tags)
+}
+
+fn mine_by(author: &Person, bits: u32, tags: impl Fn(&str) -> Tags) -> Event {
     let mut event = author.note("");
     let mut scratch = Vec::new();
     for nonce in 0_u64.. {
@@ -89,6 +92,51 @@ fn where_the_setting_says_so_luck_is_enough() {
         assert!(
             client.publish_refused(&mined(7, commitment)).starts_with("pow: difficulty 7 is less than 8")
         );
+    }
+}
+
+#[test]
+fn members_and_the_trusted_owe_what_their_own_bounds_say() {
+    let [member, root, friend, stranger] = [1, 2, 3, 4].map(Person::new);
+    // Settings, then the bits that the member, the root, the root's friend and a stranger owe.
+    let table = [
+        ("", [0, 6, 6, 6]),
+        ("difficulty_max_members = 2", [2, 6, 6, 6]),
+        ("difficulty_max_members = 9", [6, 6, 6, 6]),
+        ("difficulty_max_trusted = 3", [0, 3, 3, 6]),
+        ("difficulty_max_trusted = 0", [0, 0, 0, 6]),
+        ("difficulty_max_trusted = 9", [0, 6, 6, 6]),
+        ("difficulty_max_trusted = 3\ndifficulty_min_by_kind = { \"1\" = 2 }", [0, 2, 2, 2]),
+    ];
+    for (settings, owed) in table {
+        let relay = TestRelay::configured(&format!(
+            "[nip13]\ndifficulty_min = 6\n{settings}\n[authors]\nmembers = [\"{}\"]\n\
+             [trust]\nroots = [\"{}\"]\nhops_max = 1",
+            member.hex(),
+            root.hex()
+        ));
+        let nonce = |nonce: &str| -> Tags { [["nonce", nonce, "6"]].into_iter().collect() };
+        let mut list = root.event(3, NOW, &[], "");
+        for count in 0_u64.. {
+            list.tags = nonce(&count.to_string());
+            list.tags.push(["p", &friend.hex()]);
+            list.id = list.hash(&mut Vec::new());
+            if difficulty(&list.id) >= 6 {
+                break;
+            }
+        }
+        let mut client = relay.connect();
+        client.publish_ok(&root.sign(3, NOW, list.tags, ""));
+        relay.relay().learn_now();
+        for (who, (person, owed)) in [&member, &root, &friend, &stranger].into_iter().zip(owed).enumerate() {
+            let enough = mine_by(person, owed, nonce);
+            client.publish_ok(&enough);
+            if owed > 0 {
+                let why = client.publish_refused(&mine_by(person, owed - 1, nonce));
+                let expected = format!("pow: difficulty {} is less than {owed} (nip13.difficulty)", owed - 1);
+                assert_eq!(why, expected, "person {who}, {settings}");
+            }
+        }
     }
 }
 

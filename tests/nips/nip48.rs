@@ -6,8 +6,8 @@ use plaza::config::{Mode, Settings};
 use plaza::domain::DomainSet;
 use plaza::event::{Event, PublicKey};
 use plaza::nips::nip48::{self, Protocol};
-use plaza::policy::people::People;
 use plaza::policy::{Policy, head_of};
+use plaza::rule::people::People;
 use plaza::rule::{Context, Known, RelayNames};
 use serde_json::json;
 
@@ -189,10 +189,9 @@ fn is_shown(event: &Event, keys: &[PublicKey], settings: &Settings, people: &Peo
 #[test]
 fn what_is_hidden_is_shown_to_those_who_follow() {
     let (author, follower, stranger) = (Person::new(1), Person::new(2), Person::new(3));
-    let mut people = People::default();
-    people.learn(&follower.event(3, NOW, &[&["p", &author.hex()]], ""), "nobridge");
-    people.learn(&stranger.event(3, NOW, &[&["p", &follower.hex()]], ""), "nobridge");
-    people.learn(&author.event(3, NOW, &[&["p", &stranger.hex()]], ""), "nobridge");
+    let lists = [(&follower, &author), (&stranger, &follower), (&author, &stranger)]
+        .map(|(who, whom)| who.event(3, NOW, &[&["p", &whom.hex()]], ""));
+    let people = People::of(&Settings::default(), &lists);
     let mut by_protocol = Settings::default();
     by_protocol.bridge.protocols_hidden = vec![Rss, Other];
     let mut by_domain = Settings::default();
@@ -281,9 +280,11 @@ fn profiles_and_posts_say_that_bridges_may_not_carry_them() {
 #[test]
 fn bridges_do_not_get_what_may_not_be_carried() {
     let (private, open, bridge, reader) = (Person::new(1), Person::new(2), Person::new(3), Person::new(4));
-    let mut people = People::default();
-    people.learn(&private.event(0, NOW, &[], r##"{"about":"#nobridge"}"##), "nobridge");
-    people.learn(&open.event(0, NOW, &[], r##"{"about":"I paint."}"##), "nobridge");
+    let profiles = [
+        private.event(0, NOW, &[], r##"{"about":"#nobridge"}"##),
+        open.event(0, NOW, &[], r##"{"about":"I paint."}"##),
+    ];
+    let people = People::of(&Settings::default(), &profiles);
     let mut settings = Settings::default();
     settings.bridge.bridge_keys = [bridge.key()].into_iter().collect();
     let table = [
@@ -305,7 +306,8 @@ fn bridges_do_not_get_what_may_not_be_carried() {
         assert!(is_shown(&event, &[bridge.key()], &Settings::default(), &people), "no bridge is listed");
     }
     // Who changes their mind is carried again.
-    people.learn(&private.event(0, NOW + 1, &[], "{}"), "nobridge");
+    let people =
+        People::of(&Settings::default(), &[private.event(0, NOW + 1, &[], "{}"), profiles[1].clone()]);
     assert!(is_shown(&private.note("for all"), &[bridge.key()], &settings, &people));
 }
 
@@ -342,4 +344,32 @@ fn a_network_larger_than_the_community_cannot_drown_it() {
         client.publish_refused(&bridged[1]),
         "rate-limited: more is bridged than this relay takes at once; try again in a while (bridge.events_per_minute)"
     );
+}
+
+#[test]
+fn what_is_stored_of_people_decides_over_the_wire() {
+    let [private, bridge, follower] = [1, 2, 3].map(Person::new);
+    let mut relay = TestRelay::with(|config| {
+        config.root.bridge.bridge_keys = [bridge.key()].into_iter().collect();
+        config.root.bridge.domains_hidden = domains(&["loud.example"]);
+    });
+    let note = private.event(1, NOW, &[], "for here");
+    let hidden = private.event(1, NOW - 1, &[&["proxy", "https://loud.example/1", "activitypub"]], "");
+    let mut client = relay.connect();
+    for event in [
+        &note,
+        &hidden,
+        &private.event(0, NOW, &[], r##"{"about":"#nobridge"}"##),
+        &follower.event(3, NOW, &[&["p", &private.hex()]], ""),
+    ] {
+        client.publish_ok(event);
+    }
+    relay.relay().learn_now();
+    for round in ["before", "after a restart"] {
+        let table = [(vec![], vec![&note]), (vec![&bridge], vec![]), (vec![&follower], vec![&note, &hidden])];
+        for (keys, shown) in table {
+            assert_eq!(relay.connect_as(&keys).ids(json!({"kinds": [1]})), ids_of(&shown), "{round}");
+        }
+        relay.restart();
+    }
 }

@@ -6,8 +6,8 @@ use plaza::config::{BlocklistPart, Mode, Settings};
 use plaza::domain::DomainSet;
 use plaza::event::{Event, PublicKey};
 use plaza::policy::blocklist::{Domains, Report, Severity, WARNINGS_PER_LIST_MAX};
-use plaza::policy::people::People;
 use plaza::policy::{Policy, head_of};
+use plaza::rule::people::People;
 use plaza::rule::{Context, Known, RelayNames};
 use serde_json::json;
 
@@ -215,9 +215,8 @@ fn no_text_makes_the_reader_panic() {
 
 /// What is known where these lists are read and these profiles and follow lists are stored.
 fn known(lists: &[(&str, &str)], people: &[Event]) -> Known {
-    let mut all = People::default();
-    people.iter().for_each(|event| all.learn(event, "nobridge"));
-    Known { domains: Arc::new(Domains::parse(lists).0), people: Arc::new(all), ..Known::default() }
+    let people = Arc::new(People::of(&Settings::default(), people));
+    Known { domains: Arc::new(Domains::parse(lists).0), people, ..Known::default() }
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {

@@ -6,7 +6,9 @@ mod common;
 
 mod access;
 mod blocklist;
+mod followers;
 mod geohash;
 mod geohash_filters;
 mod geohash_replay;
 mod market;
+mod trust;

@@ -5,22 +5,28 @@ mod access;
 mod authors;
 mod blocklist;
 mod bridge;
+mod followers;
 mod geohash;
 mod kinds;
 mod market;
 mod media;
+mod reports;
 mod tags;
+mod trust;
 mod zaps;
 
 pub use access::{Access, Read, Write};
 pub use authors::Authors;
 pub use blocklist::{Blocklist, BlocklistPart};
 pub use bridge::Bridge;
+pub use followers::{Followers, ShownTo};
 pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
+pub use reports::Reports;
 pub use tags::Tags;
+pub use trust::Trust;
 pub use zaps::{AfterClosed, Zaps};
 
 use super::Settings;
@@ -37,7 +43,8 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[geohash::RANGES, market::RANGES, bridge::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] =
+    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
@@ -45,5 +52,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.geohash.check()?;
     settings.market.check()?;
     settings.bridge.check()?;
-    settings.blocklist.check()
+    settings.blocklist.check()?;
+    settings.trust.check()?;
+    settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }

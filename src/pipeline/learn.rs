@@ -1,0 +1,116 @@
+//! The thread that has communities learn from their stored events, some time after these changed. In: what is
+//! stale, from the communities; bodies, past their cache. Out: what their rules know. Never decides what is
+//! learned.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use super::StartError;
+use super::bodies::Bodies;
+use crate::community::Community;
+
+/// How often the thread looks whether something is stale.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Learning that takes long is done less often: it rests this many times as long as it took, so that it never
+/// takes more than a tenth of one core.
+const REST_FACTOR: u32 = 9;
+
+/// The thread that learns; dropping this ends it.
+pub(super) struct Learner {
+    requests: Option<Sender<Sender<()>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A community, and when it may learn again.
+struct Pupil {
+    community: Arc<Community>,
+    rests_until: Option<Instant>,
+}
+
+/// Has a community learn from its stored events what its rules need and it does not know yet. An event that cannot
+/// be read is left out, and logged.
+pub(crate) fn learn(community: &Community, bodies: &Bodies) {
+    let (mut failures, mut first) = (0_u64, None);
+    community.learn(&mut |location| {
+        bodies.event(community.id, location).unwrap_or_else(|error| {
+            failures += 1;
+            first.get_or_insert(error);
+            None
+        })
+    });
+    if let Some(error) = first {
+        tracing::error!("{}: {failures} stored events could not be read: {error}", community.path());
+    }
+}
+
+impl Pupil {
+    fn learn(&mut self, bodies: &Bodies) {
+        let Pupil { community, rests_until } = self;
+        let start = Instant::now();
+        learn(community, bodies);
+        let took = start.elapsed();
+        let rest = Duration::from_secs(community.config.trust.rebuild_seconds).max(took * REST_FACTOR);
+        *rests_until = Some(Instant::now() + rest);
+        tracing::debug!(community = community.path(), ?took, "learned from stored events");
+    }
+
+    fn is_due(&self) -> bool {
+        self.community.is_stale() && self.rests_until.is_none_or(|until| Instant::now() >= until)
+    }
+}
+
+impl Learner {
+    /// Has every community that needs it learn, then starts the thread; `None` when none needs it.
+    pub(super) fn start<'c>(
+        communities: impl Iterator<Item = &'c Arc<Community>>,
+        bodies: Arc<Bodies>,
+    ) -> Result<Option<Learner>, StartError> {
+        let pupils = communities.filter(|community| community.has_lessons());
+        let mut pupils: Vec<Pupil> =
+            pupils.map(|one| Pupil { community: Arc::clone(one), rests_until: None }).collect();
+        if pupils.is_empty() {
+            return Ok(None);
+        }
+        pupils.iter_mut().for_each(|pupil| pupil.learn(&bodies));
+        let (requests, requested) = bounded::<Sender<()>>(1);
+        let thread = super::spawn("plaza-learn", move || {
+            loop {
+                let request = requested.recv_timeout(TICK);
+                if matches!(request, Err(RecvTimeoutError::Disconnected)) {
+                    return;
+                }
+                for pupil in &mut pupils {
+                    // Who asks does not want to wait for the rest.
+                    if pupil.is_due() || request.is_ok() && pupil.community.is_stale() {
+                        pupil.learn(&bodies);
+                    }
+                }
+                if let Ok(done) = request {
+                    let _ = done.send(());
+                }
+            }
+        })?;
+        Ok(Some(Learner { requests: Some(requests), thread: Some(thread) }))
+    }
+
+    /// Has everything learned that was answered until now, and waits for it.
+    pub(super) fn learn_now(&self) {
+        let (done, finished) = bounded(1);
+        if self.requests.as_ref().is_some_and(|requests| requests.send(done).is_ok()) {
+            let _ = finished.recv();
+        }
+    }
+}
+
+impl Drop for Learner {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
