@@ -272,7 +272,7 @@ fn limits(draft: &mut Draft<'_>) {
     draft.some(30, "nip13", "difficulty_max_trusted", &["0", "1"]);
     draft.some(40, "nip13", "commitment_required", &["false"]);
     draft.mode("limits");
-    draft.some(50, "limits", "created_at_future_seconds_max", &["0", "3"]);
+    draft.some(50, "limits", "created_at_future_seconds_max", &["1", "3"]);
     draft.some(50, "limits", "created_at_past_seconds_max", &["4", "50"]);
     draft.some(50, "limits", "event_tags_max", &["3", "8"]);
     draft.some(30, "limits", "event_tags_max_by_kind", &["{ \"7\" = 2 }"]);
