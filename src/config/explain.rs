@@ -39,6 +39,8 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("authors.denied", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("authors.members", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("tags.required", "a table from kinds to names of tags", "{ \"30402\" = [\"price\"] }"),
+    ("media.hosts_allowed", "a list of domain names", "[\"video.example.com\"]"),
+    ("media.hosts_denied", "a list of domain names", "[\"bad.example.com\"]"),
     ("media.content_warning", "\"free\", \"required\" or \"refused\"", "\"free\""),
     ("media.duration_seconds_max_by_kind", "a table from kinds to numbers", "{ \"22,34236\" = 60 }"),
     ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),

@@ -4,7 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crowdfunding;
 mod everyday;
+mod feed;
 mod guest;
 mod moving_house;
+mod wallet;
 mod web;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SectionFault;
 use crate::config::{KindMap, KindSet, Mode};
+use crate::domain::DomainSet;
 
 /// `[media]`: what is asked of videos and attachments (NIP-71, NIP-92), and of warnings on them (NIP-36).
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -20,9 +21,9 @@ pub struct Media {
     /// Fields that each `imeta` of a video event must have besides `url`, such as `m`, `x` and `dim`.
     pub imeta_fields_required: Vec<String>,
     /// The only hosts, with their subdomains, where media of `imeta` and `url` tags may lie; empty means all.
-    pub hosts_allowed: Vec<String>,
+    pub hosts_allowed: DomainSet,
     /// Hosts, with their subdomains, where they may not lie.
-    pub hosts_denied: Vec<String>,
+    pub hosts_denied: DomainSet,
     /// Whether events must have, or must not have, a content warning.
     pub content_warning: ContentWarning,
     /// The kinds of which `content_warning` speaks.
@@ -52,8 +53,8 @@ impl Default for Media {
             duration_seconds_max_by_kind: KindMap::default(),
             imeta_checked: false,
             imeta_fields_required: Vec::new(),
-            hosts_allowed: Vec::new(),
-            hosts_denied: Vec::new(),
+            hosts_allowed: DomainSet::default(),
+            hosts_denied: DomainSet::default(),
             content_warning: ContentWarning::Free,
             content_warning_kinds: KindSet::of(&[20, 21, 22, 34_235, 34_236]),
             labels_refused: Vec::new(),
@@ -63,19 +64,6 @@ impl Default for Media {
 
 impl Media {
     pub(in crate::config) fn check(&self) -> Result<(), SectionFault> {
-        for (key, hosts) in
-            [("media.hosts_allowed", &self.hosts_allowed), ("media.hosts_denied", &self.hosts_denied)]
-        {
-            if let Some(host) = hosts.iter().find(|host| !is_host(host)) {
-                return Err(SectionFault {
-                    key,
-                    problem: format!(
-                        "{host:?} must be a host name in lower case, without scheme, port or path"
-                    ),
-                    remedy: "write for example \"video.example.com\"".to_owned(),
-                });
-            }
-        }
         let is_field = |field: &String| !field.is_empty() && !field.contains(char::is_whitespace);
         if let Some(field) = self.imeta_fields_required.iter().find(|field| !is_field(field)) {
             return Err(SectionFault {
@@ -86,12 +74,4 @@ impl Media {
         }
         Ok(())
     }
-}
-
-fn is_host(host: &str) -> bool {
-    !host.is_empty()
-        && host.split('.').all(|label| !label.is_empty())
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
 }

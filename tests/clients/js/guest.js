@@ -114,3 +114,53 @@ export async function scene(count, act) {
 }
 
 export { SimplePool };
+
+/**
+ * A connection without the library. nostr-tools holds what a relay sends against the letters of the filter, and
+ * would drop what an extension of filters found; a client that uses one listens like this.
+ */
+export class Wire {
+  feeds = new Map();
+
+  static async open() {
+    const wire = new Wire();
+    wire.socket = new WebSocket(url);
+    wire.socket.on("message", (text) => wire.hear(JSON.parse(text)));
+    await new Promise((resolve, reject) => wire.socket.on("open", resolve).on("error", reject));
+    return wire;
+  }
+
+  hear([verb, name, what]) {
+    const feed = this.feeds.get(name);
+    if (verb === "CLOSED") feed.fail(new Error(what));
+    if (verb === "EOSE") feed.ready(feed);
+    if (verb !== "EVENT") return;
+    if (!feed.isLive) feed.stored.push(what);
+    else if (feed.waiting.length > 0) feed.waiting.shift()(what);
+    else feed.heard.push(what);
+  }
+
+  /** Opens a subscription; what comes live is awaited with `next`, in order. */
+  listen(...filters) {
+    return new Promise((resolve, fail) => {
+      const name = `feed ${this.feeds.size}`;
+      const feed = { stored: [], heard: [], waiting: [], isLive: false, fail };
+      feed.ready = () => ((feed.isLive = true), resolve(feed));
+      feed.next = () =>
+        feed.heard.length > 0
+          ? Promise.resolve(feed.heard.shift())
+          : new Promise((resolve) => feed.waiting.push(resolve));
+      this.feeds.set(name, feed);
+      this.socket.send(JSON.stringify(["REQ", name, ...filters]));
+    });
+  }
+
+  /** What is stored. */
+  async find(...filters) {
+    return (await this.listen(...filters)).stored;
+  }
+
+  leave() {
+    this.socket.close();
+  }
+}

@@ -6,7 +6,7 @@ preset = "bridge"
 protocols_allowed = ["activitypub", "atproto"]
 domains_hidden = ["loud.example"]
 [community.blocklist]
-files = ["BLOCKLIST"]
+files = ["tests/clients/lists/fediverse.csv"]
 */
 // A community with a bridge to the fediverse (NIP-48): bridged posts come in with their origin, a shared
 // blocklist keeps some origins out and others quiet, and who follows a quiet one still reads it.
