@@ -28,7 +28,7 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::Store;
 
-pub(crate) use learn::learn;
+pub(crate) use learn::{learn, read_lists};
 pub(crate) use relate::relate;
 
 use bodies::Bodies;
