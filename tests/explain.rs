@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use common::{NOW, Person, TestRelay, json_of};
+use plaza::config::{Config, Preset};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -205,9 +206,13 @@ fn what_was_learned_from_the_store_decides() {
 fn blocklists_are_reported_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
-    write("first.csv", "#domain,#severity\nevil.example,suspend\nnoisy.example,silence\nnoise*.example,silence\n");
+    write(
+        "first.csv",
+        "#domain,#severity\nevil.example,suspend\nnoisy.example,silence\nnoise*.example,silence\n",
+    );
     write("second.csv", "domain,severity\nevil.example,silence\nworse.example,suspend\nbad line,suspend\n");
-    let settings = "[blocklist]\nfiles = [\"first.csv\", \"second.csv\"]\ndomains_allowed = [\"ok.worse.example\"]\n";
+    let settings =
+        "[blocklist]\nfiles = [\"first.csv\", \"second.csv\"]\ndomains_allowed = [\"ok.worse.example\"]\n";
     let now = common::NOW;
     let [ann, bob] = [1, 2].map(Person::new);
     let bridged = |person: &Person, url: &str| person.event(1, now, &[&["proxy", url, "activitypub"]], url);
@@ -241,5 +246,41 @@ second.csv: 1 suspended, 1 silenced, 0 noop; 1 overruled by a list before, 0 rep
     // A path that is wrong is told before anything starts.
     let (code, _, errors) = plaza(&folder, "[blocklist]\nfiles = [\"third.csv\"]\n", &["check-config"], "");
     assert_eq!(code, 1);
-    assert!(errors.contains("third.csv: there is no such file, and blocklist.files names it; name the right path"), "{errors}");
+    assert!(
+        errors
+            .contains("third.csv: there is no such file, and blocklist.files names it; name the right path"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn presets_expand_to_what_they_mean_and_are_overridden() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for preset in Preset::ALL {
+        // What a geohash hub is for is its operator's to say.
+        let area = match preset {
+            Preset::GeohashHub => "[community.geohash]\nprefixes = [\"u33d\"]\n",
+            _ => "",
+        };
+        let file = format!(
+            "[[community]]\npath = \"/a\"\nname = \"Mine\"\npreset = \"{}\"\n{area}[community.limits]\nlimit_max = 600\n",
+            preset.as_str()
+        );
+        let (code, expanded, errors) = plaza(&folder, &file, &["check-config", "--expand"], "");
+        assert_eq!(code, 0, "{}: {errors}", preset.as_str());
+        let path = std::path::Path::new("relay.toml");
+        let read = |text: &str| Config::parse(text, path).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(read(&file), read(&expanded), "{}", preset.as_str());
+        let community = &read(&file).communities[0];
+        assert_eq!((&*community.relay.name, community.limits.limit_max), ("Mine", 600));
+        let mut plain = plaza::config::Settings::default();
+        (plain.relay, plain.limits) = (community.relay.clone(), community.limits.clone());
+        assert_ne!(*community, plain, "{} sets something", preset.as_str());
+        // Nobody owes work, nor a login for gift wraps, unless the operator says so.
+        assert_eq!(
+            (community.nip13.difficulty_min, community.nip13.difficulty_min_by_kind.is_empty()),
+            (0, true)
+        );
+        assert!(!community.access.auth_for_gift_wraps);
+    }
 }

@@ -3,9 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use super::Community;
 use crate::domain::lists::{Domains, Warning};
@@ -13,8 +13,9 @@ use crate::domain::lists::{Domains, Warning};
 /// Bytes of one list. The largest that are shared have some hundred thousand domains.
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// How a file looked when it was read: what changes a file changes one of these.
-type Stamp = Option<(SystemTime, u64)>;
+/// How a file looked when it was read, as its number, its time and its length: what changes a file changes one of
+/// these.
+type Stamp = Option<(u64, i64, i64, u64)>;
 
 /// The lists that were read, in the order of the settings.
 #[derive(Default)]
@@ -28,7 +29,7 @@ struct List {
 
 fn stamp_of(file: &Path) -> Stamp {
     let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
 }
 
 fn text_of(file: &Path) -> io::Result<String> {

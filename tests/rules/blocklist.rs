@@ -11,7 +11,7 @@ use plaza::rule::people::People;
 use plaza::rule::{Context, Known, RelayNames};
 use serde_json::json;
 
-use crate::common::{NOW, Person};
+use crate::common::{NOW, Person, TestRelay};
 
 use Severity::{Noop, Silence, Suspend};
 
