@@ -5,8 +5,8 @@
 use crate::domain::DomainSet;
 use crate::domain::proxy::{self, Origin, Protocol};
 use crate::event::{Event, Kind, PublicKey};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// The rules in the order in which they are run.
 pub(super) const RULES: &[Rule] = &[

@@ -7,7 +7,6 @@ mod known;
 mod names;
 pub mod people;
 mod table;
-pub mod words;
 
 pub use decision::{Decision, Prefix, Refusal};
 pub use known::Known;
