@@ -29,3 +29,4 @@ pub mod rate;
 pub mod replay;
 pub mod rule;
 pub mod store;
+pub mod words;

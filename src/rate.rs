@@ -10,8 +10,8 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::config::{Bridge, Rate};
+use crate::domain::proxy;
 use crate::event::{Event, PublicKey};
-use crate::nips::nip48;
 use crate::rule::{Decision, Prefix, Refusal};
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
@@ -125,7 +125,7 @@ impl BridgeRate {
     /// # Errors
     /// `rate-limited:` when the budget is used up.
     pub fn bridged_event(&self, event: &Event) -> Decision {
-        let Some(limiter) = self.0.as_ref().filter(|_| nip48::is_bridged(event).is_some()) else {
+        let Some(limiter) = self.0.as_ref().filter(|_| proxy::is_bridged(event).is_some()) else {
             return Ok(());
         };
         let sentence = "more is bridged than this relay takes at once; try again in a while";

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use common::{NOW, Person, TestRelay, json_of};
+use plaza::config::{Config, Preset};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -198,5 +199,88 @@ fn what_was_learned_from_the_store_decides() {
             refused_by.is_none_or(|rule| last.ends_with(&format!("({rule})"))),
             "{refused_by:?} in {said}"
         );
+    }
+}
+
+#[test]
+fn blocklists_are_reported_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    write(
+        "first.csv",
+        "#domain,#severity\nevil.example,suspend\nnoisy.example,silence\nnoise*.example,silence\n",
+    );
+    write("second.csv", "domain,severity\nevil.example,silence\nworse.example,suspend\nbad line,suspend\n");
+    let settings =
+        "[blocklist]\nfiles = [\"first.csv\", \"second.csv\"]\ndomains_allowed = [\"ok.worse.example\"]\n";
+    let now = common::NOW;
+    let [ann, bob] = [1, 2].map(Person::new);
+    let bridged = |person: &Person, url: &str| person.event(1, now, &[&["proxy", url, "activitypub"]], url);
+    let events = [
+        bridged(&ann, "https://evil.example/1"),
+        bridged(&ann, "https://sub.evil.example/2"),
+        bridged(&bob, "https://noisy.example/3"),
+        bridged(&bob, "https://ok.worse.example/4"),
+        bridged(&bob, "https://fine.example/5"),
+    ];
+    let input: String = events.iter().map(|event| format!("{}\n", json_of(event))).collect();
+    let (code, _, errors) = plaza(&folder, settings, &["import", "-"], &input);
+    assert_eq!(code, 0, "{errors}");
+    let (code, said, errors) = plaza(&folder, settings, &["blocklists"], "");
+    assert_eq!(code, 0, "{errors}");
+    let expected = "\
+first.csv: 1 suspended, 1 silenced, 0 noop; 0 overruled by a list before, 0 repeated, 1 obfuscated
+  touches 2 suspended and 1 silenced events of 2 authors
+    2 from evil.example
+    1 from noisy.example
+second.csv: 1 suspended, 1 silenced, 0 noop; 1 overruled by a list before, 0 repeated, 0 obfuscated
+  line 4: \"bad line\" is no domain name
+  touches nothing that is stored
+";
+    assert_eq!(said, expected);
+    // A draft meets the same lists.
+    let draft = r#"{"kind": 1, "content": "see https://worse.example/x"}"#;
+    let (code, said, _) = plaza(&folder, settings, &["explain", "-"], draft);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("which is on this relay's blocklist second.csv (blocklist.links)"), "{said}");
+    // A path that is wrong is told before anything starts.
+    let (code, _, errors) = plaza(&folder, "[blocklist]\nfiles = [\"third.csv\"]\n", &["check-config"], "");
+    assert_eq!(code, 1);
+    assert!(
+        errors
+            .contains("third.csv: there is no such file, and blocklist.files names it; name the right path"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn presets_expand_to_what_they_mean_and_are_overridden() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for preset in Preset::ALL {
+        // What a geohash hub is for is its operator's to say.
+        let area = match preset {
+            Preset::GeohashHub => "[community.geohash]\nprefixes = [\"u33d\"]\n",
+            _ => "",
+        };
+        let file = format!(
+            "[[community]]\npath = \"/a\"\nname = \"Mine\"\npreset = \"{}\"\n{area}[community.limits]\nlimit_max = 600\n",
+            preset.as_str()
+        );
+        let (code, expanded, errors) = plaza(&folder, &file, &["check-config", "--expand"], "");
+        assert_eq!(code, 0, "{}: {errors}", preset.as_str());
+        let path = std::path::Path::new("relay.toml");
+        let read = |text: &str| Config::parse(text, path).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(read(&file), read(&expanded), "{}", preset.as_str());
+        let community = &read(&file).communities[0];
+        assert_eq!((&*community.relay.name, community.limits.limit_max), ("Mine", 600));
+        let mut plain = plaza::config::Settings::default();
+        (plain.relay, plain.limits) = (community.relay.clone(), community.limits.clone());
+        assert_ne!(*community, plain, "{} sets something", preset.as_str());
+        // Nobody owes work, nor a login for gift wraps, unless the operator says so.
+        assert_eq!(
+            (community.nip13.difficulty_min, community.nip13.difficulty_min_by_kind.is_empty()),
+            (0, true)
+        );
+        assert!(!community.access.auth_for_gift_wraps);
     }
 }

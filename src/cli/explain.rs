@@ -17,7 +17,7 @@ use crate::config::{Config, parse_key};
 use crate::event::{Event, PublicKey};
 use crate::net::open_store;
 use crate::pipeline::bodies::Bodies;
-use crate::pipeline::{explain, learn};
+use crate::pipeline::{explain, learn, read_lists};
 use crate::policy::{Explanation, Verdict};
 use crate::rule::RelayNames;
 use crate::store::StoreError;
@@ -110,6 +110,7 @@ impl Explain {
         let relay =
             RelayNames::new(&community.config.relay.urls, Some(config.server.listen), community.path());
         let bodies = store.map(|store| Bodies::new(store, 0));
+        read_lists(&community);
         if let Some(bodies) = &bodies {
             learn(&community, bodies);
         }

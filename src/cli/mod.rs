@@ -2,6 +2,7 @@
 //! standard error; standard output is for data.
 
 mod bench;
+mod blocklists;
 mod check_config;
 mod explain;
 mod export;
@@ -62,6 +63,8 @@ enum Command {
     /// and passed over. What is there already stays, so the same file can be imported again. A relay that
     /// is running on the data must be stopped, or be sent them with --relay.
     Import(import::Import),
+    /// Say what a community's blocklists hold, what is wrong in them, and what each touches
+    Blocklists(blocklists::Blocklists),
     /// Measure this program on this machine
     Bench(bench::Bench),
     /// Say whether an event would be accepted, and why: every rule in order, with the settings that decide
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(command)) => command.run(),
         Some(Command::CheckConfig(command)) => command.run(),
         Some(Command::Import(command)) => command.run(),
+        Some(Command::Blocklists(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Export(command)) => command.run(),
         Some(Command::Explain(command)) => return command.run(),

@@ -3,6 +3,7 @@
 
 mod all;
 mod learn;
+mod lists;
 mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -39,6 +40,7 @@ pub struct Community {
     /// How many bridged events it still takes.
     bridge_rate: BridgeRate,
     known: RwLock<Arc<Known>>,
+    lists: lists::Lists,
     lessons: learn::Lessons,
     index: RwLock<Index>,
 }
@@ -131,6 +133,7 @@ impl Community {
             id,
             policy: Policy::new(&config),
             lessons: learn::Lessons::new(Needs::of(&config)),
+            lists: lists::Lists::default(),
             known: RwLock::new(Arc::new(Known::compiled(&config))),
             bridge_rate: BridgeRate::new(&config.bridge),
             config,

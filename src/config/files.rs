@@ -9,34 +9,49 @@ use super::Config;
 use super::error::ConfigError;
 use crate::geo::POLYGON_BYTES_MAX;
 
-/// Reads them.
+/// Reads them, and says where they are from now on.
 ///
 /// # Errors
 /// The first file that cannot be read, or says what it must not.
 pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigError> {
     let folder = relay_toml.parent().unwrap_or(Path::new(""));
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {
+        for list in &mut settings.blocklist.files {
+            *list = folder.join(&*list);
+            // They are read by who watches them; one that is not there at the start is a slip in the path.
+            File::open(&*list).map_err(|cause| unreadable(list, "blocklist.files", cause))?;
+        }
         let Some(named) = settings.geohash.file() else { continue };
         let file = folder.join(named);
-        let refuse = |problem: &str, remedy: &str, cause| ConfigError::Unreadable {
-            file: file.clone(),
-            problem: format!("{problem}, and geohash.polygon_file names it"),
-            remedy: remedy.to_owned(),
-            cause,
-        };
-        let text = text_of(&file, POLYGON_BYTES_MAX).map_err(|cause| {
-            let (problem, remedy) = match cause.kind() {
-                ErrorKind::NotFound => ("there is no such file", "name the right path"),
-                ErrorKind::PermissionDenied => ("permission to read it is denied", "let plaza read it"),
-                ErrorKind::InvalidData => ("it is no text in UTF-8", "save it as UTF-8"),
-                ErrorKind::FileTooLarge => ("it is too large", "simplify the polygon"),
-                _ => ("reading it failed", "check the disk and the path"),
-            };
-            refuse(problem, remedy, Some(cause))
-        })?;
-        settings.geohash.draw(text).map_err(|fault| refuse(&fault.problem, &fault.remedy, None))?;
+        let text = text_of(&file, POLYGON_BYTES_MAX)
+            .map_err(|cause| unreadable(&file, "geohash.polygon_file", cause))?;
+        settings
+            .geohash
+            .draw(text)
+            .map_err(|fault| refused(&file, "geohash.polygon_file", &fault.problem, &fault.remedy, None))?;
     }
     Ok(())
+}
+
+/// Why a file that a setting names cannot be used.
+fn unreadable(file: &Path, key: &str, cause: Error) -> ConfigError {
+    let (problem, remedy) = match cause.kind() {
+        ErrorKind::NotFound => ("there is no such file", "name the right path"),
+        ErrorKind::PermissionDenied => ("permission to read it is denied", "let plaza read it"),
+        ErrorKind::InvalidData => ("it is no text in UTF-8", "save it as UTF-8"),
+        ErrorKind::FileTooLarge => ("it is too large", "simplify the polygon"),
+        _ => ("reading it failed", "check the disk and the path"),
+    };
+    refused(file, key, problem, remedy, Some(cause))
+}
+
+fn refused(file: &Path, key: &str, problem: &str, remedy: &str, cause: Option<Error>) -> ConfigError {
+    ConfigError::Unreadable {
+        file: file.to_owned(),
+        problem: format!("{problem}, and {key} names it"),
+        remedy: remedy.to_owned(),
+        cause,
+    }
 }
 
 /// The text of a file of at most so many bytes.

@@ -43,6 +43,11 @@ impl Kind {
     /// Proof of a key to a relay (NIP-42).
     pub const AUTH: Kind = Kind(22242);
 
+    /// Whether events of this kind are videos (NIP-71): normal and short ones, as such and addressable.
+    pub const fn is_video(self) -> bool {
+        matches!(self.0, 21 | 22 | 34_235 | 34_236)
+    }
+
     /// How events of this kind are kept. Kinds outside of the ranges that NIP-01 names are regular.
     pub const fn class(self) -> KindClass {
         match self.0 {

@@ -21,9 +21,9 @@ use table::Table;
 
 pub use scan::{Found, Progress, Scan};
 
+use crate::domain::proxy::Origin;
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::filter::places;
-use crate::nips::nip48::Origin;
 use crate::nips::{nip09, nip40};
 use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
@@ -123,6 +123,13 @@ impl Index {
     /// later event.
     pub fn next_number(&self) -> u64 {
         self.next_number
+    }
+
+    /// Shows the author and the origins of every stored event that was bridged (NIP-48), in no order.
+    pub fn each_bridged(&self, mut look: impl FnMut(&PublicKey, &[Origin<'static>])) {
+        for (ordinal, origins) in self.origins.each() {
+            look(&self.authors.get(self.heads.get(ordinal).author).key, origins);
+        }
     }
 
     /// Whether an event of this id is stored.

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::domain::proxy::{self, Origin};
 use crate::event::Tags;
-use crate::nips::nip48::{self, Origin};
 
 /// The origins of stored events. Events from one place share one entry.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Origins {
 impl Origins {
     /// Keeps where an event comes from; returns whether it was bridged at all.
     pub(super) fn insert(&mut self, ordinal: u32, tags: &Tags) -> bool {
-        let mut origins: Vec<Origin<'static>> = nip48::origins(tags).map(Origin::into_owned).collect();
+        let mut origins: Vec<Origin<'static>> = proxy::origins(tags).map(Origin::into_owned).collect();
         if origins.is_empty() {
             return false;
         }
@@ -41,6 +41,11 @@ impl Origins {
         }
     }
 
+    /// Every bridged event, and where it comes from.
+    pub(super) fn each(&self) -> impl Iterator<Item = (u32, &[Origin<'static>])> {
+        self.by_ordinal.iter().map(|(&ordinal, origins)| (ordinal, &**origins))
+    }
+
     /// Where a stored event comes from; empty when it was not bridged.
     pub(super) fn of(&self, ordinal: u32) -> &[Origin<'static>] {
         self.by_ordinal.get(&ordinal).map_or(&[], |origins| origins)
@@ -50,7 +55,7 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nips::nip48::Protocol;
+    use crate::domain::proxy::Protocol;
 
     #[test]
     fn origins_are_shared_and_given_back() {

@@ -10,7 +10,6 @@ pub mod nip32;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
-pub mod nip48;
 pub mod nip51;
 pub mod nip56;
 pub mod nip57;

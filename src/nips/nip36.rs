@@ -3,8 +3,8 @@
 
 use crate::config::{ContentWarning, Settings};
 use crate::event::{Event, Kind};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// What is asked of warnings and labels.
 pub const RULES: &[Rule] = &[

@@ -4,8 +4,8 @@
 use crate::config::Settings;
 use crate::event::{Event, Id, Kind, PublicKey};
 use crate::rule::hidden::{Target, Targets};
-use crate::rule::words::number;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+use crate::words::number;
 
 /// What is reported by enough people is neither shown nor taken.
 pub const RULES: &[Rule] = &[

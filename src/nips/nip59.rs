@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use crate::config::{Nip17, Settings};
 use crate::event::Kind;
 use crate::filter::Filter;
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// Private kinds are shown to their parties.
 pub const RULES: &[Rule] = &[

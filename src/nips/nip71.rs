@@ -3,9 +3,9 @@
 
 use super::nip92::attachments;
 use crate::config::Settings;
-use crate::event::{Event, Kind, KindClass};
-use crate::rule::words::duration;
+use crate::event::{Event, KindClass};
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::words::duration;
 
 /// What is asked of videos.
 pub const RULES: &[Rule] = &[
@@ -27,11 +27,6 @@ pub const RULES: &[Rule] = &[
         check: Check::Admit(lasts),
     },
 ];
-
-/// Whether events of a kind are videos: normal and short ones, as such and addressable.
-pub fn is_video(kind: Kind) -> bool {
-    matches!(kind.0, 21 | 22 | 34_235 | 34_236)
-}
 
 fn invalid(rule: &'static str, sentence: impl Into<std::borrow::Cow<'static, str>>) -> Decision {
     Err(Refusal::new(Prefix::Invalid, rule, sentence))
@@ -55,7 +50,7 @@ fn has_video(event: &Event) -> bool {
 }
 
 fn video(event: &Event, _: &Context<'_>) -> Decision {
-    if !is_video(event.kind) {
+    if !event.kind.is_video() {
         return Ok(());
     }
     if event.kind.class() == KindClass::Addressable && !has_text(event, "d") {

@@ -4,8 +4,8 @@
 use super::nip57;
 use crate::config::AfterClosed;
 use crate::event::{Event, Id, Kind, Verified};
-use crate::rule::words::duration;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Related, Rule, Want};
+use crate::words::duration;
 
 /// What somebody collects money for.
 pub const GOAL: Kind = Kind(9_041);

@@ -1,12 +1,11 @@
 //! NIP-92, media attachments (nips/92.md): the `imeta` tag, its fields, and where media may lie. In: an
 //! event, the settings. Out: a decision. Never fetches anything.
 
-use super::nip71::is_video;
 use crate::config::Settings;
 use crate::domain::host_of_url;
 use crate::event::{Event, Tag};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// What is asked of attachments.
 pub const RULES: &[Rule] = &[
@@ -68,7 +67,7 @@ fn imeta_sentence(settings: &Settings) -> Option<String> {
 fn imeta(event: &Event, context: &Context<'_>) -> Decision {
     let media = &context.config.media;
     let invalid = |sentence: String| Err(Refusal::new(Prefix::Invalid, "media.imeta", sentence));
-    let required: &[String] = if is_video(event.kind) { &media.imeta_fields_required } else { &[] };
+    let required: &[String] = if event.kind.is_video() { &media.imeta_fields_required } else { &[] };
     for attachment in attachments(event) {
         if media.imeta_checked {
             if attachment.fields().any(|field| field.is_none()) {

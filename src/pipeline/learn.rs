@@ -1,6 +1,6 @@
-//! The thread that has communities learn from their stored events, some time after these changed. In: what is
-//! stale, from the communities; bodies, past their cache. Out: what their rules know. Never decides what is
-//! learned.
+//! The thread that has communities learn from their stored events, and read their blocklists, some time after
+//! these changed. In: what is stale, from the communities; bodies, past their cache. Out: what their rules know.
+//! Never decides what is learned.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,9 +11,13 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use super::StartError;
 use super::bodies::Bodies;
 use crate::community::Community;
+use crate::domain::lists::Warning;
 
 /// How often the thread looks whether something is stale.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often the files of blocklists are looked at.
+const LISTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Learning that takes long is done less often: it rests this many times as long as it took, so that it never
 /// takes more than a tenth of one core.
@@ -29,6 +33,15 @@ pub(super) struct Learner {
 struct Pupil {
     community: Arc<Community>,
     rests_until: Option<Instant>,
+    lists_read: Option<Instant>,
+}
+
+/// Has a community read its blocklists, if they changed, and tells what is wrong in them.
+pub(crate) fn read_lists(community: &Community) {
+    for Warning { list, line, problem } in community.read_lists() {
+        let place = if line == 0 { list } else { format!("{list}:{line}") };
+        tracing::warn!("{}: blocklist {place}: {problem}", community.path());
+    }
 }
 
 /// Has a community learn from its stored events what its rules need and it does not know yet. An event that cannot
@@ -49,13 +62,24 @@ pub(crate) fn learn(community: &Community, bodies: &Bodies) {
 
 impl Pupil {
     fn learn(&mut self, bodies: &Bodies) {
-        let Pupil { community, rests_until } = self;
+        let Pupil { community, rests_until, .. } = self;
         let start = Instant::now();
         learn(community, bodies);
         let took = start.elapsed();
         let rest = Duration::from_secs(community.config.trust.rebuild_seconds).max(took * REST_FACTOR);
         *rests_until = Some(Instant::now() + rest);
         tracing::debug!(community = community.path(), ?took, "learned from stored events");
+    }
+
+    fn read_lists(&mut self) {
+        if self.community.has_lists() {
+            read_lists(&self.community);
+            self.lists_read = Some(Instant::now());
+        }
+    }
+
+    fn lists_are_due(&self) -> bool {
+        self.lists_read.is_some_and(|at| at.elapsed() >= LISTS_EVERY)
     }
 
     fn is_due(&self) -> bool {
@@ -69,13 +93,17 @@ impl Learner {
         communities: impl Iterator<Item = &'c Arc<Community>>,
         bodies: Arc<Bodies>,
     ) -> Result<Option<Learner>, StartError> {
-        let pupils = communities.filter(|community| community.has_lessons());
-        let mut pupils: Vec<Pupil> =
-            pupils.map(|one| Pupil { community: Arc::clone(one), rests_until: None }).collect();
+        let pupils = communities.filter(|community| community.has_lessons() || community.has_lists());
+        let mut pupils: Vec<Pupil> = pupils
+            .map(|one| Pupil { community: Arc::clone(one), rests_until: None, lists_read: None })
+            .collect();
         if pupils.is_empty() {
             return Ok(None);
         }
-        pupils.iter_mut().for_each(|pupil| pupil.learn(&bodies));
+        for pupil in &mut pupils {
+            pupil.read_lists();
+            pupil.learn(&bodies);
+        }
         let (requests, requested) = bounded::<Sender<()>>(1);
         let thread = super::spawn("plaza-learn", move || {
             loop {
@@ -84,6 +112,9 @@ impl Learner {
                     return;
                 }
                 for pupil in &mut pupils {
+                    if pupil.lists_are_due() || request.is_ok() {
+                        pupil.read_lists();
+                    }
                     // Who asks does not want to wait for the rest.
                     if pupil.is_due() || request.is_ok() && pupil.community.is_stale() {
                         pupil.learn(&bodies);

@@ -30,7 +30,7 @@ use crate::rule::Refusal;
 use crate::store::Store;
 
 pub use explain::explain;
-pub(crate) use learn::learn;
+pub(crate) use learn::{learn, read_lists};
 
 use bodies::Bodies;
 use reader::Readers;

@@ -4,8 +4,8 @@
 use crate::config::{Read, Settings, Write};
 use crate::event::{Event, Kind, PublicKey};
 use crate::filter::Filter;
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// Ephemeral gift wraps (NIP-59).
 const EPHEMERAL_GIFT_WRAP: Kind = Kind(21_059);

@@ -3,10 +3,10 @@
 //! over time: `src/rate.rs` does.
 
 use crate::domain::DomainSet;
+use crate::domain::proxy::{self, Origin, Protocol};
 use crate::event::{Event, Kind, PublicKey};
-use crate::nips::nip48::{self, Origin, Protocol};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
+use crate::words::any_of;
 
 /// The rules in the order in which they are run.
 pub(super) const RULES: &[Rule] = &[
@@ -100,7 +100,7 @@ fn blocked(rule: &'static str, sentence: String) -> Decision {
 }
 
 fn proxy(event: &Event, _: &Context<'_>) -> Decision {
-    match nip48::proxies(&event.tags).find_map(|proxy| proxy.fault()) {
+    match proxy::proxies(&event.tags).find_map(|proxy| proxy.fault()) {
         None => Ok(()),
         Some(why) => Err(Refusal::new(Prefix::Invalid, "bridge.proxy", format!("in the proxy tag {why}"))),
     }
@@ -112,7 +112,7 @@ fn protocol(event: &Event, context: &Context<'_>) -> Decision {
         (bridge.protocols_allowed.is_empty() || bridge.protocols_allowed.contains(protocol))
             && !bridge.protocols_refused.contains(protocol)
     };
-    let refused = nip48::proxies(&event.tags).map(|proxy| proxy.protocol).find(|found| !is_taken(found));
+    let refused = proxy::proxies(&event.tags).map(|proxy| proxy.protocol).find(|found| !is_taken(found));
     match refused {
         Some(protocol) if !takes_back(event.kind) => {
             let from = if protocol == Protocol::Other { "other protocols" } else { protocol.as_str() };
@@ -127,7 +127,7 @@ fn domain(event: &Event, context: &Context<'_>) -> Decision {
         return Ok(());
     }
     let bridge = &context.config.bridge;
-    for Origin { domain, .. } in nip48::origins(&event.tags) {
+    for Origin { domain, .. } in proxy::origins(&event.tags) {
         match domain.as_deref() {
             Some(name) if bridge.domains_refused.covers(name) => {
                 return blocked("bridge.domain", format!("posts bridged from {name} are not taken here"));

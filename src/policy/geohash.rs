@@ -5,8 +5,8 @@
 use crate::config::{Replies, Settings};
 use crate::event::{Event, Id, Kind, Tags, Verified};
 use crate::geo::{Geohash, NotGeohash};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Related, Rule, Want};
+use crate::words::any_of;
 
 /// The keys that draw the area, and say what needs none.
 const AREA_KEYS: &[&str] = &[

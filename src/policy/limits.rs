@@ -3,8 +3,8 @@
 use crate::config::KindMap;
 use crate::event::{Event, Kind};
 use crate::filter::{Filter, places};
-use crate::rule::words::{duration, number};
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
+use crate::words::{duration, number};
 
 /// The bounds in the order in which they are looked at.
 pub(super) const RULES: &[Rule] = &[

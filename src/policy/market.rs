@@ -10,8 +10,8 @@ use crate::event::{Event, Kind};
 use crate::nips::nip15::{self, AUCTION, PRODUCT, STALL};
 use crate::nips::nip40;
 use crate::nips::nip99::{self, DRAFT, LISTING};
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Related, Rule, Want};
+use crate::words::any_of;
 
 /// What is offered, drafts among it.
 const OFFERS: [Kind; 4] = [PRODUCT, AUCTION, LISTING, DRAFT];

@@ -6,8 +6,8 @@ use super::access::is_wrap_for;
 use crate::config::Settings;
 use crate::event::{Event, Kind, PublicKey, Verified};
 use crate::rule::people::nip05_domain;
-use crate::rule::words::any_of;
 use crate::rule::{Check, Context, Decision, Known, Prefix, Refusal, Related, Rule, Want};
+use crate::words::any_of;
 
 /// The rules in the order in which they are run.
 pub(super) const RULES: &[Rule] = &[

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::hidden::Hidden;
 use super::people::People;
 use crate::config::Settings;
+use crate::domain::lists::Domains;
 use crate::geo::Area;
-use crate::policy::blocklist::Domains;
 
 /// What a community's rules know. The default knows nothing.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,6 @@ mod known;
 mod names;
 pub mod people;
 mod table;
-pub mod words;
 
 pub use decision::{Decision, Prefix, Refusal};
 pub use known::Known;
@@ -15,8 +14,8 @@ pub use names::RelayNames;
 pub use table::{Arrived, Check, Related, Rule, WANT_ROUNDS_MAX, Want};
 
 use crate::config::Settings;
+use crate::domain::proxy::{self, Origin};
 use crate::event::{Id, Kind, PublicKey, Tags};
-use crate::nips::nip48::{self, Origin};
 
 /// What a rule may know besides the event: the time, the settings and who is asking.
 #[derive(Clone, Copy)]
@@ -81,6 +80,6 @@ impl IndexedTags for Tags {
     }
 
     fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {
-        nip48::origins(self).for_each(|origin| look(&origin));
+        proxy::origins(self).for_each(|origin| look(&origin));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use plaza::config::{Mode, Settings};
 use plaza::domain::DomainSet;
+use plaza::domain::proxy::{self, Protocol};
 use plaza::event::{Event, PublicKey};
-use plaza::nips::nip48::{self, Protocol};
 use plaza::policy::{Policy, head_of};
 use plaza::rule::people::People;
 use plaza::rule::{Context, Known, RelayNames};
@@ -61,14 +61,14 @@ fn a_proxy_tag_says_where_an_event_comes_from() {
     ];
     for (id, protocol, wanted, domain, is_well_formed) in table {
         let event = bridged(id, protocol);
-        let proxy = nip48::is_bridged(&event).expect("a proxy tag");
+        let proxy = proxy::is_bridged(&event).expect("a proxy tag");
         let origin = proxy.origin();
         assert_eq!((origin.protocol, origin.domain.as_deref()), (wanted, domain), "{id}, {protocol}");
         assert_eq!(proxy.fault().is_none(), is_well_formed, "{id}, {protocol}: {:?}", proxy.fault());
     }
     for tags in [&[][..], &[&["proxy"][..]], &[&["proxy", "", "web"]], &[&["r", "https://a.example/", "web"]]]
     {
-        assert_eq!(nip48::is_bridged(&Person::new(1).event(1, NOW, tags, "")), None, "{tags:?}");
+        assert_eq!(proxy::is_bridged(&Person::new(1).event(1, NOW, tags, "")), None, "{tags:?}");
     }
 }
 
@@ -221,7 +221,7 @@ fn what_is_hidden_is_shown_to_those_who_follow() {
             assert!(shown(&[follower.key()]), "followers see everything");
             assert!(shown(&[author.key()]), "authors see their own");
             assert!(shown(&[stranger.key(), follower.key()]), "one key is enough");
-            assert_eq!(shown(&[]), !is_hidden, "nobody: {:?}", nip48::is_bridged(&event));
+            assert_eq!(shown(&[]), !is_hidden, "nobody: {:?}", proxy::is_bridged(&event));
             assert_eq!(shown(&[stranger.key()]), !is_hidden, "whom the author follows counts for nothing");
         }
     }
@@ -272,9 +272,9 @@ fn profiles_and_posts_say_that_bridges_may_not_carry_them() {
         (Person::new(1).event(1, NOW, &[&["t", "nobridge"]], "#nobridge"), false),
     ];
     for (event, refuses) in table {
-        assert_eq!(nip48::refuses_bridging(&event, "nobridge"), refuses, "{}", event.content);
+        assert_eq!(proxy::refuses_bridging(&event, "nobridge"), refuses, "{}", event.content);
     }
-    assert!(nip48::refuses_bridging(&profile(r##"{"about":"#bleibhier"}"##), "bleibhier"));
+    assert!(proxy::refuses_bridging(&profile(r##"{"about":"#bleibhier"}"##), "bleibhier"));
 }
 
 #[test]

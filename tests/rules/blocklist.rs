@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use plaza::config::{BlocklistPart, Mode, Settings};
 use plaza::domain::DomainSet;
+use plaza::domain::lists::{Domains, Report, Severity, WARNINGS_PER_LIST_MAX};
 use plaza::event::{Event, PublicKey};
-use plaza::policy::blocklist::{Domains, Report, Severity, WARNINGS_PER_LIST_MAX};
 use plaza::policy::{Policy, head_of};
 use plaza::rule::people::People;
 use plaza::rule::{Context, Known, RelayNames};
 use serde_json::json;
 
-use crate::common::{NOW, Person};
+use crate::common::{NOW, Person, TestRelay};
 
 use Severity::{Noop, Silence, Suspend};
 
@@ -374,4 +374,41 @@ fn who_is_silenced_is_shown_to_those_who_follow_and_who_is_suspended_to_nobody()
     let lenient = settings(|settings| settings.blocklist.domains_allowed = allowed);
     assert!(is_shown(&silenced.note("from here"), &[], &lenient, &known));
     assert!(!is_shown(&suspended.note("from here"), &[], &lenient, &known));
+}
+
+#[test]
+fn lists_are_read_at_start_and_again_when_they_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("list.csv");
+    let write = |text: &str| std::fs::write(&list, text).expect("a file");
+    write("domain,severity\nevil.example,suspend\n");
+    let relay = TestRelay::configured(&format!("[blocklist]\nfiles = [{:?}]", list.display().to_string()));
+    let mut client = relay.connect();
+    let mut number = 0;
+    let mut post = |client: &mut crate::common::Client, host: &str| {
+        number += 1;
+        let source = format!("https://{host}/{number}");
+        client.publish(&Person::new(1).event(1, NOW, &[&["proxy", &source, "activitypub"]], "")).1
+    };
+    let refusal = |host: &str| {
+        format!(
+            "blocked: this was bridged from {host}, which is on this relay's blocklist {} (blocklist.proxy)",
+            list.display()
+        )
+    };
+    assert_eq!(post(&mut client, "evil.example"), refusal("evil.example"));
+    assert_eq!(post(&mut client, "worse.example"), "");
+    // Another length is another file, whatever the clock of the disk says.
+    write("domain,severity\nworse.example,suspend\nfoul.example,suspend\n");
+    relay.relay().learn_now();
+    assert_eq!(post(&mut client, "evil.example"), "");
+    assert_eq!(post(&mut client, "worse.example"), refusal("worse.example"));
+    assert_eq!(post(&mut client, "foul.example"), refusal("foul.example"));
+    // A list that is gone still counts, until there is another one.
+    std::fs::remove_file(&list).expect("it was there");
+    relay.relay().learn_now();
+    assert_eq!(post(&mut client, "worse.example"), refusal("worse.example"));
+    write("domain,severity\n");
+    relay.relay().learn_now();
+    assert_eq!(post(&mut client, "worse.example"), "");
 }

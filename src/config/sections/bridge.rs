@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::SectionFault;
 use crate::config::{Keys, Mode};
 use crate::domain::DomainSet;
-use crate::nips::nip48::Protocol;
+use crate::domain::proxy::Protocol;
 
 /// `[bridge]`: what comes in from other networks (NIP-48), and who may carry posts there.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

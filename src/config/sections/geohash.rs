@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{KindSet, Mode, SectionFault};
 use crate::geo::{Area, AreaError, Bounds, Geohash as Cell};
-use crate::rule::words::any_of;
+use crate::words::any_of;
 
 /// Prefixes that a sentence names; of more, it says how many there are.
 const PREFIXES_NAMED_MAX: usize = 12;

@@ -3,8 +3,8 @@
 //! Out: a decision. Pure, and the same on every machine that sees events in the same order.
 
 use crate::event::{Event, Id, Kind};
-use crate::rule::words::duration;
 use crate::rule::{Arrived, Context, Decision, Prefix, Refusal, Related, Want};
+use crate::words::duration;
 
 use super::content::{AUCTION, BID, CONFIRMATION, Terms, Verdict, bid_amount};
 

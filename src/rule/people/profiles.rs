@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::config::Settings;
 use crate::domain;
+use crate::domain::proxy::refuses_bridging;
 use crate::event::{Event, PublicKey};
-use crate::nips::nip48::refuses_bridging;
 
 /// What profiles claim. The default knows nobody.
 #[derive(Debug, Default)]

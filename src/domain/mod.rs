@@ -2,6 +2,9 @@
 //! which they can be compared, sets of names, the hosts of URLs and of the links in a text. Never resolves
 //! a name; never touches the network.
 
+pub mod lists;
+pub mod proxy;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain;
 use crate::event::{Event, Kind, Tags};
 
 /// A protocol from which events are bridged.
@@ -75,14 +74,14 @@ impl<'a> Proxy<'a> {
     pub fn origin(&self) -> Origin<'a> {
         let domain = match self.id.strip_prefix("at://") {
             Some(rest) => at_domain(at_authority(rest)),
-            None => domain::host_of_url(self.id),
+            None => super::host_of_url(self.id),
         };
         Origin { protocol: self.protocol, domain }
     }
 
     /// Why this is not what the NIP's table asks for.
     pub fn fault(&self) -> Option<&'static str> {
-        let is_url = domain::host_of_url(self.id).is_some();
+        let is_url = super::host_of_url(self.id).is_some();
         match self.protocol {
             Protocol::ActivityPub if !is_url => Some("an activitypub id must be an http(s) URL"),
             Protocol::Web if !is_url => Some("a web id must be an http(s) URL"),
@@ -158,7 +157,7 @@ fn at_domain(authority: &str) -> Option<Cow<'_, str>> {
         None if authority.starts_with("did:") => return None,
         None => authority,
     };
-    domain::normalize(host).filter(|name| name.contains('.') || *name == "localhost")
+    super::normalize(host).filter(|name| name.contains('.') || *name == "localhost")
 }
 
 /// What follows `did:`: a method and an identifier.
