@@ -136,7 +136,7 @@ fn place(draft: &mut Draft<'_>, folder: &Path) {
     draft.some(40, "geohash", "precision_min", &["1", "5", "6"]);
     draft.some(50, "geohash", "precision_max", &["7", "8"]);
     draft.some(50, "geohash", "replies", &["\"own\"", "\"all\""]);
-    draft.some(40, "geohash", "prefix_filters", &["true"]);
+    draft.some(60, "geohash", "prefix_filters", &["true"]);
     draft.some(30, "geohash", "replay_seconds", &["5"]);
     draft.some(20, "geohash", "kinds_exempt", &["[0, 3, 5, 10000]", "[]"]);
     draft.some(20, "geohash", "kinds_about", &["[7]", "[]"]);
@@ -150,11 +150,11 @@ fn market(draft: &mut Draft<'_>) {
     draft.some(30, "market", "price_min", &["{ sats = 5, EUR = \"0.50\" }"]);
     draft.some(30, "market", "price_max", &["{ sats = 1_000, EUR = \"50\" }"]);
     draft.some(40, "market", "price_required", &["false"]);
-    draft.some(25, "market", "listings_per_author_max", &["1", "2"]);
-    draft.some(20, "market", "images_min", &["1"]);
-    draft.some(20, "market", "images_max", &["2"]);
-    draft.some(20, "market", "location_required", &["true"]);
-    draft.some(20, "market", "geohash_required", &["true"]);
+    draft.some(40, "market", "listings_per_author_max", &["1", "2", "4"]);
+    draft.some(35, "market", "images_min", &["1"]);
+    draft.some(35, "market", "images_max", &["2"]);
+    draft.some(35, "market", "location_required", &["true"]);
+    draft.some(35, "market", "geohash_required", &["true"]);
 }
 
 fn zaps(draft: &mut Draft<'_>) {
@@ -173,7 +173,7 @@ fn bridge(draft: &mut Draft<'_>, folder: &Path) {
     draft.mode("bridge");
     draft.some(50, "bridge", "ids_checked", &["true"]);
     draft.some(15, "bridge", "protocols_allowed", &["[\"activitypub\", \"atproto\", \"other\"]"]);
-    draft.some(25, "bridge", "protocols_refused", &["[\"rss\"]", "[\"web\", \"other\"]"]);
+    draft.some(40, "bridge", "protocols_refused", &["[\"rss\"]", "[\"web\", \"other\"]"]);
     draft.some(40, "bridge", "protocols_hidden", &["[\"atproto\"]", "[\"activitypub\"]"]);
     draft.some(15, "bridge", "domains_allowed", &["[\"fine.example\", \"loud.example\"]"]);
     draft.some(25, "bridge", "domains_refused", &["[\"refused.example\"]"]);
@@ -197,7 +197,7 @@ fn people(draft: &mut Draft<'_>) {
     let roots = draft.people();
     draft.set("trust", "roots", &roots);
     draft.some(60, "trust", "hops_max", &["0", "1", "3"]);
-    draft.some(25, "trust", "write", &["true"]);
+    draft.some(35, "trust", "write", &["true"]);
     draft.some(20, "trust", "rate_exempt", &["true"]);
     draft.some(25, "trust", "nip05_required", &["true"]);
     draft.some(25, "trust", "nip05_domains", &["[\"fine.example\"]"]);
@@ -219,7 +219,7 @@ fn people(draft: &mut Draft<'_>) {
         draft.some(10, "reports", "reports_max", &["2"]);
     }
     draft.mode("followers");
-    draft.some(40, "followers", "kinds", &["[1, 20]", "[\"20-30\", 1111]"]);
+    draft.some(60, "followers", "kinds", &["[1, 20]", "[\"20-30\", 1111]"]);
     draft.some(70, "followers", "marked", &["true"]);
     draft.some(70, "followers", "shown_to", &["\"followers\"", "\"followed\"", "\"either\"", "\"mutual\""]);
 }
@@ -249,7 +249,7 @@ fn access(draft: &mut Draft<'_>) {
             draft.set("authors", key, &people);
         }
     }
-    if draft.chance.percent(25) {
+    if draft.chance.percent(45) {
         let people = draft.people();
         draft.set("authors", "allowed", &people);
     }

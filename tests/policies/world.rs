@@ -1,7 +1,7 @@
 //! One seed: a relay of random communities, connections with and without keys, and random events. Before each event
 //! is sent its fate is explained, and what it then meets must be the same to the letter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plaza::community::Community;
@@ -26,8 +26,8 @@ pub(crate) struct World {
     relay: TestRelay,
     chance: Chance,
     towns: Vec<Town>,
-    /// Rules that refused or hid something.
-    spoke: BTreeSet<&'static str>,
+    /// How often each rule refused, or hid something.
+    spoke: BTreeMap<&'static str, u64>,
     now: u64,
     _folder: TempDir,
 }
@@ -81,11 +81,11 @@ impl World {
         };
         let towns = themes.into_iter().enumerate().map(town).collect();
         let now = relay.clock.now();
-        World { relay, chance, towns, spoke: BTreeSet::new(), now, _folder: folder }
+        World { relay, chance, towns, spoke: BTreeMap::new(), now, _folder: folder }
     }
 
-    /// Sends so many events to each community; returns the rules that spoke.
-    pub(crate) fn run(mut self, events: usize) -> BTreeSet<&'static str> {
+    /// Sends so many events to each community; returns how often each rule spoke.
+    pub(crate) fn run(mut self, events: usize) -> BTreeMap<&'static str, u64> {
         self.relay.relay().sweep_now();
         for town in 0..self.towns.len() {
             self.listen(town);
@@ -110,7 +110,7 @@ impl World {
 
     fn heard_refusal(&mut self, said: &str) {
         let rule = rules().map(|rule| rule.id).find(|id| said.ends_with(&format!(" ({id})")));
-        self.spoke.extend(rule);
+        rule.into_iter().for_each(|rule| *self.spoke.entry(rule).or_default() += 1);
     }
 
     fn listen(&mut self, town: usize) {
@@ -142,6 +142,7 @@ impl World {
             format!("{} in {:?} by {keys:?}: {:?}", json_of(&event), town.community.path(), explained.steps)
         };
         assert_eq!(answer, answer_of(&explained), "{}", told());
+        let shown = ShownOnFailure(&told);
         town.known.push(event.clone());
         let is_new = answer == (true, String::new());
         if is_new {
@@ -163,6 +164,7 @@ impl World {
                 relay.relay().sweep_now();
             }
         }
+        drop(shown);
         if !answer.0 {
             self.heard_refusal(&answer.1);
         }
@@ -215,7 +217,7 @@ impl World {
                 })
             };
             if town.viewers.iter().any(hides) {
-                self.spoke.insert(rule.id);
+                *self.spoke.entry(rule.id).or_default() += 1;
             }
         }
     }
@@ -250,6 +252,17 @@ impl Town {
                 assert!(self.community.visible(&head_of(event), context), "replayed: {}", json_of(event));
             }
         });
+    }
+}
+
+/// Tells what was going on when what follows fails.
+struct ShownOnFailure<'t>(&'t dyn Fn() -> String);
+
+impl Drop for ShownOnFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", (self.0)());
+        }
     }
 }
 
