@@ -197,10 +197,13 @@ fn people(draft: &mut Draft<'_>) {
     let roots = draft.people();
     draft.set("trust", "roots", &roots);
     draft.some(60, "trust", "hops_max", &["0", "1", "3"]);
-    draft.some(35, "trust", "write", &["true"]);
     draft.some(20, "trust", "rate_exempt", &["true"]);
-    draft.some(25, "trust", "nip05_required", &["true"]);
-    draft.some(25, "trust", "nip05_domains", &["[\"fine.example\"]"]);
+    // Who may hardly write has little to report.
+    if draft.chance.percent(50) {
+        draft.some(50, "trust", "write", &["true"]);
+        draft.some(25, "trust", "nip05_required", &["true"]);
+        draft.some(25, "trust", "nip05_domains", &["[\"fine.example\"]"]);
+    }
     draft.mode("reports");
     if draft.chance.percent(60) {
         let moderators = draft.people();
@@ -209,11 +212,11 @@ fn people(draft: &mut Draft<'_>) {
     if draft.chance.percent(75) {
         let reporters = draft.people();
         draft.set("reports", "reporters", &reporters);
-        draft.some(70, "reports", "event_threshold", &["1", "1", "2"]);
+        draft.some(90, "reports", "event_threshold", &["1", "1", "2"]);
         draft.some(60, "reports", "author_threshold", &["1", "2"]);
         draft.some(30, "reports", "by_members", &["true"]);
         draft.some(30, "reports", "hops_max", &["0"]);
-        draft.some(20, "reports", "types", &["[\"spam\"]"]);
+        draft.some(10, "reports", "types", &["[\"spam\"]"]);
         draft.some(40, "reports", "labels", &["{ \"com.example.moderation\" = [\"spam\"], \"ugc\" = [] }"]);
         draft.some(30, "reports", "refuse", &["false"]);
         draft.some(10, "reports", "reports_max", &["2"]);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use plaza::event::{Event, Id, PublicKey};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{Client, Person, TestRelay};
 
@@ -87,8 +88,11 @@ impl Viewer {
 
     /// Waits for all that must come.
     pub(crate) fn hear_all(&mut self) {
-        while self.due.iter().any(|due| !due.is_open) {
-            let message = self.client.receive();
+        while let Some(awaited) = self.due.iter().find(|due| !due.is_open).map(|due| due.id) {
+            let Ok(Message::Text(text)) = self.client.try_receive() else {
+                panic!("{awaited} never came to {:?}", self.keys);
+            };
+            let message: Value = serde_json::from_str(&text).expect("the relay speaks JSON");
             assert!(self.is_live(&message), "a live event was awaited, not {message}");
         }
     }

@@ -93,7 +93,7 @@ impl World {
         for step in 1..=events * COMMUNITIES {
             let town = step % COMMUNITIES;
             self.publish(town);
-            if self.chance.percent(8) {
+            if self.chance.percent(20) {
                 self.ask(town);
             }
             if self.chance.percent(5) {
@@ -143,6 +143,8 @@ impl World {
         };
         assert_eq!(answer, answer_of(&explained), "{}", told());
         let shown = ShownOnFailure(&told);
+        // What is kept for those who come late is passed on once.
+        let is_copy = town.known.iter().any(|known| known.id == event.id);
         town.known.push(event.clone());
         let is_new = answer == (true, String::new());
         if is_new {
@@ -156,7 +158,7 @@ impl World {
                 };
                 let seen = [sees(&before), sees(&after)];
                 if seen.contains(&true) {
-                    viewer.expect(event.id, seen.contains(&false));
+                    viewer.expect(event.id, is_copy || seen.contains(&false));
                 }
             }
             town.viewers.iter_mut().for_each(Viewer::hear_all);
@@ -314,8 +316,8 @@ fn questions(chance: &mut Chance, now: u64, known: &[Event]) -> Vec<Value> {
     match chance.below(10) {
         0..=2 => vec![json!({})],
         3 => vec![json!({"kinds": [4, 1_059]})],
-        4 => vec![json!({"kinds": [1, 20]})],
-        5 => vec![json!({"#g": ["u33d*", "~u33dc0"]})],
+        4 => vec![json!({"kinds": [*chance.pick(&[1, 20, 1_111])]})],
+        5 => vec![json!({"#g": ["u33d*", *chance.pick(&["~u33dc0", "u33a*"])]})],
         _ => {
             let mut filters = random_filters(chance, now, known);
             for filter in filters.iter_mut().filter_map(Value::as_object_mut) {
