@@ -174,8 +174,8 @@ impl Maker<'_> {
     fn offer(&mut self) -> Draft {
         let id = self.some(&IDENTIFIERS[..2]);
         let kind = *self.chance.pick(&[
-            30_017, 30_017, 30_018, 30_018, 30_019, 30_020, 30_020, 1_021, 1_021, 1_021, 1_022, 1_022,
-            30_402, 30_402, 30_403,
+            30_017, 30_017, 30_018, 30_018, 30_019, 30_020, 30_020, 30_020, 1_021, 1_021, 1_021, 1_022,
+            1_022, 30_402, 30_402, 30_403,
         ]);
         let mut draft = Draft::new(kind);
         let currency = *self.chance.pick(&["sats", "EUR", "eur", "usd"]);

@@ -16,8 +16,8 @@ use std::sync::Mutex;
 use random::Chance;
 use world::World;
 
-/// Seeds that together make every rule refuse.
-const SEEDS: [u64; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+/// Seeds that together make every rule refuse: chosen for it among the first few.
+const SEEDS: [u64; 12] = [4, 5, 6, 16, 21, 29, 35, 36, 37, 38, 40, 47];
 
 /// Events that each community of a seed is sent.
 const EVENTS: usize = 220;

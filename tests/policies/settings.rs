@@ -145,8 +145,8 @@ fn place(draft: &mut Draft<'_>, folder: &Path) {
 fn market(draft: &mut Draft<'_>) {
     draft.mode("market");
     draft.some(95, "market", "enabled", &["true"]);
-    draft.some(30, "market", "currencies", &["[\"sats\", \"EUR\"]"]);
-    draft.some(20, "market", "categories", &["[\"bread\", \"fish\"]"]);
+    draft.some(25, "market", "currencies", &["[\"sats\", \"EUR\"]"]);
+    draft.some(25, "market", "categories", &["[\"bread\", \"fish\"]"]);
     draft.some(30, "market", "price_min", &["{ sats = 5, EUR = \"0.50\" }"]);
     draft.some(30, "market", "price_max", &["{ sats = 1_000, EUR = \"50\" }"]);
     draft.some(40, "market", "price_required", &["false"]);
@@ -164,7 +164,7 @@ fn zaps(draft: &mut Draft<'_>) {
     draft.some(30, "zaps", "amount_required", &["true"]);
     draft.some(40, "zaps", "requests_accepted", &["false"]);
     draft.some(80, "zaps", "after_closed", &["\"refuse\"", "\"refuse\"", "\"mark\"", "\"accept\""]);
-    if draft.chance.percent(40) {
+    if draft.chance.percent(60) {
         draft.set("zaps", "wallets", &format!("[\"{}\"]", Person::new(WALLET).hex()));
     }
 }
@@ -201,8 +201,8 @@ fn people(draft: &mut Draft<'_>) {
     // Who may hardly write has little to report.
     if draft.chance.percent(50) {
         draft.some(50, "trust", "write", &["true"]);
-        draft.some(25, "trust", "nip05_required", &["true"]);
-        draft.some(25, "trust", "nip05_domains", &["[\"fine.example\"]"]);
+        draft.some(40, "trust", "nip05_required", &["true"]);
+        draft.some(40, "trust", "nip05_domains", &["[\"fine.example\"]"]);
     }
     draft.mode("reports");
     if draft.chance.percent(60) {
