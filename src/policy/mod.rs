@@ -151,6 +151,11 @@ impl Policy {
         run(&self.verified, |rule| rule(event, context), shadowed)
     }
 
+    /// Whether there are rules that look at stored events.
+    pub fn asks_the_store(&self) -> bool {
+        !self.place.is_empty()
+    }
+
     /// What the rules that look at stored events must know of the store, besides what was found already.
     pub fn wants(&self, event: &Event, related: &Related, context: &Context<'_>) -> Vec<Want> {
         let mut wants = Vec::new();
