@@ -141,6 +141,8 @@ impl Bench {
                 Verdict::Passed => ("pass", None),
                 Verdict::Refused(refusal) => ("REFUSE", Some(refusal.to_string())),
                 Verdict::Shadowed(refusal) => ("shadow", Some(format!("would refuse, {refusal}"))),
+                Verdict::Hidden => ("hide", Some("not shown to who sends it".to_owned())),
+                Verdict::WouldHide => ("shadow", Some("would not be shown to who sends it".to_owned())),
                 Verdict::NotAsked(why) => ("-", Some((*why).to_owned())),
             };
             let settings: Vec<String> = step.settings.iter().filter_map(|key| self.setting(key)).collect();
