@@ -17,9 +17,9 @@ use crate::config::{Config, parse_key};
 use crate::event::{Event, PublicKey};
 use crate::net::open_store;
 use crate::pipeline::bodies::Bodies;
-use crate::pipeline::{learn, read_lists, relate};
-use crate::policy::{Case, Explanation, Verdict, explain};
-use crate::rule::{Related, RelayNames};
+use crate::pipeline::{explain, learn, read_lists};
+use crate::policy::{Explanation, Verdict};
+use crate::rule::RelayNames;
 use crate::store::StoreError;
 
 /// Characters of a setting's value that are shown.
@@ -122,14 +122,7 @@ impl Bench {
     fn explain(&self, given: &Given) -> Result<Explanation, Failure> {
         let known = self.community.known();
         let context = self.community.context(self.now, &self.keys, &self.relay, &known);
-        let event = &given.event;
-        let facts = self.community.index().facts(event);
-        let related = match &self.bodies {
-            Some(bodies) => relate(&self.community, event, &context, bodies, |_| {})?,
-            None => Related::default(),
-        };
-        let stored = self.bodies.as_ref().map(|_| (&facts, &related));
-        Ok(explain(&Case { event, is_signed: given.is_signed, stored }, &context))
+        Ok(explain(&self.community, &given.event, given.is_signed, &context, self.bodies.as_ref())?)
     }
 
     /// The rules in order, each with what it says and the settings that decide.

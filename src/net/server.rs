@@ -20,7 +20,11 @@ use super::http::{self, Connection};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config};
+use crate::event::{Event, PublicKey};
+use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
+use crate::policy::Explanation;
+use crate::rule::RelayNames;
 use crate::store::{Durability, Options, Store, StoreError};
 
 /// Descriptors besides those of connections: the store's files, standard streams, timers.
@@ -192,6 +196,23 @@ impl Relay {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the rules of one of its communities say of an event at this moment, if a connection that has proved
+    /// these keys sends it. Changes nothing; rate limits are not asked.
+    ///
+    /// # Errors
+    /// When a stored event that bears on this one cannot be read.
+    pub fn explain(
+        &self,
+        community: &Community,
+        event: &Event,
+        keys: &[PublicKey],
+    ) -> Result<Explanation, BodyError> {
+        let relay = RelayNames::new(&community.config.relay.urls, Some(self.address), community.path());
+        let known = community.known();
+        let context = community.context(self.pipeline.clock.now(), keys, &relay, &known);
+        pipeline::explain(community, event, true, &context, Some(&self.pipeline.bodies))
     }
 
     /// The root community.

@@ -2,6 +2,7 @@
 //! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
 
 pub mod bodies;
+mod explain;
 mod fanout;
 mod learn;
 pub mod reader;
@@ -28,8 +29,8 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::Store;
 
+pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
-pub(crate) use relate::relate;
 
 use bodies::Bodies;
 use reader::Readers;

@@ -66,7 +66,7 @@ impl Person {
             sig: Signature([0; 64]),
         };
         event.id = event.hash(&mut Vec::new());
-        event.sig = Signature(self.0.sign_schnorr(&event.id.0).to_byte_array());
+        event.sig = Signature(self.0.sign_schnorr_no_aux_rand(&event.id.0).to_byte_array());
         event
     }
 }

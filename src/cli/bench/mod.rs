@@ -5,6 +5,7 @@ mod client;
 mod corpus;
 mod process;
 mod query;
+mod rules;
 
 use std::path::PathBuf;
 use std::sync::Barrier;
@@ -34,12 +35,14 @@ enum Part {
     Start,
     /// Memory of idle connections with one subscription each
     Idle,
+    /// Time that the rules of all presets together take for an event, on one thread
+    Rules,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Ingest, Part::Query, Part::Start, Part::Idle])]
+    #[arg(value_enum, default_values_t = [Part::Ingest, Part::Query, Part::Start, Part::Idle, Part::Rules])]
     parts: Vec<Part>,
     /// Events in the corpus
     #[arg(long, default_value_t = 100_000)]
@@ -93,6 +96,7 @@ impl Bench {
             Part::Start if self.relay.is_some() => Ok(()),
             Part::Start => self.start(),
             Part::Idle => self.idle(),
+            Part::Rules => self.rules(),
         });
         std::fs::remove_dir_all(&self.folder)?;
         measured
@@ -238,6 +242,24 @@ impl Bench {
             each(memory.saturating_sub(nothing))
         );
         println!("| disk an event | {:.0} bytes |", each(disk));
+        Ok(())
+    }
+
+    fn rules(&self) -> Result<(), Failure> {
+        let mut corpus = self.corpus(1);
+        let events: Vec<Event> = (0..self.events.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
+        let costs = rules::measure(&events, Clock::system().now())?;
+        println!(
+            "| rules of all presets, {} events | median | p99 | target |\n|---|---|---|---|",
+            events.len()
+        );
+        let target = format!("{:.0} ns at the median", rules::TARGET_NANOS);
+        let targets = std::iter::once(target.as_str()).chain(std::iter::repeat(""));
+        for (part, target) in costs.parts.iter().zip(targets) {
+            println!("| {} | {:.0} ns | {:.0} ns | {target} |", part.name, part.median, part.p99);
+        }
+        println!("| the dearest rules | mean |\n|---|---|");
+        costs.dearest.iter().for_each(|(rule, mean)| println!("| {rule} | {mean:.0} ns |"));
         Ok(())
     }
 

@@ -1,0 +1,79 @@
+//! Random events against random policies: nothing panics, `explain` and the live answer always agree, and what is
+//! hidden is the same stored, live and counted. `PLAZA_SEED` runs one seed again.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod events;
+#[path = "../model/random.rs"]
+mod random;
+mod settings;
+mod viewer;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use random::Chance;
+use world::World;
+
+/// Seeds that together make every rule refuse.
+const SEEDS: [u64; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+/// Events that each community of a seed is sent.
+const EVENTS: usize = 220;
+
+/// Seeds and events of the long form.
+const LONG_SEEDS: u64 = 60;
+const LONG_EVENTS: usize = 1_500;
+
+/// Rules that no event over the wire makes refuse, each with its reason.
+const OUT_OF_REACH: [&str; 0] = [];
+
+/// Runs seeds, two at a time; returns how often each rule refused, or hid something.
+fn run(seeds: Vec<u64>, events: usize) -> BTreeMap<&'static str, u64> {
+    let (left, spoke) = (Mutex::new(seeds), Mutex::new(BTreeMap::new()));
+    let next = || left.lock().expect("no other thread failed").pop();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(seed) = next() {
+                    println!("PLAZA_SEED={seed}");
+                    let _named = Named(seed);
+                    let rules = World::new(seed).run(events);
+                    let mut spoke = spoke.lock().expect("no other thread failed");
+                    rules.into_iter().for_each(|(rule, times)| *spoke.entry(rule).or_default() += times);
+                }
+            });
+        }
+    });
+    spoke.into_inner().expect("no thread failed")
+}
+
+#[test]
+fn explain_and_the_relay_agree() {
+    let seeds = Chance::seeds(&SEEDS);
+    let is_whole = seeds.len() > 1;
+    let spoke = run(seeds, EVENTS);
+    println!("{spoke:?}");
+    let silent: Vec<&str> =
+        plaza::policy::rules().map(|rule| rule.id).filter(|id| !spoke.contains_key(id)).collect();
+    assert!(!is_whole || silent == OUT_OF_REACH, "rules that never refused: {silent:?}");
+}
+
+#[test]
+#[ignore = "takes minutes; PLAZA_SEED picks one seed"]
+fn explain_and_the_relay_agree_for_long() {
+    let seeds: Vec<u64> = (100..100 + LONG_SEEDS).collect();
+    run(Chance::seeds(&seeds), LONG_EVENTS);
+}
+
+/// Names the seed when its run fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was PLAZA_SEED={}", self.0);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One seed: a relay of random communities, connections with and without keys, and random events. Before each event
+//! is sent its fate is explained, and what it then meets must be the same to the letter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use plaza::community::Community;
+use plaza::config::{Config, Durability, Mode};
+use plaza::event::{Event, Id, KindClass, PublicKey};
+use plaza::filter::Filter;
+use plaza::policy::{Explanation, head_of, mode_of, rules};
+use plaza::rule::{Check, Context, Head, Known, Refusal, RelayNames};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::common::{Person, TestRelay, json_of};
+use crate::events::Maker;
+use crate::random::{Chance, random_filters};
+use crate::settings::{BRIDGE, Theme, path_of, relay_toml};
+use crate::viewer::{Heard, Viewer};
+
+/// Communities of one relay, its root among them.
+const COMMUNITIES: usize = 4;
+
+pub(crate) struct World {
+    relay: TestRelay,
+    chance: Chance,
+    towns: Vec<Town>,
+    /// How often each rule refused, or hid something.
+    spoke: BTreeMap<&'static str, u64>,
+    now: u64,
+    _folder: TempDir,
+}
+
+/// A community, and what happened there.
+struct Town {
+    theme: Theme,
+    community: Arc<Community>,
+    /// Every event that was sent there, taken or not.
+    known: Vec<Event>,
+    viewers: Vec<Viewer>,
+}
+
+/// The settings of a seed; they read back from what they are written as.
+fn config_of(chance: &mut Chance, themes: &[Theme], folder: &TempDir) -> Config {
+    let text = relay_toml(chance, themes, folder.path());
+    let load = |text: &str| {
+        let file = folder.path().join("relay.toml");
+        std::fs::write(&file, text).expect("a file");
+        Config::load(&file).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    };
+    let config = load(&text);
+    assert!(load(&config.to_toml()) == config, "{text}\nreads back otherwise:\n{}", config.to_toml());
+    config
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut chance = Chance::new(seed);
+        // All themes come in turn, from seed to seed.
+        let at = |number: usize| Theme::ALL[(seed as usize * COMMUNITIES + number) % Theme::ALL.len()];
+        let themes: Vec<Theme> = (0..COMMUNITIES).map(at).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        let parsed = config_of(&mut chance, &themes, &folder);
+        let relay = TestRelay::with(|config| {
+            (config.root, config.communities) = (parsed.root, parsed.communities);
+            config.store.durability = Durability::Process;
+            // Sweeps come when the test asks for them, so that what is stored changes with events alone.
+            config.nip40.sweep_seconds = 86_400;
+            config.nip62.sweep_events_per_second = 1_000_000;
+        });
+        let town = |(number, theme): (usize, Theme)| {
+            let path = path_of(number);
+            let community = Arc::clone(relay.relay().communities().at(&path).expect("a community"));
+            let connections: [&[u32]; 4] = [&[], &[0], &[1, 2], &[BRIDGE]];
+            let viewers = connections.map(|people| {
+                let people: Vec<Person> = people.iter().copied().map(Person::new).collect();
+                Viewer::new(&relay, &path, &people)
+            });
+            Town { theme, community, known: Vec::new(), viewers: viewers.into() }
+        };
+        let towns = themes.into_iter().enumerate().map(town).collect();
+        let now = relay.clock.now();
+        World { relay, chance, towns, spoke: BTreeMap::new(), now, _folder: folder }
+    }
+
+    /// Sends so many events to each community; returns how often each rule spoke.
+    pub(crate) fn run(mut self, events: usize) -> BTreeMap<&'static str, u64> {
+        self.relay.relay().sweep_now();
+        for town in 0..self.towns.len() {
+            self.listen(town);
+        }
+        for step in 1..=events * COMMUNITIES {
+            let town = step % COMMUNITIES;
+            self.publish(town);
+            if self.chance.percent(20) {
+                self.ask(town);
+            }
+            if self.chance.percent(5) {
+                self.now += 1 + self.chance.below(2);
+                self.relay.clock.set(self.now);
+            }
+        }
+        for town in 0..self.towns.len() {
+            self.ask(town);
+            self.look_at_hidden(town);
+        }
+        self.spoke
+    }
+
+    fn heard_refusal(&mut self, said: &str) {
+        let rule = rules().map(|rule| rule.id).find(|id| said.ends_with(&format!(" ({id})")));
+        rule.into_iter().for_each(|rule| *self.spoke.entry(rule).or_default() += 1);
+    }
+
+    fn listen(&mut self, town: usize) {
+        for number in 0..self.towns[town].viewers.len() {
+            let town = &mut self.towns[town];
+            let said = town.viewers[number].listen();
+            let expected = refusal_of_query(
+                &town.community,
+                "live",
+                &[json!({"limit": 0})],
+                self.now,
+                &town.viewers[number].keys,
+            );
+            assert_eq!(said, expected.map(|refusal| refusal.to_string()));
+        }
+    }
+
+    fn publish(&mut self, at: usize) {
+        let World { relay, chance, towns, now, .. } = self;
+        let town = &mut towns[at];
+        let event = Maker { chance, now: *now, known: &town.known }.event(town.theme);
+        let sender = chance.below(town.viewers.len() as u64) as usize;
+        relay.relay().learn_now();
+        let before = town.community.known();
+        let keys = town.viewers[sender].keys.clone();
+        let explained = relay.relay().explain(&town.community, &event, &keys).expect("the store is read");
+        let answer = town.viewers[sender].publish(&event);
+        let told = || {
+            format!("{} in {:?} by {keys:?}: {:?}", json_of(&event), town.community.path(), explained.steps)
+        };
+        assert_eq!(answer, answer_of(&explained), "{}", told());
+        let shown = ShownOnFailure(&told);
+        // What is kept for those who come late is passed on once.
+        let is_copy = town.known.iter().any(|known| known.id == event.id);
+        town.known.push(event.clone());
+        let is_new = answer == (true, String::new());
+        if is_new {
+            relay.relay().learn_now();
+            let after = town.community.known();
+            for viewer in &mut town.viewers {
+                let sees = |known: &Known| {
+                    with_context(&town.community, *now, &viewer.keys, known, |context| {
+                        town.community.visible(&head_of(&event), context)
+                    })
+                };
+                let seen = [sees(&before), sees(&after)];
+                if seen.contains(&true) {
+                    viewer.expect(event.id, is_copy || seen.contains(&false));
+                }
+            }
+            town.viewers.iter_mut().for_each(Viewer::hear_all);
+            if event.kind.0 == 62 {
+                relay.relay().sweep_now();
+            }
+        }
+        drop(shown);
+        if !answer.0 {
+            self.heard_refusal(&answer.1);
+        }
+    }
+
+    fn ask(&mut self, at: usize) {
+        self.relay.relay().learn_now();
+        let World { chance, towns, now, .. } = self;
+        let town = &mut towns[at];
+        let filters = questions(chance, *now, &town.known);
+        let number = chance.below(town.viewers.len() as u64) as usize;
+        let keys = town.viewers[number].keys.clone();
+        let refusal = refusal_of_query(&town.community, "ask", &filters, *now, &keys);
+        let expected: BTreeSet<Id> =
+            if refusal.is_some() { BTreeSet::new() } else { town.seen(&filters, *now, &keys) };
+        let told = format!("{filters:?} in {:?} by {keys:?}", town.community.path());
+        let heard = town.viewers[number].ask(&filters);
+        let counted = town.viewers[number].count(&filters);
+        let said = match heard {
+            Heard::Closed(said) => Some(said),
+            Heard::Events(events) => {
+                let (replayed, stored): (Vec<Event>, Vec<Event>) =
+                    events.into_iter().partition(|event| event.kind.class() == KindClass::Ephemeral);
+                let ids: BTreeSet<Id> = stored.iter().map(|event| event.id).collect();
+                assert_eq!(ids, expected, "{told}");
+                assert_eq!(ids.len(), stored.len(), "twice: {told}");
+                town.assert_visible(&replayed, *now, &keys);
+                None
+            }
+        };
+        assert_eq!(said, refusal.as_ref().map(Refusal::to_string), "{told}");
+        match counted {
+            Ok(count) => assert_eq!((count, &said), (expected.len() as u64, &None), "{told}"),
+            Err(why) => assert_eq!(Some(why), said, "{told}"),
+        }
+        said.into_iter().for_each(|said| self.heard_refusal(&said));
+    }
+
+    /// Which rules hide some of what is stored from somebody.
+    fn look_at_hidden(&mut self, at: usize) {
+        let town = &self.towns[at];
+        let (config, known) = (&town.community.config, town.community.known());
+        let hiding = rules()
+            .filter(|rule| (rule.sentence)(config).is_some() && mode_of(rule, config) == Mode::Enforce);
+        for rule in hiding {
+            let Check::Visible(visible) = rule.check else { continue };
+            let hides = |viewer: &Viewer| {
+                with_context(&town.community, self.now, &viewer.keys, &known, |context| {
+                    town.stored().any(|event| !visible(&head_of(event), context))
+                })
+            };
+            if town.viewers.iter().any(hides) {
+                *self.spoke.entry(rule.id).or_default() += 1;
+            }
+        }
+    }
+}
+
+impl Town {
+    fn stored(&self) -> impl Iterator<Item = &Event> {
+        let is_stored = |event: &&Event| self.community.index().contains(&event.id);
+        // A forgery may bear the id of a stored event, but comes after it.
+        let mut seen = BTreeSet::new();
+        self.known.iter().filter(is_stored).filter(move |event| seen.insert(event.id))
+    }
+
+    /// The stored events that match and that these keys may see.
+    fn seen(&self, filters: &[Value], now: u64, keys: &[PublicKey]) -> BTreeSet<Id> {
+        let filters = parsed(&self.community, filters);
+        let known = self.community.known();
+        with_context(&self.community, now, keys, &known, |context| {
+            let is_seen = |event: &&Event| {
+                let vanished = self.community.index().facts(event).vanished;
+                filters.iter().any(|filter| filter.matches(event))
+                    && self.community.visible(&Head { vanished, ..head_of(event) }, context)
+            };
+            self.stored().filter(is_seen).map(|event| event.id).collect()
+        })
+    }
+
+    fn assert_visible(&self, events: &[Event], now: u64, keys: &[PublicKey]) {
+        let known = self.community.known();
+        with_context(&self.community, now, keys, &known, |context| {
+            for event in events {
+                assert!(self.community.visible(&head_of(event), context), "replayed: {}", json_of(event));
+            }
+        });
+    }
+}
+
+/// Tells what was going on when what follows fails.
+struct ShownOnFailure<'t>(&'t dyn Fn() -> String);
+
+impl Drop for ShownOnFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", (self.0)());
+        }
+    }
+}
+
+/// What the wire says, if the explanation is right.
+fn answer_of(explained: &Explanation) -> (bool, String) {
+    match &explained.decision {
+        Err(refusal) => (false, refusal.to_string()),
+        Ok(()) if explained.is_duplicate => (true, "duplicate: already have this event".to_owned()),
+        Ok(()) => (true, String::new()),
+    }
+}
+
+fn with_context<T>(
+    community: &Community,
+    now: u64,
+    keys: &[PublicKey],
+    known: &Known,
+    run: impl FnOnce(&Context<'_>) -> T,
+) -> T {
+    // No rule about what is shown looks at the relay's names.
+    run(&community.context(now, keys, &RelayNames::default(), known))
+}
+
+/// Filters as the community reads them.
+fn parsed(community: &Community, filters: &[Value]) -> Vec<Filter> {
+    let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
+    let mut filters: Vec<Filter> = filters.iter().map(read).collect();
+    community.read_places(&mut filters);
+    filters
+}
+
+fn refusal_of_query(
+    community: &Community,
+    subscription: &str,
+    filters: &[Value],
+    now: u64,
+    keys: &[PublicKey],
+) -> Option<Refusal> {
+    let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
+    let filters: Vec<Filter> = filters.iter().map(read).collect();
+    let known = community.known();
+    with_context(community, now, keys, &known, |context| {
+        community.policy.admit_query(subscription, &filters, context, &mut |_| {}).err()
+    })
+}
+
+/// Filters without limits, so that everything that matches must come.
+fn questions(chance: &mut Chance, now: u64, known: &[Event]) -> Vec<Value> {
+    match chance.below(10) {
+        0..=2 => vec![json!({})],
+        3 => vec![json!({"kinds": [4, 1_059]})],
+        4 => vec![json!({"kinds": [*chance.pick(&[1, 20, 1_111])]})],
+        5 => vec![json!({"#g": ["u33d*", *chance.pick(&["~u33dc0", "u33a*"])]})],
+        _ => {
+            let mut filters = random_filters(chance, now, known);
+            for filter in filters.iter_mut().filter_map(Value::as_object_mut) {
+                filter.remove("limit");
+            }
+            filters
+        }
+    }
+}
