@@ -46,7 +46,7 @@ fn a_draft_is_explained_rule_by_rule() {
     let folder = tempfile::tempdir().expect("a folder");
     let npub = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg";
     // Arguments, draft, code, and lines that must be there.
-    let table: [(&[&str], &str, i32, &[&str]); 6] = [
+    let table: [(&[&str], &str, i32, &[&str]); 7] = [
         (&[], r#"{"kind": 1, "content": "hello"}"#, 0, &["pass    limits.content_chars_max", "/: accepted"]),
         (
             &["--community", "/notes"],
@@ -79,6 +79,12 @@ fn a_draft_is_explained_rule_by_rule() {
             &["REFUSE  nip40.expired", "/: refused, invalid: the event has expired (nip40.expired)"],
         ),
         (&[], r#"{"kind": 1}"#, 0, &["-       nip01.signature", "        it is a draft"]),
+        (
+            &[],
+            r#"{"kind": 4}"#,
+            0,
+            &["hide    nip17.private_hidden", "        not shown to who sends it", "/: accepted"],
+        ),
     ];
     for (arguments, draft, code, lines) in table {
         let all = [&["explain", "-"], arguments].concat();

@@ -144,6 +144,58 @@ fn rule_ids_of_pages_are_those_of_the_code() {
     }
 }
 
+/// All pages of `nips/`: those of NIPs and those of rules that no NIP has.
+fn pages() -> Vec<(String, String)> {
+    let entries = fs::read_dir(root().join("nips")).expect("a folder");
+    let pages = entries.map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("a page"))
+    });
+    pages.collect()
+}
+
+#[test]
+fn every_rule_has_its_page_and_its_settings_are_settings() {
+    let pages = pages();
+    let sections = plaza::config::Config::default().sections();
+    let mut seen = BTreeSet::new();
+    for rule in plaza::policy::rules() {
+        assert!(seen.insert(rule.id), "{} stands twice in the tables", rule.id);
+        let quoted = format!("`{}`", rule.id);
+        assert!(pages.iter().any(|(_, page)| page.contains(&quoted)), "no page of nips/ names {quoted}");
+        for key in rule.settings {
+            let (section, name) = key.split_once('.').expect("section.key");
+            let known = sections.get(section).is_some_and(|settings| settings.get(name).is_some());
+            assert!(known, "{} names the setting {key}, which is none", rule.id);
+        }
+    }
+}
+
+#[test]
+fn pages_of_families_name_what_there_is() {
+    let code: String = sources("src").into_iter().map(|source| source.text).collect();
+    for (name, page) in pages().iter().filter(|(name, _)| !name.starts_with(|c: char| c.is_ascii_digit())) {
+        let lines = page.lines().count();
+        assert!((10..=100).contains(&lines), "nips/{name} has {lines} lines");
+        for quoted in page.split('`').skip(1).step_by(2).filter(|quoted| !quoted.contains([' ', '(', ':'])) {
+            if ["src/", "tests/", "nips/"].iter().any(|start| quoted.starts_with(start)) {
+                assert!(root().join(quoted).exists(), "nips/{name} names {quoted}, which is not there");
+            }
+        }
+        for rule in
+            page.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|rest| rest.split('`').next())
+        {
+            let is_rule = rule.contains('.')
+                && rule.bytes().all(|byte| byte.is_ascii_lowercase() || b"._0123456789".contains(&byte));
+            assert!(
+                !is_rule || code.contains(&format!("\"{rule}\"")),
+                "nips/{name} names the rule {rule}, which no source has"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_file_says_first_what_it_is() {
     for source in sources("src").into_iter().chain(sources("tests")) {

@@ -134,9 +134,11 @@ impl Bench {
                 Verdict::Passed => ("pass", None),
                 Verdict::Refused(refusal) => ("REFUSE", Some(refusal.to_string())),
                 Verdict::Shadowed(refusal) => ("shadow", Some(format!("would refuse, {refusal}"))),
+                Verdict::Hidden => ("hide", Some("not shown to who sends it".to_owned())),
+                Verdict::WouldHide => ("shadow", Some("would not be shown to who sends it".to_owned())),
                 Verdict::NotAsked(why) => ("-", Some((*why).to_owned())),
             };
-            let settings: Vec<String> = step.settings.iter().map(|key| self.setting(key)).collect();
+            let settings: Vec<String> = step.settings.iter().filter_map(|key| self.setting(key)).collect();
             let line = format!("{word:<7} {:<width$}  {}", step.rule, settings.join(", "));
             writeln!(out, "{}", line.trim_end())?;
             if let Some(said) = said {
@@ -152,15 +154,26 @@ impl Bench {
         Ok(())
     }
 
-    /// A setting as relay.toml has it.
-    fn setting(&self, key: &str) -> String {
+    /// A setting as relay.toml has it; `None` when nothing is set.
+    fn setting(&self, key: &str) -> Option<String> {
         let sections = self.config.sections_of(&self.community.config);
-        let value = key.split_once('.').and_then(|(section, name)| sections.get(section)?.get(name));
-        let value = value.filter(|value| !value.is_null()).map_or("unset".to_owned(), Value::to_string);
-        match value.char_indices().nth(VALUE_CHARS_MAX) {
+        let (section, name) = key.split_once('.')?;
+        let value = sections.get(section)?.get(name)?;
+        let is_empty = match value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            return None;
+        }
+        let value = value.to_string();
+        Some(match value.char_indices().nth(VALUE_CHARS_MAX) {
             Some((end, _)) => format!("{key} = {}…", &value[..end]),
             None => format!("{key} = {value}"),
-        }
+        })
     }
 
     /// Many events: how many would be accepted, and which rule refuses how many, with the first of each.

@@ -240,7 +240,11 @@ impl Community {
 
     /// Whether an event may be shown, counted or streamed to who asks.
     pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
-        self.policy.visible(head, context)
+        let is_visible = self.policy.visible(head, context);
+        if is_visible {
+            self.policy.would_hide(head, context).for_each(|rule| self.tally.would_hide(rule));
+        }
+        is_visible
     }
 
     fn counted(&self, decision: Decision) -> Decision {

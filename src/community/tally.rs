@@ -11,7 +11,7 @@ use crate::rule::Refusal;
 pub struct Count {
     /// Events and queries that it refused.
     pub refused: u64,
-    /// Those that it would have refused, had it not been in shadow mode.
+    /// Those that it would have refused, or hidden, had it not been in shadow mode.
     pub shadowed: u64,
 }
 
@@ -28,6 +28,12 @@ impl Tally {
     /// Counts what a rule in shadow mode would have refused.
     pub fn shadowed(&self, refusal: &Refusal) {
         self.change(refusal.rule, |count| count.shadowed += 1);
+    }
+
+    /// Counts an event that a rule in shadow mode would have hidden from somebody. One event counts each time
+    /// that it is shown.
+    pub fn would_hide(&self, rule: &'static str) {
+        self.change(rule, |count| count.shadowed += 1);
     }
 
     /// The counts of all rules that spoke.

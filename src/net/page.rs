@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Mode, Settings};
 use crate::policy::{mode_of, sentences};
+use crate::rule::Rule;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; }
@@ -57,10 +58,14 @@ pub(super) fn rules(settings: &Settings) -> String {
     html(settings, "Rules", &format!("<h2>Rules</h2>\n{}", list(settings)))
 }
 
-/// The rules as a list. Two rules that say the same are one to their reader.
+/// The rules as a list, what this community chose for itself before what holds on any relay. Two rules that say
+/// the same are one to their reader.
 fn list(settings: &Settings) -> String {
     let mut items: Vec<(String, String)> = Vec::new();
-    for (rule, sentence) in sentences(settings) {
+    let plain = Settings::default();
+    let is_plain = |(rule, sentence): &(&Rule, String)| (rule.sentence)(&plain).as_ref() == Some(sentence);
+    let (common, own): (Vec<_>, Vec<_>) = sentences(settings).partition(is_plain);
+    for (rule, sentence) in own.into_iter().chain(common) {
         let only_counts = match mode_of(rule, settings) {
             Mode::Enforce => "",
             Mode::Shadow => " <em>(on trial: it refuses nothing yet)</em>",
@@ -94,5 +99,16 @@ mod tests {
         let page = landing(&settings, "ws://x/?a='b'");
         assert!(page.contains("<h1>&lt;b&gt;&quot;R&amp;D&quot;&lt;/b&gt;</h1>"), "{page}");
         assert!(page.contains("ws://x/?a=&#39;b&#39;"), "{page}");
+    }
+
+    #[test]
+    fn what_a_community_chose_comes_first() {
+        let mut settings = Settings::default();
+        settings.kinds.denied = crate::config::KindSet::of(&[4]);
+        settings.limits.event_tags_max = 7;
+        let page = rules(&settings);
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
+        let own = place("at most 7 tags").max(place("Events of kinds 4 are not taken."));
+        assert!(own < place("at most 15 minutes ahead"), "{page}");
     }
 }

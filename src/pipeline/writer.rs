@@ -131,8 +131,10 @@ impl Gathering {
 
     /// Whether what a rule wants to know depends on what is gathered.
     fn bears_on_want(&self, community: CommunityId, want: &Want) -> bool {
-        let is_requested = self.requesters.iter().any(|(other, _)| *other == community);
-        is_requested
+        // What is about to be removed, by a request or by its next version, may be just what is wanted.
+        let removes =
+            !self.removed.is_empty() || self.requesters.iter().any(|(other, _)| *other == community);
+        removes
             || match want {
                 Want::Id(id) => self.ids.contains_key(&(community, *id)),
                 Want::Address(address) => self.addresses.contains(&(community, address.clone())),
@@ -242,6 +244,9 @@ impl Writer {
     /// Asks the rules that look at stored events.
     fn admit(&self, checked: &Checked, gathering: &mut Gathering) -> Decision {
         let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
+        if !community.policy.asks_the_store() {
+            return Ok(());
+        }
         // What would not be stored anyway is answered as what it is.
         if foresee(event, &community.index().facts(event)).is_some() {
             return Ok(());

@@ -131,7 +131,7 @@ fn read(_: &[Filter], context: &Context<'_>) -> Decision {
 }
 
 fn kind_denied(event: &Event, context: &Context<'_>) -> Decision {
-    if !context.config.kinds.denied.contains(event.kind) {
+    if !context.config.kinds.denied.contains(event.kind) || event.kind == Kind::VANISH {
         return Ok(());
     }
     let sentence = format!("events of kind {} are not taken here", event.kind);

@@ -2,7 +2,7 @@
 //! knows. Out: each rule's verdict in the order in which a live event meets them, and the decision. The
 //! rules are the live ones: there is no second copy of any.
 
-use super::{Facts, Placement, foresee, mode_of, rules, superseded};
+use super::{Facts, Placement, foresee, head_of, mode_of, rules, superseded};
 use crate::config::Mode;
 use crate::event::{Event, Verified};
 use crate::rule::{Check, Context, Decision, Refusal, Related, Rule};
@@ -16,6 +16,10 @@ pub enum Verdict {
     Refused(Refusal),
     /// It would refuse, were it not in shadow mode.
     Shadowed(Refusal),
+    /// It hides the event from who asks.
+    Hidden,
+    /// It would hide the event from who asks, were it not in shadow mode.
+    WouldHide,
     /// It was not asked, for this reason.
     NotAsked(&'static str),
 }
@@ -118,7 +122,25 @@ pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
             });
         }
     }
+    steps.extend(shown(case, context));
     decided(steps, false)
+}
+
+/// What the rules of reading say, as if who sends the event asked for it.
+fn shown<'c>(case: &'c Case<'_>, context: &'c Context<'_>) -> impl Iterator<Item = Step> + 'c {
+    rules().filter(|rule| (rule.sentence)(context.config).is_some()).filter_map(move |rule| {
+        let Check::Visible(check) = rule.check else { return None };
+        let is_learned = LEARNED.iter().any(|section| rule.id.starts_with(section));
+        if is_learned && case.stored.is_none() {
+            return Some(not_asked(rule));
+        }
+        let verdict = match (check(&head_of(case.event), context), mode_of(rule, context.config)) {
+            (true, _) => Verdict::Passed,
+            (false, Mode::Enforce) => Verdict::Hidden,
+            (false, Mode::Shadow) => Verdict::WouldHide,
+        };
+        Some(Step { rule: rule.id, settings: rule.settings, verdict })
+    })
 }
 
 fn not_asked(rule: &Rule) -> Step {

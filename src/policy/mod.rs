@@ -93,6 +93,8 @@ pub struct Policy {
     place: Vec<Active<(Wants, AdmitPlaced)>>,
     query: Vec<Active<AdmitQuery>>,
     visible: Vec<Visible>,
+    /// Those in shadow mode, with their ids: they hide nothing.
+    visible_shadow: Vec<(&'static str, Visible)>,
 }
 
 /// Runs rules until one refuses; what rules in shadow mode say is handed to `shadowed`.
@@ -123,9 +125,8 @@ impl Policy {
                     policy.place.push(Active { run: (wants, check), is_shadow });
                 }
                 Check::Query(run) => policy.query.push(Active { run, is_shadow }),
-                // In shadow mode nothing is hidden; what would be is seen with `plaza explain`.
-                Check::Visible(run) if !is_shadow => policy.visible.push(run),
-                Check::Visible(_) => {}
+                Check::Visible(run) if is_shadow => policy.visible_shadow.push((rule.id, run)),
+                Check::Visible(run) => policy.visible.push(run),
             }
         }
         policy
@@ -149,6 +150,11 @@ impl Policy {
         shadowed: &mut dyn FnMut(&Refusal),
     ) -> Decision {
         run(&self.verified, |rule| rule(event, context), shadowed)
+    }
+
+    /// Whether there are rules that look at stored events.
+    pub fn asks_the_store(&self) -> bool {
+        !self.place.is_empty()
     }
 
     /// What the rules that look at stored events must know of the store, besides what was found already.
@@ -190,6 +196,11 @@ impl Policy {
     /// Whether an event may be shown, counted or streamed to who asks: one function for stored and live.
     pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
         !head.vanished && self.visible.iter().all(|rule| rule(head, context))
+    }
+
+    /// The rules in shadow mode that would hide an event which is shown.
+    pub fn would_hide(&self, head: &Head<'_>, context: &Context<'_>) -> impl Iterator<Item = &'static str> {
+        self.visible_shadow.iter().filter(|(_, rule)| !rule(head, context)).map(|(id, _)| *id)
     }
 }
 

@@ -199,3 +199,23 @@ fn a_rule_in_shadow_mode_counts_and_lets_pass() {
     let count = counts.get("kinds.allowed").expect("the rule spoke");
     assert_eq!((count.refused, count.shadowed), (0, 1));
 }
+
+#[test]
+fn a_rule_of_reading_in_shadow_mode_counts_and_shows() {
+    let moderator = Person::new(1);
+    let relay = TestRelay::configured(&format!(
+        "[reports]\nmoderators = [\"{}\"]\nrefuse = false\nmode = \"shadow\"",
+        moderator.hex()
+    ));
+    let mut client = relay.connect();
+    let note = Person::new(2).note("muted");
+    client.publish_ok(&note);
+    client.publish_ok(&moderator.event(10_000, NOW, &[&["e", &note.id.to_string()]], ""));
+    relay.relay().learn_now();
+    let would_hide =
+        || relay.relay().community().tally.counts().get("reports.muted").copied().unwrap_or_default();
+    for shown in 1..3 {
+        assert_eq!(client.ids(json!({"kinds": [1]})), [note.id.to_string()]);
+        assert_eq!((would_hide().refused, would_hide().shadowed), (0, shown));
+    }
+}
