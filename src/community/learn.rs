@@ -5,9 +5,11 @@
 //! The writer says which kinds changed ([`Community::notice`]); the learning thread asks what is stale and has it
 //! learned again, whole: what was deleted, replaced or swept is simply not there any more.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use super::Community;
 use crate::event::{Event, Kind, PublicKey};
@@ -25,6 +27,17 @@ const SLICE_ENTRIES: u64 = 4_096;
 
 /// Authors whose lists are looked up before the writer may have the index again.
 const SLICE_AUTHORS: usize = 256;
+
+/// How often and how long learning waits for the index, between a commit and what it changes there.
+const READ_TRIES_MAX: u32 = 1_000;
+const READ_PAUSE: Duration = Duration::from_millis(1);
+
+/// Where an event to learn from is, and whose it is.
+#[derive(Clone, Copy)]
+struct Lead {
+    location: Location,
+    author: PublicKey,
+}
 
 /// Parts of what is known, as bits.
 const FOLLOWS: u8 = 1;
@@ -126,17 +139,17 @@ impl Community {
         let mut seen = HashSet::new();
         for hops in 0..self.config.trust.hops_max {
             let lists = self.newest_of_each(&builder.at_hop(hops), Kind::FOLLOWS);
-            for location in in_order(lists) {
-                seen.insert(location.number);
-                if let Some(list) = read(location) {
+            for lead in in_order(lists) {
+                seen.insert(lead.author);
+                if let Some(list) = self.newest(lead, Kind::FOLLOWS, read) {
                     builder.add(&list);
                 }
             }
         }
         if self.lessons.needs.follows {
             let (lists, _) = self.found(&[Kind::FOLLOWS], |_| true, usize::MAX);
-            for location in in_order(lists).filter(|location| !seen.contains(&location.number)) {
-                if let Some(list) = read(location) {
+            for lead in in_order(lists).filter(|lead| !seen.contains(&lead.author)) {
+                if let Some(list) = self.newest(lead, Kind::FOLLOWS, read) {
                     builder.add(&list);
                 }
             }
@@ -157,8 +170,8 @@ impl Community {
     fn learn_profiles(&self, read: Read<'_>) -> Profiles {
         let mut builder = ProfilesBuilder::new(&self.config);
         let (profiles, _) = self.found(&[Kind::PROFILE], |_| true, usize::MAX);
-        for location in in_order(profiles) {
-            if let Some(profile) = read(location) {
+        for lead in in_order(profiles) {
+            if let Some(profile) = self.newest(lead, Kind::PROFILE, read) {
                 builder.add(&profile);
             }
         }
@@ -176,8 +189,9 @@ impl Community {
         let mut builder = HiddenBuilder::new(reports_max);
         if self.lessons.needs.mutes {
             let moderators: Vec<PublicKey> = reports.moderators.iter().copied().collect();
-            for location in in_order(self.newest_of_each(&moderators, Kind::MUTES)) {
-                read(location).iter().flat_map(nip51::muted).for_each(|target| builder.mute(target));
+            for lead in in_order(self.newest_of_each(&moderators, Kind::MUTES)) {
+                let list = self.newest(lead, Kind::MUTES, read);
+                list.iter().flat_map(nip51::muted).for_each(|target| builder.mute(target));
             }
         }
         let mut is_cut = false;
@@ -191,8 +205,9 @@ impl Community {
             let (found, more) = self.found(kinds, by_trusted, reports_max);
             is_cut = more;
             // Those that arrived last first: they count where there is no room for all.
-            for location in in_order(found).rev() {
-                let Some(event) = read(location) else { continue };
+            for lead in in_order(found).rev() {
+                // One that is gone was taken back.
+                let Some(event) = read(lead.location) else { continue };
                 let targets = match event.kind {
                     Kind::REPORT => nip56::reported(&event, &reports.types),
                     _ => nip32::labelled(&event, &reports.labels),
@@ -210,34 +225,53 @@ impl Community {
     }
 
     /// Where the newest event of a kind of each author is.
-    fn newest_of_each(&self, authors: &[PublicKey], kind: Kind) -> Vec<Location> {
+    fn newest_of_each(&self, authors: &[PublicKey], kind: Kind) -> Vec<Lead> {
         let mut found = Vec::new();
         for authors in authors.chunks(SLICE_AUTHORS) {
             let index = self.index();
-            let newest =
-                |author: &PublicKey| index.wanted(&Want::ByAuthor { author: *author, kind, most: 1 });
-            found.extend(authors.iter().flat_map(newest));
+            let newest = |&author: &PublicKey| {
+                let location = index.wanted(&Want::ByAuthor { author, kind, most: 1 }).first().copied()?;
+                Some(Lead { location, author })
+            };
+            found.extend(authors.iter().filter_map(newest));
         }
         found
     }
 
+    /// Reads the newest version of somebody's list or profile. One that is replaced meanwhile is gone from the
+    /// store a moment before the index knows of the next one: that is waited for, so that nobody's list is
+    /// missing from what is known because they changed it just now.
+    fn newest(&self, lead: Lead, kind: Kind, read: Read<'_>) -> Option<Event> {
+        let Lead { mut location, author } = lead;
+        for _ in 0..READ_TRIES_MAX {
+            if let Some(event) = read(location) {
+                return Some(event);
+            }
+            match self.newest_of_each(&[author], kind).first() {
+                None => return None,
+                Some(newest) if newest.location != location => location = newest.location,
+                Some(_) => std::thread::sleep(READ_PAUSE),
+            }
+        }
+        None
+    }
+
     /// Where the newest events of these kinds are, and whether there are more than that.
-    fn found(
-        &self,
-        kinds: &[Kind],
-        wanted: impl Fn(&Head<'_>) -> bool,
-        most: usize,
-    ) -> (Vec<Location>, bool) {
+    fn found(&self, kinds: &[Kind], wanted: impl Fn(&Head<'_>) -> bool, most: usize) -> (Vec<Lead>, bool) {
         let filter = Filter { kinds: Some(kinds.to_vec()), ..Filter::default() };
         let as_of = self.index().next_number();
         let mut scan = Scan::new(&filter, as_of);
         let mut found = Vec::new();
         loop {
-            let visible = |head: &Head<'_>| !head.vanished && wanted(head);
+            let author = Cell::new(None);
+            let visible = |head: &Head<'_>| {
+                author.set(Some(*head.author));
+                !head.vanished && wanted(head)
+            };
             let progress = scan.run(&self.index(), SLICE_ENTRIES, visible, |one| {
                 let fits = found.len() < most;
-                if fits {
-                    found.push(one.location);
+                if let Some(author) = author.take().filter(|_| fits) {
+                    found.push(Lead { location: one.location, author });
                 }
                 fits
             });
@@ -251,9 +285,9 @@ impl Community {
 }
 
 /// As the store keeps them, so that bodies that lie together are read together.
-fn in_order(mut locations: Vec<Location>) -> std::vec::IntoIter<Location> {
-    locations.sort_unstable_by_key(|location| location.number);
-    locations.into_iter()
+fn in_order(mut leads: Vec<Lead>) -> std::vec::IntoIter<Lead> {
+    leads.sort_unstable_by_key(|lead| lead.location.number);
+    leads.into_iter()
 }
 
 #[cfg(test)]
@@ -330,6 +364,35 @@ mod tests {
         community.lessons.is_learning.store(true, Ordering::SeqCst);
         community.notice(Kind::FOLLOWS, &key(4));
         assert!(community.is_stale());
+    }
+
+    #[test]
+    fn a_list_that_is_replaced_while_it_is_learned_counts_as_it_is_now() {
+        let mut settings = Settings::default();
+        (settings.trust.roots, settings.trust.write) = ([key(1)].into_iter().collect(), true);
+        let community = Community::empty(CommunityId(0), settings);
+        let (old, mut new) = (list(1, 3), list(1, 4));
+        (new.id, new.created_at) = (crate::event::Id([9; 32]), 2);
+        let [first, second] = [1, 2].map(|number| Location { number, slot: 0 });
+        community.index_mut().insert(&old, first);
+        let mut tries = 0;
+        community.learn(&mut |location| {
+            tries += 1;
+            if location == second {
+                return Some(new.clone());
+            }
+            // The store has the new one already; the index learns of it a moment later.
+            if tries == 3 {
+                let mut index = community.index_mut();
+                let stored = index.newest_of(&old).expect("it is there");
+                index.remove(stored);
+                index.insert(&new, second);
+            }
+            None
+        });
+        let people = Arc::clone(&community.known().people);
+        assert_eq!([3, 4].map(|number| people.hops(&key(number))), [None, Some(1)]);
+        assert_eq!(tries, 4);
     }
 
     fn list(author: u8, followed: u8) -> Event {
