@@ -125,6 +125,12 @@ impl Index {
         self.next_number
     }
 
+    /// Who wrote a stored event.
+    pub fn author_of(&self, id: &Id) -> Option<&PublicKey> {
+        let ordinal = self.ordinal_of(id)?;
+        Some(&self.authors.get(self.heads.get(ordinal).author).key)
+    }
+
     /// Shows the author and the origins of every stored event that was bridged (NIP-48), in no order.
     pub fn each_bridged(&self, mut look: impl FnMut(&PublicKey, &[Origin<'static>])) {
         for (ordinal, origins) in self.origins.each() {

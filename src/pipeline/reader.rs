@@ -15,7 +15,7 @@ use super::bodies::Bodies;
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::config::Limits;
-use crate::event::Id;
+use crate::event::{Id, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
 use crate::message;
@@ -23,7 +23,7 @@ use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
 use crate::policy::head_of;
 use crate::replay::Kept;
-use crate::rule::{Head, Prefix, Refusal};
+use crate::rule::{Head, Prefix, Refusal, RelayNames};
 use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
@@ -176,7 +176,10 @@ impl Reader {
                     query.community.live.refuse(&query.subscription, &too_broad(&query));
                     return;
                 }
-                let (found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
+                let (mut found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
+                if query.community.config.trust.read_first {
+                    trusted_first(&query.community, &mut found);
+                }
                 self.send(Answer { query, found: found.into_iter(), hint, as_of: scanned.as_of });
             }
         }
@@ -340,6 +343,15 @@ impl Reader {
         let eose = message::eose(&subscription.id, answer.hint);
         community.live.release(subscription, answer.as_of, eose);
     }
+}
+
+/// Puts what trusted people wrote before the rest (`trust.read_first`); otherwise the order stays.
+fn trusted_first(community: &Community, found: &mut [Hit]) {
+    let (relay, known) = (RelayNames::default(), community.known());
+    let context = community.context(0, &[], &relay, &known);
+    let index = community.index();
+    let is_trusted = |author: &PublicKey| context.is_member(author) || context.is_trusted(author);
+    found.sort_by_cached_key(|hit| !index.author_of(&hit.id).is_some_and(is_trusted));
 }
 
 /// How many events a filter is answered with, and whether that bound is the relay's own.

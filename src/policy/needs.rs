@@ -29,6 +29,7 @@ impl Needs {
         Needs {
             hops: trust.write
                 || trust.rate_exempt
+                || trust.read_first
                 || asks_for_work && nip13.difficulty_max_trusted.is_some()
                 || reports.count() && reports.hops_max.is_some(),
             // What is silenced is shown to followers.
@@ -67,6 +68,7 @@ mod tests {
             (format!("[trust]\nroots = [\"{key}\"]"), [0, 0, 0, 0, 0]),
             ("[trust]\nwrite = true".to_owned(), [1, 0, 0, 0, 0]),
             ("[trust]\nrate_exempt = true".to_owned(), [1, 0, 0, 0, 0]),
+            ("[trust]\nread_first = true".to_owned(), [1, 0, 0, 0, 0]),
             ("[trust]\nnip05_required = true".to_owned(), [0, 0, 1, 0, 0]),
             ("[trust]\nnip05_domains = [\"x.org\"]".to_owned(), [0, 0, 1, 0, 0]),
             ("[nip13]\ndifficulty_max_trusted = 1".to_owned(), [0, 0, 0, 0, 0]),

@@ -286,3 +286,33 @@ fn in_shadow_mode_trust_refuses_nothing() {
         assert_eq!((count.refused, count.shadowed), (0, 1), "{rule}");
     }
 }
+
+#[test]
+fn trusted_people_are_read_first_and_pages_stay_whole() {
+    let [root, friend, stranger, member] = people();
+    let settings = |read_first: bool| {
+        format!(
+            "[trust]\nread_first = {read_first}\nhops_max = 1\nroots = [\"{}\"]\n{BY_HAND}\n[authors]\nmembers = [\"{}\"]",
+            root.hex(),
+            member.hex()
+        )
+    };
+    let writers = [&stranger, &friend, &stranger, &member, &root, &stranger];
+    let notes: Vec<Event> = (0..6).map(|age| writers[age].event(1, NOW - age as u64, &[], "note")).collect();
+    // By age in seconds: all newest first, or those of trusted people and members before strangers'.
+    let table =
+        [(false, vec![0, 1, 2, 3, 4, 5], vec![0, 1, 2, 3]), (true, vec![1, 3, 4, 0, 2, 5], vec![1, 3, 0, 2])];
+    for (read_first, all, newest_four) in table {
+        let relay = TestRelay::configured(&settings(read_first));
+        let mut client = relay.connect();
+        notes.iter().for_each(|note| client.publish_ok(note));
+        teach(&relay, &list_of(&root, NOW, &[&friend]));
+        let ids =
+            |ages: &[usize]| -> Vec<String> { ages.iter().map(|age| notes[*age].id.to_string()).collect() };
+        assert_eq!(client.ids(json!({"kinds": [1]})), ids(&all), "{read_first}");
+        // A limit takes the newest, whoever wrote them; the rest is the next page.
+        assert_eq!(client.request("page", &[json!({"kinds": [1], "limit": 4})]).0, ids(&newest_four));
+        let rest: Vec<usize> = all.iter().copied().filter(|age| *age >= 4).collect();
+        assert_eq!(client.ids(json!({"kinds": [1], "until": NOW - 4})), ids(&rest));
+    }
+}

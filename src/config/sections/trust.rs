@@ -20,6 +20,9 @@ pub struct Trust {
     pub write: bool,
     /// Whether trusted authors and members are exempt from the rate limits by author.
     pub rate_exempt: bool,
+    /// Whether the stored events of one answer that trusted authors and members wrote are sent before the
+    /// others; which events an answer holds is the same.
+    pub read_first: bool,
     /// Whether an author's profile must claim a NIP-05 name. Members are free of it.
     pub nip05_required: bool,
     /// The only domains that such a name may be of; empty means any.
@@ -40,6 +43,7 @@ impl Default for Trust {
             hops_max: 2,
             write: false,
             rate_exempt: false,
+            read_first: false,
             nip05_required: false,
             nip05_domains: Vec::new(),
             keys_max: 500_000,
