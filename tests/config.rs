@@ -922,3 +922,16 @@ fn files_that_cannot_be_read_are_named_with_what_to_do() {
     std::fs::write(path("relay.toml"), EXAMPLE).unwrap();
     assert_eq!(load("relay.toml"), Ok(Config::default()));
 }
+
+#[test]
+fn every_mode_that_can_be_set_counts() {
+    let mut modes = 0;
+    for (section, settings) in Config::default().sections() {
+        if settings.get("mode").is_some() {
+            modes += 1;
+            let config = parse(&format!("[{section}]\nmode = \"shadow\"")).unwrap();
+            assert_eq!(config.root.mode(&section), plaza::config::Mode::Shadow, "{section}");
+        }
+    }
+    assert!(modes >= 14, "{modes} sections have a mode");
+}
