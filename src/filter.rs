@@ -60,6 +60,11 @@ impl Filter {
             && places::places(&event.tags).any(|place| places::begins_with_any(&self.prefixes, place))
     }
 
+    /// Whether this asks for certain events or authors, and not for whatever there is.
+    pub fn names_events_or_authors(&self) -> bool {
+        self.ids.is_some() || self.authors.is_some()
+    }
+
     /// Whether a time lies between `since` and `until`.
     pub fn matches_time(&self, created_at: u64) -> bool {
         self.since.is_none_or(|since| since <= created_at)

@@ -169,15 +169,15 @@ impl Live {
         self.len() == 0
     }
 
-    /// Hands events to all who ask for them and may see them, as `visible` tells, and keeps what is to be
-    /// given to who joins later.
+    /// Hands events to all who ask for them and may see them, as `visible` tells, given whether they
+    /// named it or its author, and keeps what is to be given to who joins later.
     pub(crate) fn pass_on(
         &self,
         limits: &Limits,
         replay: ReplaySettings,
         now: u64,
         events: &[LiveEvent],
-        visible: impl Fn(&Event, &Listener) -> bool,
+        visible: impl Fn(&Event, &Listener, bool) -> bool,
     ) {
         let mut registry = self.registry();
         let mut candidates = Vec::new();
@@ -294,7 +294,7 @@ impl Registry {
         number: u32,
         live: &LiveEvent,
         limits: &Limits,
-        visible: &impl Fn(&Event, &Listener) -> bool,
+        visible: &impl Fn(&Event, &Listener, bool) -> bool,
     ) {
         let Some(entry) = self.entries[number as usize].as_mut() else { return };
         if live.number.is_some_and(|number| number < entry.as_of) {
@@ -302,8 +302,9 @@ impl Registry {
         }
         let event = &live.event;
         let listener = &entry.listener;
-        if !entry.subscription.filters.iter().any(|filter| filter.matches(event)) || !visible(event, listener)
-        {
+        let matching = entry.subscription.filters.iter().filter(|filter| filter.matches(event));
+        let asked = matching.map(Filter::names_events_or_authors).max();
+        if !asked.is_some_and(|asked| visible(event, listener, asked)) {
             return;
         }
         let Some(held) = &mut entry.held else {

@@ -179,7 +179,7 @@ impl Community {
         relay: &'a RelayNames,
         known: &'a Known,
     ) -> Context<'a> {
-        Context { now, config: &self.config, keys, relay, known }
+        Context { now, config: &self.config, keys, relay, known, asked: false }
     }
 
     /// Asks the rules that need no signature, and counts what they say.

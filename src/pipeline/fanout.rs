@@ -12,6 +12,7 @@ use crate::live::LiveEvent;
 use crate::outbox::Listener;
 use crate::policy::head_of;
 use crate::replay::ReplaySettings;
+use crate::rule::Context;
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -26,9 +27,9 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
         let (community, now) = (&group.community, clock.now());
         let known = community.known();
-        let visible = |event: &Event, listener: &Listener| {
+        let visible = |event: &Event, listener: &Listener, asked: bool| {
             listener.with_keys(|keys| {
-                let context = community.context(now, keys, &listener.relay, &known);
+                let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
                 community.visible(&head_of(event), &context)
             })
         };

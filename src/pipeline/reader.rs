@@ -23,7 +23,7 @@ use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription};
 use crate::policy::head_of;
 use crate::replay::Kept;
-use crate::rule::{Head, Prefix, Refusal, RelayNames};
+use crate::rule::{Context, Head, Prefix, Refusal, RelayNames};
 use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
@@ -238,7 +238,8 @@ impl Reader {
         let now = self.0.clock.now();
         let known = community.known();
         let mut hits: Vec<Hit> = listener.with_keys(|keys| {
-            let context = community.context(now, keys, &listener.relay, &known);
+            let asked = filter.names_events_or_authors();
+            let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
             let is_for = |event| filter.matches(event) && community.visible(&head_of(event), &context);
             let kept = replay.iter().filter(|kept| is_for(&kept.event));
             let hit = |kept: &Arc<Kept>| Hit {
@@ -269,7 +270,8 @@ impl Reader {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
             let now = self.0.clock.now();
             let progress = listener.with_keys(|keys| {
-                let context = community.context(now, keys, &listener.relay, &known);
+                let asked = filter.names_events_or_authors();
+                let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
                 let visible = |head: &Head<'_>| community.visible(head, &context);
                 scan.run(&community.index(), entries, visible, &mut receive)
             });

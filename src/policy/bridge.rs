@@ -44,7 +44,9 @@ pub(super) const RULES: &[Rule] = &[
             let bridge = &settings.bridge;
             let hidden = names(&bridge.protocols_hidden).into_iter().chain(listed(&bridge.domains_hidden));
             let hidden = any_of(hidden);
-            let said = format!("Posts bridged from {hidden} are shown to those who follow their author.");
+            let said = format!(
+                "Posts bridged from {hidden} are shown to those who ask for their author, or follow them."
+            );
             (!hidden.is_empty()).then_some(said)
         },
         check: Check::Visible(shown),
@@ -156,7 +158,7 @@ fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
         is_hidden |= bridge.protocols_hidden.contains(&origin.protocol)
             || origin.domain.as_deref().is_some_and(|name| bridge.domains_hidden.covers(name));
     });
-    !is_hidden || takes_back(head.kind) || is_followed(head.author, context)
+    !is_hidden || context.asked || takes_back(head.kind) || is_followed(head.author, context)
 }
 
 /// Whether who asks may have what could be carried away: all but bridges may, and bridges may unless the

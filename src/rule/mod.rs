@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub relay: &'a RelayNames,
     /// What was compiled, read and learned.
     pub known: &'a Known,
+    /// For rules of reading: whether who asks names the event or its author, rather than coming across it.
+    pub asked: bool,
 }
 
 impl Context<'_> {

@@ -182,7 +182,14 @@ fn domains_may_be_allowed_and_refused() {
 /// Whether an event is shown to who has proved these keys, given what is known of people.
 fn is_shown(event: &Event, keys: &[PublicKey], settings: &Settings, people: &People) -> bool {
     let known = Known { people: Arc::new(people.clone()), ..Known::default() };
-    let context = Context { now: NOW, config: settings, keys, relay: &RelayNames::default(), known: &known };
+    let context = Context {
+        now: NOW,
+        config: settings,
+        keys,
+        relay: &RelayNames::default(),
+        known: &known,
+        asked: false,
+    };
     Policy::new(settings).visible(&head_of(event), &context)
 }
 
@@ -242,10 +249,20 @@ fn what_is_hidden_is_so_stored_counted_and_live_and_after_a_restart() {
         relay.connect().publish_ok(event);
     }
     assert_eq!(relay.heard_by(&mut listener), [("live".to_owned(), other.id.to_string())]);
+    let mut follower = relay.connect();
+    follower.subscribe("author", &[json!({"authors": [author.hex()], "limit": 0})]);
+    assert_eq!(follower.receive()[0], "EOSE");
+    let next = bridged("https://loud.example/3", "activitypub");
+    relay.connect().publish_ok(&next);
+    assert_eq!(relay.heard_by(&mut follower), [("author".to_owned(), next.id.to_string())]);
+    relay.connect().publish_ok(&author.event(5, NOW, &[&["e", &next.id.to_string()]], ""));
     for _ in 0..2 {
         let mut client = relay.connect();
         assert_eq!(client.ids(filter.clone()), ids_of(&[&other]));
-        assert_eq!(client.ids(json!({"ids": [hidden.id.to_string()]})), [""; 0]);
+        // Who names it, or its author, has asked for it.
+        assert_eq!(client.ids(json!({"ids": [hidden.id.to_string()]})), ids_of(&[&hidden]));
+        assert_eq!(client.count(&[json!({"authors": [author.hex()], "kinds": [1]})]), 3);
+        assert_eq!(client.count(&[json!({"#t": ["x"]}), filter.clone()]), 1);
         assert_eq!(client.count(std::slice::from_ref(&filter)), 1);
         assert_eq!(relay.connect_as(&[&author]).count(std::slice::from_ref(&filter)), 3);
         relay.restart();

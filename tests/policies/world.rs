@@ -193,7 +193,7 @@ impl World {
                 let ids: BTreeSet<Id> = stored.iter().map(|event| event.id).collect();
                 assert_eq!(ids, expected, "{told}");
                 assert_eq!(ids.len(), stored.len(), "twice: {told}");
-                town.assert_visible(&replayed, *now, &keys);
+                town.assert_visible(&replayed, &filters, *now, &keys);
                 None
             }
         };
@@ -240,18 +240,27 @@ impl Town {
         with_context(&self.community, now, keys, &known, |context| {
             let is_seen = |event: &&Event| {
                 let vanished = self.community.index().facts(event).vanished;
-                filters.iter().any(|filter| filter.matches(event))
-                    && self.community.visible(&Head { vanished, ..head_of(event) }, context)
+                let head = Head { vanished, ..head_of(event) };
+                // What one filter comes across another one may name.
+                filters.iter().filter(|filter| filter.matches(event)).any(|filter| {
+                    let asked = filter.names_events_or_authors();
+                    self.community.visible(&head, &Context { asked, ..*context })
+                })
             };
             self.stored().filter(is_seen).map(|event| event.id).collect()
         })
     }
 
-    fn assert_visible(&self, events: &[Event], now: u64, keys: &[PublicKey]) {
+    fn assert_visible(&self, events: &[Event], filters: &[Value], now: u64, keys: &[PublicKey]) {
+        let filters = parsed(&self.community, filters);
         let known = self.community.known();
         with_context(&self.community, now, keys, &known, |context| {
             for event in events {
-                assert!(self.community.visible(&head_of(event), context), "replayed: {}", json_of(event));
+                let matching = filters.iter().filter(|filter| filter.matches(event));
+                let mut contexts =
+                    matching.map(|filter| Context { asked: filter.names_events_or_authors(), ..*context });
+                let is_visible = contexts.any(|context| self.community.visible(&head_of(event), &context));
+                assert!(is_visible, "replayed: {}", json_of(event));
             }
         });
     }

@@ -228,7 +228,8 @@ fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
 
 /// What the rules say to an event; empty when they take it.
 fn answer(event: &Event, settings: &Settings, known: &Known) -> String {
-    let context = Context { now: NOW, config: settings, keys: &[], relay: &RelayNames::default(), known };
+    let context =
+        Context { now: NOW, config: settings, keys: &[], relay: &RelayNames::default(), known, asked: false };
     match Policy::new(settings).admit(event, &context, &mut |_| {}) {
         Ok(()) => String::new(),
         Err(refusal) => refusal.to_string(),
@@ -236,7 +237,8 @@ fn answer(event: &Event, settings: &Settings, known: &Known) -> String {
 }
 
 fn is_shown(event: &Event, keys: &[PublicKey], settings: &Settings, known: &Known) -> bool {
-    let context = Context { now: NOW, config: settings, keys, relay: &RelayNames::default(), known };
+    let context =
+        Context { now: NOW, config: settings, keys, relay: &RelayNames::default(), known, asked: false };
     Policy::new(settings).visible(&head_of(event), &context)
 }
 

@@ -138,7 +138,7 @@ pub(super) fn measure(events: &[Event], now: u64) -> Result<Costs, Failure> {
     let people = Arc::new(People::of(&settings, events));
     let known = Known { people, domains: Arc::new(blocklist()), ..Known::compiled(&settings) };
     let (policy, relay, related) = (Policy::new(&settings), RelayNames::default(), Related::default());
-    let context = Context { now, config: &settings, keys: &[], relay: &relay, known: &known };
+    let context = Context { now, config: &settings, keys: &[], relay: &relay, known: &known, asked: false };
     let verified: Vec<Verified> = events.iter().cloned().map(Verified::assumed).collect();
     let shadowed = &mut |_: &_| {};
     let admit = nanos(events, |event| {

@@ -19,13 +19,14 @@ pub struct Bridge {
     pub protocols_allowed: Vec<Protocol>,
     /// Protocols from which bridged events are not taken.
     pub protocols_refused: Vec<Protocol>,
-    /// Protocols whose bridged events are shown only to those who follow their author.
+    /// Protocols whose bridged events are shown only to those who ask for them, or follow their author.
     pub protocols_hidden: Vec<Protocol>,
     /// The only domains from which bridged events are taken, with all below them; empty means all.
     pub domains_allowed: DomainSet,
     /// Domains from which bridged events are not taken, with all below them.
     pub domains_refused: DomainSet,
-    /// Domains whose bridged events are shown only to those who follow their author, with all below them.
+    /// Domains whose bridged events are shown only to those who ask for them, or follow their author, with all
+    /// below them.
     pub domains_hidden: DomainSet,
     /// Bridged events a minute that are taken, from all bridges together; 0 means any number.
     pub events_per_minute: u32,

@@ -58,6 +58,7 @@ pub(crate) fn with_context<T>(now: u64, settings: &Settings, run: impl FnOnce(&C
         keys: &[],
         relay: &RelayNames::default(),
         known: &Known::default(),
+        asked: false,
     })
 }
 
