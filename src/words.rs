@@ -2,11 +2,16 @@
 
 /// `12,345`.
 pub fn number(number: u64) -> String {
+    grouped(number, ',')
+}
+
+/// A number whose digits are separated by threes.
+pub fn grouped(number: u64, separator: char) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
+            text.push(separator);
         }
         text.push(digit);
     }

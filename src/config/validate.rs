@@ -11,6 +11,7 @@ use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
 use super::sections::{self, SectionFault};
 use super::{Config, Settings};
+use crate::words;
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -120,15 +121,7 @@ pub(super) fn range_of(key: &str) -> Range {
 
 /// A number as TOML may group it: `5_000`.
 pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push('_');
-        }
-        text.push(digit);
-    }
-    text
+    words::grouped(number, '_')
 }
 
 /// Finds the first fault of the settings. The order is: each value by itself, then values against each other.

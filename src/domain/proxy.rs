@@ -128,7 +128,7 @@ pub fn refuses_bridging(profile: &Event, hashtag: &str) -> bool {
     struct About {
         about: Option<String>,
     }
-    if profile.kind != Kind(0) || hashtag.is_empty() {
+    if profile.kind != Kind::PROFILE || hashtag.is_empty() {
         return false;
     }
     let about = serde_json::from_str::<About>(&profile.content).ok().and_then(|profile| profile.about);

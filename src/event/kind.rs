@@ -34,6 +34,8 @@ impl Kind {
     pub const VANISH: Kind = Kind(62);
     /// Gift wrap (NIP-59).
     pub const GIFT_WRAP: Kind = Kind(1059);
+    /// Gift wrap that is not stored (NIP-59).
+    pub const EPHEMERAL_GIFT_WRAP: Kind = Kind(21059);
     /// Report (NIP-56).
     pub const REPORT: Kind = Kind(1984);
     /// Label (NIP-32).

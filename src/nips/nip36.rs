@@ -25,9 +25,6 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// An event that labels others, and not itself (NIP-32).
-const LABEL: Kind = Kind(1985);
-
 fn warning_sentence(settings: &Settings) -> Option<String> {
     let kinds = &settings.media.content_warning_kinds;
     match settings.media.content_warning {
@@ -64,7 +61,8 @@ fn warning(event: &Event, context: &Context<'_>) -> Decision {
 
 /// Refuses what its author labels with a refused label: `label` in any namespace, or `namespace:label`.
 fn labels(event: &Event, context: &Context<'_>) -> Decision {
-    if event.kind == LABEL {
+    // Such an event labels others, and not itself (NIP-32).
+    if event.kind == Kind::LABEL {
         return Ok(());
     }
     let refused = &context.config.media.labels_refused;

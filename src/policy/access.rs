@@ -7,9 +7,6 @@ use crate::filter::Filter;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
 use crate::words::any_of;
 
-/// Ephemeral gift wraps (NIP-59).
-const EPHEMERAL_GIFT_WRAP: Kind = Kind(21_059);
-
 /// The rules in the order in which they are run.
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -79,13 +76,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Whether a community keeps a key as its member.
-pub fn is_member(key: &PublicKey, settings: &Settings) -> bool {
-    settings.authors.members.contains(key)
-}
-
 fn is_wrap(kind: Kind) -> bool {
-    kind == Kind::GIFT_WRAP || kind == EPHEMERAL_GIFT_WRAP
+    kind == Kind::GIFT_WRAP || kind == Kind::EPHEMERAL_GIFT_WRAP
 }
 
 /// Whether an event is a gift wrap for one of some people: its author is a throwaway key, so that they
@@ -106,13 +98,13 @@ fn write(event: &Event, context: &Context<'_>) -> Decision {
         Write::All => Ok(()),
         Write::Authenticated if wrap_is_free || !context.keys.is_empty() => Ok(()),
         Write::Authenticated => refuse(Prefix::AuthRequired, "log in to write here"),
-        Write::Members if is_wrap_for(event, |key| is_member(key, settings)) => {
+        Write::Members if is_wrap_for(event, |key| context.is_member(key)) => {
             if wrap_is_free || !context.keys.is_empty() {
                 return Ok(());
             }
             refuse(Prefix::AuthRequired, "log in to send gift wraps here")
         }
-        Write::Members if is_member(&event.pubkey, settings) => Ok(()),
+        Write::Members if context.is_member(&event.pubkey) => Ok(()),
         Write::Members => refuse(Prefix::Restricted, "only members write here"),
         Write::None => refuse(Prefix::Blocked, "nobody writes here: this relay is only read"),
     }
@@ -125,7 +117,7 @@ fn read(_: &[Filter], context: &Context<'_>) -> Decision {
         Read::All => Ok(()),
         _ if context.keys.is_empty() => refuse(Prefix::AuthRequired, "log in to read here"),
         Read::Authenticated => Ok(()),
-        Read::Members if context.keys.iter().any(|key| is_member(key, settings)) => Ok(()),
+        Read::Members if context.keys.iter().any(|key| context.is_member(key)) => Ok(()),
         Read::Members => refuse(Prefix::Restricted, "only members read here"),
     }
 }

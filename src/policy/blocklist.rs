@@ -51,9 +51,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Reports of what is wrong quote what they are about.
-const REPORT: Kind = Kind(1_984);
-
 fn applies(part: BlocklistPart, settings: &Settings) -> bool {
     !settings.blocklist.files.is_empty() && settings.blocklist.apply_to.contains(&part)
 }
@@ -103,7 +100,8 @@ fn admit_nip05(event: &Event, context: &Context<'_>) -> Decision {
 }
 
 fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
-    if takes_back(event.kind) || event.kind == REPORT || context.known.domains.is_empty() {
+    // Reports of what is wrong quote what they are about.
+    if takes_back(event.kind) || event.kind == Kind::REPORT || context.known.domains.is_empty() {
         return Ok(());
     }
     let tags = event.tags.iter().filter(|tag| matches!(tag.name(), "r" | "url" | "imeta"));

@@ -14,7 +14,6 @@ mod place;
 mod places;
 mod trust;
 
-pub use access::is_member;
 pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use followers::is_marked_for_followers;
 pub use needs::Needs;
