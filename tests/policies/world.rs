@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plaza::community::Community;
-use plaza::config::{Config, Durability, Mode};
+use plaza::config::{Config, Durability, Limits, Mode};
 use plaza::event::{Event, Id, KindClass, PublicKey};
 use plaza::filter::Filter;
 use plaza::policy::{Explanation, head_of, mode_of, rules};
@@ -320,19 +320,18 @@ fn refusal_of_query(
     })
 }
 
-/// Filters without limits, so that everything that matches must come.
+/// Filters whose limit is as high as can be, so that everything that matches must come.
 fn questions(chance: &mut Chance, now: u64, known: &[Event]) -> Vec<Value> {
-    match chance.below(10) {
+    let mut filters = match chance.below(10) {
         0..=2 => vec![json!({})],
         3 => vec![json!({"kinds": [4, 1_059]})],
         4 => vec![json!({"kinds": [*chance.pick(&[1, 20, 1_111])]})],
         5 => vec![json!({"#g": ["u33d*", *chance.pick(&["~u33dc0", "u33a*"])]})],
-        _ => {
-            let mut filters = random_filters(chance, now, known);
-            for filter in filters.iter_mut().filter_map(Value::as_object_mut) {
-                filter.remove("limit");
-            }
-            filters
-        }
+        _ => random_filters(chance, now, known),
+    };
+    // Everything is asked for, however much a long run has stored: the relay's own limit would cut it.
+    for filter in filters.iter_mut().filter_map(Value::as_object_mut) {
+        filter.insert("limit".to_owned(), json!(Limits::default().limit_max));
     }
+    filters
 }
