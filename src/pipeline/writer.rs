@@ -18,9 +18,10 @@ use super::relate::relate;
 use super::{Outcome, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
-use crate::event::{Id, Kind, PublicKey, Verified};
+use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
 use crate::index::Stored;
 use crate::live::LiveEvent;
+use crate::nips::nip40;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Decision, Prefix, Refusal, RelayNames, Want};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
@@ -162,6 +163,12 @@ impl Gathering {
     }
 }
 
+/// Whether an event will probably be removed one day: by its next version, or when it expires.
+fn will_go(event: &Verified) -> bool {
+    matches!(event.kind.class(), KindClass::Replaceable | KindClass::Addressable)
+        || nip40::expires_at(event).is_some()
+}
+
 fn is_request(kind: Kind) -> bool {
     kind == Kind::DELETION || kind == Kind::VANISH
 }
@@ -280,7 +287,11 @@ impl Writer {
         let mut group = Group::default();
         for Placed { checked, removes, .. } in &mut placed {
             let community = &checked.community;
-            group.insert(community.id, std::mem::take(&mut checked.record));
+            let record = std::mem::take(&mut checked.record);
+            match will_go(&checked.event) {
+                true => group.insert_loose(community.id, record),
+                false => group.insert(community.id, record),
+            }
             removes.iter().for_each(|stored| group.remove(community.id, stored.location));
             if checked.event.kind == Kind::VANISH {
                 let earlier = community.index().vanished_until(&checked.event.pubkey).unwrap_or(0);

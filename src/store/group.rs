@@ -3,10 +3,11 @@
 //! In: records, removals and state entries, in any mix of communities. Out: entries of a batch. Never reads
 //! the store: what a removal leaves of a pack is worked out by the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::key::{self, Shelf};
 use super::value::{self, PACK_BYTES_TARGET, PackBuilder, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
-use super::{CommunityId, Location, StateTable, StoreError, key};
+use super::{CommunityId, Location, StateTable, StoreError};
 
 /// The longest key of a state entry. sled keeps up to 256 keys in one node of its tree, which must stay under
 /// the 128 KiB that it keeps within its file.
@@ -18,9 +19,11 @@ pub const STATE_VALUE_BYTES_MAX: usize = VALUE_BYTES_MAX - STATE_KEY_BYTES_MAX;
 /// What one commit changes: all of it, or nothing.
 #[derive(Debug, Default)]
 pub struct Group {
-    inserts: Vec<(CommunityId, Vec<u8>)>,
+    inserts: Vec<(CommunityId, Shelf, Vec<u8>)>,
     /// The slots to empty, by community and pack: several removals of one pack rewrite it once.
-    removals: BTreeMap<(CommunityId, u64), Vec<u8>>,
+    removals: BTreeMap<(Shelf, CommunityId, u64), Vec<u8>>,
+    /// The same as they were named.
+    removed: Vec<(CommunityId, Location)>,
     state: Vec<StateChange>,
 }
 
@@ -33,13 +36,20 @@ struct StateChange {
 impl Group {
     /// Stores a record. Commit tells where it lives.
     pub fn insert(&mut self, community: CommunityId, record: Vec<u8>) {
-        self.inserts.push((community, record));
+        self.inserts.push((community, Shelf::Packed, record));
+    }
+
+    /// Stores a record that will probably be removed one day, as versions of something are. It is kept by
+    /// itself: it costs more to add, and its removal rewrites no other record.
+    pub fn insert_loose(&mut self, community: CommunityId, record: Vec<u8>) {
+        self.inserts.push((community, Shelf::Loose, record));
     }
 
     /// Removes the record at a location. Removing what is not there changes nothing.
     pub fn remove(&mut self, community: CommunityId, location: Location) {
-        if let Some(pack) = location.pack() {
-            self.removals.entry((community, pack)).or_default().push(location.slot);
+        if let Some((shelf, pack, slot)) = location.place() {
+            self.removals.entry((shelf, community, pack)).or_default().push(slot);
+            self.removed.push((community, location));
         }
     }
 
@@ -73,7 +83,7 @@ impl Group {
         let check = |what, bytes, bytes_max| {
             if bytes > bytes_max { Err(StoreError::TooLong { what, bytes, bytes_max }) } else { Ok(()) }
         };
-        for (_, record) in &self.inserts {
+        for (_, _, record) in &self.inserts {
             check("record", record.len(), RECORD_BYTES_MAX)?;
         }
         for change in &self.state {
@@ -85,8 +95,21 @@ impl Group {
     }
 
     /// The packs that lose records, with the slots to empty.
-    pub(super) fn removals(&self) -> impl Iterator<Item = (CommunityId, u64, &[u8])> {
-        self.removals.iter().map(|(&(community, pack), slots)| (community, pack, &slots[..]))
+    pub(super) fn removals(&self) -> impl Iterator<Item = (Shelf, CommunityId, u64, &[u8])> {
+        self.removals.iter().map(|(&(shelf, community, pack), slots)| (shelf, community, pack, &slots[..]))
+    }
+
+    /// Where the new records will lie, each shelf once.
+    pub(super) fn shelves(&self) -> impl Iterator<Item = (Shelf, CommunityId)> {
+        let all = self.inserts.iter().map(|&(community, shelf, _)| (shelf, community));
+        all.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Adds what the group removes to a batch, for those who must know later (`removed.rs`).
+    pub(super) fn write_removed(&self, group: u64, batch: &mut sled::Batch) {
+        for (part, value) in (0..).zip(value::write_removed(&self.removed)) {
+            batch.insert(&key::removed(group, part)[..], value);
+        }
     }
 
     /// Adds the state changes to a batch.
@@ -108,9 +131,13 @@ impl Group {
         let mut locations = vec![Location::default(); self.inserts.len()];
         let mut pack = OpenPack::default();
         for insert in order {
-            let (community, record) = &self.inserts[insert];
-            let long = value::is_long(record.len());
-            if long || pack.community != *community || !pack.records.has_room(record.len(), PACK_BYTES_TARGET)
+            let (community, shelf, record) = &self.inserts[insert];
+            let is_long = value::is_long(record.len());
+            let is_loose = *shelf == Shelf::Loose;
+            let slot_bytes = if is_loose { 0 } else { record.len() };
+            if is_long && !is_loose
+                || pack.community != *community
+                || !pack.records.has_room(slot_bytes, PACK_BYTES_TARGET)
             {
                 pack.close(batch);
             }
@@ -119,11 +146,20 @@ impl Group {
                 pack.number = *next_number;
             }
             // A pack has at most 255 slots, so that the difference fits.
-            locations[insert] = Location { number: *next_number, slot: (*next_number - pack.number) as u8 };
-            if long {
-                write_long(*community, *next_number, record, batch);
-            } else {
-                pack.records.push(record);
+            let slot = if is_loose { Location::LOOSE } else { (*next_number - pack.number) as u8 };
+            locations[insert] = Location { number: *next_number, slot };
+            match (is_long, is_loose) {
+                (true, _) => write_long(*shelf, *community, *next_number, record, batch),
+                (false, true) => {
+                    let mut alone = PackBuilder::default();
+                    alone.push(record);
+                    batch.insert(&key::head(*shelf, *community, *next_number)[..], alone.finish());
+                }
+                (false, false) => pack.records.push(record),
+            }
+            if is_loose && !pack.records.is_empty() {
+                // Numbers go on within a pack: one that is a loose record's has an empty slot.
+                pack.records.push_empty();
             }
             *next_number += 1;
         }
@@ -143,16 +179,16 @@ struct OpenPack {
 impl OpenPack {
     fn close(&mut self, batch: &mut sled::Batch) {
         if !self.records.is_empty() {
-            batch.insert(&key::head(self.community, self.number)[..], self.records.finish());
+            batch.insert(&key::head(Shelf::Packed, self.community, self.number)[..], self.records.finish());
         }
     }
 }
 
-fn write_long(community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
+fn write_long(shelf: Shelf, community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
     for (part, value) in (0_u16..).zip(value::write_long(record)) {
         match part {
-            0 => batch.insert(&key::head(community, number)[..], value),
-            _ => batch.insert(&key::part(community, number, part)[..], value),
+            0 => batch.insert(&key::head(shelf, community, number)[..], value),
+            _ => batch.insert(&key::part(shelf, community, number, part)[..], value),
         }
     }
 }

@@ -8,9 +8,16 @@
 //! | `01 community:4 number:8` | a pack, or the head of a long record |
 //! | `01 community:4 number:8 part:2` | a further part of a long record, right after its head |
 //! | `02 community:4 table:1 key` | a state entry |
+//! | `03 community:4 number:8` and `… part:2` | the same as `01` for a record that is kept loose |
+//! | `04 group:8 part:2` | what a group removed |
 //! | `ff` | the meta record |
 //!
 //! Numbers are big endian, so that inserts append within their community.
+//!
+//! The last eight numbers of `01` and `03` are bookends: tiny entries behind the newest record. sled splits
+//! a leaf of 17 entries in its middle and writes both halves. With eight bookends in the upper half, what is
+//! appended is written once by that, and stays; without them half of it is written again at every split. For
+//! packs of 2,000 bytes that saves a third of the CPU.
 
 use std::ops::Range;
 
@@ -18,12 +25,36 @@ use super::{CommunityId, StateTable};
 
 const RECORDS: u8 = 1;
 const STATE: u8 = 2;
+const LOOSE: u8 = 3;
+const REMOVED: u8 = 4;
+
+/// See the module.
+const BOOKENDS: u64 = 8;
+
+/// Where a record is kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Shelf {
+    /// In a pack with its neighbours, or in parts when it is long.
+    Packed,
+    /// By itself: it will probably be removed one day, and its removal rewrites no other.
+    Loose,
+}
+
+impl Shelf {
+    fn table(self) -> u8 {
+        match self {
+            Shelf::Packed => RECORDS,
+            Shelf::Loose => LOOSE,
+        }
+    }
+}
 
 /// Last, so that the leaf that every group touches is the one that newest records touch anyway.
 pub(super) const META: [u8; 1] = [0xff];
 
 const HEAD_BYTES: usize = 13;
 const PART_BYTES: usize = HEAD_BYTES + 2;
+const REMOVED_BYTES: usize = 11;
 const STATE_PREFIX_BYTES: usize = 6;
 
 /// What a key of the records table names.
@@ -35,19 +66,19 @@ pub(super) enum RecordKey {
     Part(u64),
 }
 
-/// The key of a pack or of a long record's head.
-pub(super) fn head(community: CommunityId, number: u64) -> [u8; HEAD_BYTES] {
+/// The key of a pack, of a long record's head, or of a loose record.
+pub(super) fn head(shelf: Shelf, community: CommunityId, number: u64) -> [u8; HEAD_BYTES] {
     let mut key = [0; HEAD_BYTES];
-    key[0] = RECORDS;
+    key[0] = shelf.table();
     key[1..5].copy_from_slice(&community.0.to_be_bytes());
     key[5..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
 /// The key of a long record's part; parts count from 1, as the head holds the first bytes itself.
-pub(super) fn part(community: CommunityId, number: u64, part: u16) -> [u8; PART_BYTES] {
+pub(super) fn part(shelf: Shelf, community: CommunityId, number: u64, part: u16) -> [u8; PART_BYTES] {
     let mut key = [0; PART_BYTES];
-    key[..HEAD_BYTES].copy_from_slice(&head(community, number));
+    key[..HEAD_BYTES].copy_from_slice(&head(shelf, community, number));
     key[HEAD_BYTES..].copy_from_slice(&part.to_be_bytes());
     key
 }
@@ -63,8 +94,26 @@ pub(super) fn read_record_key(key: &[u8]) -> Option<RecordKey> {
 }
 
 /// All keys of a community's records whose pack or head is in `numbers`.
-pub(super) fn head_range(community: CommunityId, numbers: Range<u64>) -> Range<[u8; HEAD_BYTES]> {
-    head(community, numbers.start)..head(community, numbers.end)
+pub(super) fn head_range(
+    shelf: Shelf,
+    community: CommunityId,
+    numbers: Range<u64>,
+) -> Range<[u8; HEAD_BYTES]> {
+    head(shelf, community, numbers.start)..head(shelf, community, numbers.end)
+}
+
+/// The keys of a shelf's bookends, whose values are empty.
+pub(super) fn bookends(shelf: Shelf, community: CommunityId) -> impl Iterator<Item = [u8; HEAD_BYTES]> {
+    (0..BOOKENDS).map(move |back| head(shelf, community, u64::MAX - back))
+}
+
+/// The key of a part of what a group removed; parts count from 0.
+pub(super) fn removed(group: u64, part: u16) -> [u8; REMOVED_BYTES] {
+    let mut key = [0; REMOVED_BYTES];
+    key[0] = REMOVED;
+    key[1..9].copy_from_slice(&group.to_be_bytes());
+    key[9..].copy_from_slice(&part.to_be_bytes());
+    key
 }
 
 /// What every key of a state table begins with.
@@ -91,7 +140,11 @@ pub(super) fn describe(key: &[u8]) -> String {
     let community = |key: &[u8]| u32::from_be_bytes([key[1], key[2], key[3], key[4]]);
     match key {
         [0xff] => "meta".to_owned(),
-        [RECORDS, ..] if key.len() == HEAD_BYTES || key.len() == PART_BYTES => {
+        [REMOVED, ..] if key.len() == REMOVED_BYTES => {
+            let group = key[1..9].iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+            format!("removals of group {group}")
+        }
+        [RECORDS | LOOSE, ..] if key.len() == HEAD_BYTES || key.len() == PART_BYTES => {
             let part = key.get(HEAD_BYTES..).filter(|part| part.len() == 2);
             let part = part
                 .map_or(String::new(), |part| format!(" part {}", u16::from_be_bytes([part[0], part[1]])));

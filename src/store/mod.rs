@@ -13,10 +13,13 @@ mod files;
 mod group;
 mod key;
 pub mod record;
+mod removed;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +28,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::files::io_error;
-use self::key::RecordKey;
+use self::key::Shelf;
 use self::value::{Head, Long, Meta, Unreadable};
 
 pub use self::error::StoreError;
@@ -38,18 +41,6 @@ pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
 /// moment after a store is dropped, and a restarted service may overlap with its predecessor.
 const LOCK_ATTEMPTS_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-/// Keys from one page to the next, about: a leaf of sled's has 17 at the most.
-const TRIM_STEP: usize = 17;
-
-/// Pages that a scan reads before sled is made to look at its cache's bound.
-const TRIM_AFTER_PAGES: usize = 1_024;
-
-/// Pages that are touched for it: twice as many as the cache has parts, over which they are spread.
-const TRIM_PAGES: usize = 512;
-
-/// How often each is touched: as often as sled waits before it looks at a part.
-const TRIM_ROUNDS: usize = 64;
 
 /// What an answer of Ok outlives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,14 +75,21 @@ pub struct StateTable(pub u8);
 pub struct Location {
     /// The record's own, growing from group to group over the whole store, never used again.
     pub number: u64,
-    /// Its place in its pack, whose number is `number - slot`.
+    /// Its place in its pack, whose number is `number - slot`; 255 for a record that is kept loose.
     pub slot: u8,
 }
 
 impl Location {
-    /// The number of the pack, or `None` for a location that the store never gave out.
-    fn pack(self) -> Option<u64> {
-        self.number.checked_sub(u64::from(self.slot))
+    /// In place of a slot: the record is loose. Packs have 255 slots at the most, numbered from 0.
+    const LOOSE: u8 = u8::MAX;
+
+    /// Where the record or its pack lies, and its slot there; `None` for a location that the store never
+    /// gave out.
+    fn place(self) -> Option<(Shelf, u64, u8)> {
+        match self.slot {
+            Location::LOOSE => Some((Shelf::Loose, self.number, 0)),
+            slot => Some((Shelf::Packed, self.number.checked_sub(u64::from(slot))?, slot)),
+        }
     }
 }
 
@@ -105,14 +103,18 @@ pub struct Store {
     file: File,
     next_number: AtomicU64,
     groups: AtomicU64,
+    /// Removals by groups up to this one are of no use any more.
+    removals_until: AtomicU64,
     /// Held through a commit, so that groups come one after the other.
     writer: Mutex<Writer>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Writer {
     /// True while a commit is under way and after one that failed or panicked.
     stopped: bool,
+    /// The shelves that are known to have their bookends.
+    with_bookends: HashSet<(Shelf, CommunityId)>,
 }
 
 impl Store {
@@ -133,7 +135,8 @@ impl Store {
             file,
             next_number: AtomicU64::new(0),
             groups: AtomicU64::new(0),
-            writer: Mutex::new(Writer { stopped: false }),
+            removals_until: AtomicU64::new(0),
+            writer: Mutex::default(),
         };
         store.publish(store.read_meta()?);
         Ok(store)
@@ -160,98 +163,38 @@ impl Store {
         let mut batch = sled::Batch::default();
         let mut meta = self.meta();
         let locations = group.write_records(&mut meta.next_number, &mut batch);
-        for (community, pack, slots) in group.removals() {
-            self.write_removal(community, pack, slots, &mut batch)?;
+        for (shelf, community, pack, slots) in group.removals() {
+            self.write_removal(shelf, community, pack, slots, &mut batch)?;
         }
         group.write_state(&mut batch);
         meta.groups += 1;
+        group.write_removed(meta.groups, &mut batch);
+        self.forget_removals(&mut batch)?;
         batch.insert(&key::META[..], meta.write());
+        let shelves: Vec<_> = group.shelves().filter(|shelf| !writer.with_bookends.contains(shelf)).collect();
+        for &(shelf, community) in &shelves {
+            self.write_bookends(shelf, community, &mut batch)?;
+        }
 
         writer.stopped = true;
         self.tree.apply_batch(batch).map_err(|source| self.engine_error("write a group", source))?;
         self.make_durable()?;
         writer.stopped = false;
+        writer.with_bookends.extend(shelves);
         self.publish(meta);
         Ok(locations)
     }
 
     /// Reads a record; `None` if it was removed, or never was.
     pub fn get(&self, community: CommunityId, location: Location) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(number) = location.pack() else { return Ok(None) };
-        let key = key::head(community, number);
+        let Some((shelf, number, slot)) = location.place() else { return Ok(None) };
+        let key = key::head(shelf, community, number);
         let Some(value) = self.read(&key)? else { return Ok(None) };
         match self.readable(&key, value::read_head(&value))? {
-            Head::Pack(pack) => Ok(pack.slots().nth(location.slot.into()).flatten().map(<[u8]>::to_vec)),
-            Head::Long(long) if location.slot == 0 => self.join(community, number, &long),
+            Head::Pack(pack) => Ok(pack.slots().nth(slot.into()).flatten().map(<[u8]>::to_vec)),
+            Head::Long(long) if slot == 0 => self.join(shelf, community, number, &long),
             Head::Long(_) => Ok(None),
         }
-    }
-
-    /// Shows every record of a community from a number on, in order of number, until `visit` fails.
-    ///
-    /// The records are those of the groups committed before the call; one that is removed meanwhile may or
-    /// may not be shown. Records are lent and not given, which saves a copy of each at start.
-    pub fn scan<E: From<StoreError>>(
-        &self,
-        community: CommunityId,
-        from_number: u64,
-        mut visit: impl FnMut(Location, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let first_pack = from_number.saturating_sub(value::PACK_SLOTS_MAX as u64);
-        let mut long_number = None;
-        let mut keys_since_page = 0;
-        let mut pages = Vec::new();
-        for entry in self.tree.range(key::head_range(community, first_pack..self.next_number())) {
-            let (key, value) = entry.map_err(|source| self.engine_error("read records", source))?;
-            keys_since_page += 1;
-            if keys_since_page == TRIM_STEP {
-                keys_since_page = 0;
-                pages.push(key.clone());
-            }
-            if pages.len() == TRIM_AFTER_PAGES {
-                self.trim_cache(&pages[TRIM_AFTER_PAGES - TRIM_PAGES..])?;
-                pages.clear();
-            }
-            let number = match key::read_record_key(&key) {
-                Some(RecordKey::Head(number)) => number,
-                // The parts come right after their head, which has read them already.
-                Some(RecordKey::Part(number)) if long_number == Some(number) => continue,
-                Some(RecordKey::Part(_)) => return Err(self.corrupt(&key, "its record has no head").into()),
-                None => return Err(self.corrupt(&key, "the key is none of ours").into()),
-            };
-            match self.readable(&key, value::read_head(&value))? {
-                Head::Pack(pack) => {
-                    for (slot, record) in (0_u8..).zip(pack.slots()) {
-                        let location = Location { number: number + u64::from(slot), slot };
-                        if let Some(record) = record.filter(|_| location.number >= from_number) {
-                            visit(location, record)?;
-                        }
-                    }
-                }
-                Head::Long(long) => {
-                    long_number = Some(number);
-                    if let Some(record) =
-                        self.join(community, number, &long)?.filter(|_| number >= from_number)
-                    {
-                        visit(Location { number, slot: 0 }, &record)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes sled look at its cache's bound, by touching pages that a scan has just read.
-    ///
-    /// sled looks only after every 64th access to each of 256 parts of its cache: a scan alone would leave
-    /// up to 16,384 pages in memory, about 300 MB, whatever the bound is.
-    fn trim_cache(&self, keys: &[sled::IVec]) -> Result<(), StoreError> {
-        for _ in 0..TRIM_ROUNDS {
-            for key in keys {
-                self.read(key)?;
-            }
-        }
-        Ok(())
     }
 
     /// The entries of a state table, as key and value, in order of key.
@@ -328,12 +271,13 @@ impl Store {
     /// Adds to a batch what the removal of some slots leaves of a pack or of a long record.
     fn write_removal(
         &self,
+        shelf: Shelf,
         community: CommunityId,
         number: u64,
         slots: &[u8],
         batch: &mut sled::Batch,
     ) -> Result<(), StoreError> {
-        let key = key::head(community, number);
+        let key = key::head(shelf, community, number);
         let Some(value) = self.read(&key)? else { return Ok(()) };
         match self.readable(&key, value::read_head(&value))? {
             Head::Pack(pack) => match pack.without(slots) {
@@ -343,7 +287,7 @@ impl Store {
             Head::Long(long) if slots.contains(&0) => {
                 batch.remove(&key[..]);
                 for part in 1..=long.parts() {
-                    batch.remove(&key::part(community, number, part)[..]);
+                    batch.remove(&key::part(shelf, community, number, part)[..]);
                 }
             }
             Head::Long(_) => {}
@@ -351,9 +295,25 @@ impl Store {
         Ok(())
     }
 
+    /// Adds a shelf's bookends to a batch, unless they are there.
+    fn write_bookends(
+        &self,
+        shelf: Shelf,
+        community: CommunityId,
+        batch: &mut sled::Batch,
+    ) -> Result<(), StoreError> {
+        for key in key::bookends(shelf, community) {
+            if self.read(&key)?.is_none() {
+                batch.insert(&key[..], &[][..]);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the parts of a long record. `None` if it was removed since its head was read.
     fn join(
         &self,
+        shelf: Shelf,
         community: CommunityId,
         number: u64,
         long: &Long<'_>,
@@ -361,14 +321,14 @@ impl Store {
         let mut record = Vec::with_capacity(long.record_bytes);
         record.extend_from_slice(long.first);
         for part in 1..=long.parts() {
-            let key = key::part(community, number, part);
+            let key = key::part(shelf, community, number, part);
             match self.read(&key)? {
                 Some(value) => {
                     let missing_bytes = long.record_bytes - record.len();
                     record.extend_from_slice(self.readable(&key, value::read_part(&value, missing_bytes))?);
                 }
                 // A batch shows at once, so that a head that is still there has lost its part for good.
-                None if self.read(&key::head(community, number))?.is_some() => {
+                None if self.read(&key::head(shelf, community, number))?.is_some() => {
                     return Err(self.corrupt(&key, "it is missing"));
                 }
                 None => return Ok(None),

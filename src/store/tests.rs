@@ -71,6 +71,17 @@ impl House {
         };
     }
 
+    /// All keys but bookends and what names removals.
+    fn kept(&self) -> Vec<Vec<u8>> {
+        let bookends = [SQUARE, MARKET].into_iter().flat_map(|of| {
+            [Shelf::Packed, Shelf::Loose].into_iter().flat_map(move |on| key::bookends(on, of))
+        });
+        let bookends: Vec<_> = bookends.map(|key| key.to_vec()).collect();
+        let removals = key::removed(0, 0).to_vec()..=key::removed(u64::MAX, u16::MAX).to_vec();
+        let keys = self.store().tree.iter().keys().map(|key| key.unwrap().to_vec());
+        keys.filter(|key| !bookends.contains(key) && !removals.contains(key)).collect()
+    }
+
     fn blobs(&self) -> usize {
         files::blobs(&self.path()).unwrap()
     }
@@ -109,6 +120,8 @@ impl Random {
 struct Model {
     records: BTreeMap<(CommunityId, Location), Vec<u8>>,
     state: BTreeMap<(CommunityId, Vec<u8>), Vec<u8>>,
+    /// What each group removed, by group.
+    removed: Vec<(u64, Vec<(CommunityId, Location)>)>,
     groups: u64,
     next_number: u64,
 }
@@ -117,7 +130,7 @@ impl Model {
     /// Commits a random group to both.
     fn step(&mut self, random: &mut Random, store: &Store) {
         let mut group = Group::default();
-        let mut inserted = Vec::new();
+        let (mut inserted, mut removed) = (Vec::new(), Vec::new());
         let present: Vec<_> = self.records.keys().copied().collect();
         for _ in 0..=random.below(60) {
             let community = if random.below(3) == 0 { MARKET } else { SQUARE };
@@ -125,12 +138,16 @@ impl Model {
                 0..=5 => {
                     let bytes = random.record_bytes();
                     let record = random.record(bytes);
-                    group.insert(community, record.clone());
+                    match random.below(4) {
+                        0 => group.insert_loose(community, record.clone()),
+                        _ => group.insert(community, record.clone()),
+                    }
                     inserted.push((community, record));
                 }
                 6..=7 if !present.is_empty() => {
                     let (community, location) = present[random.below(present.len())];
                     group.remove(community, location);
+                    removed.push((community, location));
                     self.records.remove(&(community, location));
                 }
                 8 => {
@@ -146,6 +163,9 @@ impl Model {
             }
         }
         self.groups += u64::from(!group.is_empty());
+        if !removed.is_empty() {
+            self.removed.push((self.groups, removed));
+        }
         let locations = store.commit(group).unwrap();
         assert_eq!(locations.len(), inserted.len());
         let first_number = self.next_number;
@@ -159,6 +179,11 @@ impl Model {
     fn check(&self, house: &House) {
         let store = house.store();
         assert_eq!((store.groups(), store.next_number()), (self.groups, self.next_number));
+        for since in [0, self.groups / 2, self.groups] {
+            let later = self.removed.iter().filter(|(group, _)| *group > since);
+            let expected: Vec<_> = later.flat_map(|(_, removed)| removed.iter().copied()).collect();
+            assert_eq!(store.removed_since(since).unwrap(), expected, "removed since {since}");
+        }
         for community in [SQUARE, MARKET, CommunityId(1)] {
             let expected: Vec<_> = self
                 .records
@@ -217,7 +242,7 @@ fn records_at_the_bounds_of_a_value_read_back() {
     }
     assert!(house.store().tree.iter().values().all(|value| value.unwrap().len() <= VALUE_BYTES_MAX));
     house.remove(&locations);
-    assert_eq!(house.store().tree.len(), 1, "all but the meta record is removed");
+    assert_eq!(house.kept(), [key::META.to_vec()], "all but the meta record is removed");
 }
 
 #[test]
@@ -238,7 +263,7 @@ fn records_of_two_communities_in_turns_share_packs() {
         group.insert(if at % 2 == 0 { SQUARE } else { MARKET }, vec![at]);
     }
     let locations = house.store().commit(group).unwrap();
-    assert_eq!(house.store().tree.len(), 3, "a pack each, and the meta record");
+    assert_eq!(house.kept().len(), 3, "a pack each, and the meta record");
     for (at, location) in (0..).zip(locations) {
         let (own, other) = if at % 2 == 0 { (SQUARE, MARKET) } else { (MARKET, SQUARE) };
         assert_eq!(house.store().get(own, location).unwrap(), Some(vec![at]));
@@ -256,7 +281,52 @@ fn removals_empty_their_slots_and_leave_the_others() {
     assert_eq!(house.records(SQUARE, 1).unwrap(), [(locations[2], vec![2])]);
     assert_eq!(house.store().get(SQUARE, locations[1]).unwrap(), None);
     house.remove(&[locations[0], locations[1], locations[2]]);
-    assert_eq!(house.store().tree.len(), 1, "an emptied pack is removed");
+    assert_eq!(house.kept(), [key::META.to_vec()], "an emptied pack is removed");
+}
+
+#[test]
+fn loose_records_are_apart_and_keep_their_place_in_the_order() {
+    let mut house = House::new();
+    let mut group = Group::default();
+    for at in 0..9 {
+        match at % 3 {
+            1 => group.insert_loose(SQUARE, vec![at; usize::from(at) * 3_000]),
+            _ => group.insert(SQUARE, vec![at]),
+        }
+    }
+    let locations = house.store().commit(group).unwrap();
+    house.reopen();
+    let records = house.records(SQUARE, 0).unwrap();
+    assert_eq!(records.iter().map(|(at, _)| *at).collect::<Vec<_>>(), locations);
+    assert!((0..).zip(&records).all(|(at, (location, record))| {
+        location.number == at && record.first() == Some(&(at as u8)) || record.is_empty()
+    }));
+    for number in 0..9 {
+        let from = house.records(SQUARE, number).unwrap();
+        assert_eq!(from, records[number as usize..], "from {number}");
+    }
+    // One pack, since numbers go on within it, and three loose ones, of which two are long.
+    let heads = house.kept().iter().filter(|key| key.len() == 13).count();
+    assert_eq!(heads, 4);
+    house.remove(&[locations[1], locations[4], locations[7]]);
+    assert_eq!(house.kept().len(), 2, "the pack and the meta record");
+    assert_eq!(house.records(SQUARE, 0).unwrap().len(), 6);
+}
+
+#[test]
+fn what_nobody_asks_for_is_forgotten_a_little_with_each_group() {
+    let house = House::new();
+    let locations = house.insert(&vec![vec![1]; 100]);
+    locations.iter().for_each(|location| house.remove(&[*location]));
+    assert_eq!(house.store().removed_since(1).unwrap().len(), 100);
+    house.store().forget_removals_until(81);
+    let left = |house: &House| house.store().removed_since(0).unwrap().len();
+    assert_eq!(left(&house), 100, "nothing is forgotten before the next group");
+    for expected in [100 - 64, 20, 20] {
+        house.insert(&[vec![2]]);
+        assert_eq!(left(&house), expected);
+    }
+    assert_eq!(house.store().removed_since(81).unwrap().len(), 20);
 }
 
 #[test]
@@ -268,6 +338,7 @@ fn removing_what_is_not_there_changes_nothing() {
         Location { number: 0, slot: 9 },
         Location { number: locations[1].number + 1, slot: 1 },
         Location { number: 9, slot: 9 },
+        Location { number: 0, slot: Location::LOOSE },
     ];
     house.remove(&absent);
     assert_eq!(house.records(SQUARE, 0).unwrap().len(), 2);
@@ -329,7 +400,7 @@ fn leaves_that_merge_after_removals_never_become_blobs() {
 fn an_unknown_version_is_an_error_that_names_it() {
     let mut house = House::new();
     let location = house.insert(&[vec![1]])[0];
-    let key = key::head(SQUARE, location.number);
+    let key = key::head(Shelf::Packed, SQUARE, location.number);
     house.damage(&key, Some(&[9, 1, 1, 0, 1, 1]));
     let mut group = Group::default();
     group.remove(SQUARE, location);
@@ -354,13 +425,17 @@ fn an_unknown_version_is_an_error_that_names_it() {
 fn damaged_values_are_errors_that_name_their_key() {
     let whole = [1, 1, 2, 0, 1, 0, 1, 5, 6];
     for bytes in 0..whole.len() {
-        check_damage(&key::head(SQUARE, 0), &whole[..bytes], "community 0 record 0");
+        check_damage(&key::head(Shelf::Packed, SQUARE, 0), &whole[..bytes], "community 0 record 0");
     }
-    check_damage(&key::head(SQUARE, 0), &[1, 1, 0], "community 0 record 0");
-    check_damage(&key::head(SQUARE, 0), &[1, 3, 0], "community 0 record 0");
-    check_damage(&key::head(SQUARE, 0), &[1, 2, 255, 255, 255, 255, 0], "community 0 record 0");
-    check_damage(&key::part(SQUARE, 1, 2), &[1, 3, 0], "community 0 record 1 part 2");
-    check_damage(&key::part(SQUARE, 9, 2), &[1, 3, 0], "community 0 record 9 part 2");
+    check_damage(&key::head(Shelf::Packed, SQUARE, 0), &[1, 1, 0], "community 0 record 0");
+    check_damage(&key::head(Shelf::Packed, SQUARE, 0), &[1, 3, 0], "community 0 record 0");
+    check_damage(
+        &key::head(Shelf::Packed, SQUARE, 0),
+        &[1, 2, 255, 255, 255, 255, 0],
+        "community 0 record 0",
+    );
+    check_damage(&key::part(Shelf::Packed, SQUARE, 1, 2), &[1, 3, 0], "community 0 record 1 part 2");
+    check_damage(&key::part(Shelf::Packed, SQUARE, 9, 2), &[1, 3, 0], "community 0 record 9 part 2");
 }
 
 /// Puts one value behind the back of a store of two records, a pack and one of three parts.
@@ -369,8 +444,8 @@ fn check_damage(key: &[u8], value: &[u8], named: &str) {
     house.insert(&[vec![1], vec![2; 3 * VALUE_BYTES_MAX], vec![3; 3 * VALUE_BYTES_MAX]]);
     // Number 9 is below the bound of the scan.
     house.insert(&vec![vec![4; VALUE_BYTES_MAX]; 10]);
-    house.damage(&key::head(SQUARE, 9), None);
-    house.damage(&key::part(SQUARE, 9, 1), None);
+    house.damage(&key::head(Shelf::Packed, SQUARE, 9), None);
+    house.damage(&key::part(Shelf::Packed, SQUARE, 9, 1), None);
     house.damage(key, Some(value));
     let error = house.records(SQUARE, 0).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
@@ -381,7 +456,7 @@ fn check_damage(key: &[u8], value: &[u8], named: &str) {
 fn a_missing_part_is_an_error_and_a_missing_meta_record_too() {
     let mut house = House::new();
     let location = house.insert(&[vec![2; 3 * VALUE_BYTES_MAX]])[0];
-    house.damage(&key::part(SQUARE, 0, 2), None);
+    house.damage(&key::part(Shelf::Packed, SQUARE, 0, 2), None);
     let error = house.store().get(SQUARE, location).unwrap_err();
     assert!(error.to_string().contains("community 0 record 0 part 2"), "{error}");
     house.damage(&key::META, None);

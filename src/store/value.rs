@@ -11,6 +11,11 @@
 //! | `version 2 length:4 bytes` | the head of a long record: its whole length, and its first bytes |
 //! | `version 3 bytes` | a further part of it |
 //! | `version 4 next_number:8 groups:8` | the meta record |
+//! | `version 5 (community:4 number:8 slot:1)…` | locations that a group removed |
+//!
+//! A loose record is a pack of one.
+
+use super::{CommunityId, Location};
 
 /// The only version of values that this build reads and writes.
 pub(super) const VERSION: u8 = 1;
@@ -53,12 +58,15 @@ const PACK: u8 = 1;
 const LONG: u8 = 2;
 const PART: u8 = 3;
 const META: u8 = 4;
+const REMOVED_LOCATIONS: u8 = 5;
 
 const PACK_HEADER_BYTES: usize = 3;
 const SLOT_BYTES: usize = 2;
 const LONG_HEADER_BYTES: usize = 6;
 const PART_HEADER_BYTES: usize = 2;
 const META_BYTES: usize = 18;
+const REMOVED_HEADER_BYTES: usize = 2;
+const LOCATION_BYTES: usize = 13;
 const REMOVED: u16 = u16::MAX;
 
 const LONG_FIRST_BYTES: usize = VALUE_BYTES_MAX - LONG_HEADER_BYTES;
@@ -178,6 +186,11 @@ impl PackBuilder {
         self.push_slot(Some(record));
     }
 
+    /// Appends a slot without a record.
+    pub(super) fn push_empty(&mut self) {
+        self.push_slot(None);
+    }
+
     fn push_slot(&mut self, record: Option<&[u8]>) {
         // Values are shorter than `REMOVED`, which the assertions above hold.
         let length = record.map_or(REMOVED, |record| record.len() as u16);
@@ -256,6 +269,38 @@ pub(super) fn read_part(value: &[u8], missing_bytes: usize) -> Result<&[u8], Unr
         return Err(Unreadable::Damaged("the part has not the length that its record needs"));
     }
     Ok(bytes)
+}
+
+/// The values that name what a group removed.
+pub(super) fn write_removed(removed: &[(CommunityId, Location)]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    removed.chunks((VALUE_BYTES_MAX - REMOVED_HEADER_BYTES) / LOCATION_BYTES).map(|locations| {
+        let mut value = vec![VERSION, REMOVED_LOCATIONS];
+        for (community, location) in locations {
+            value.extend_from_slice(&community.0.to_be_bytes());
+            value.extend_from_slice(&location.number.to_be_bytes());
+            value.push(location.slot);
+        }
+        value
+    })
+}
+
+/// Reads one of them.
+pub(super) fn read_removed(
+    value: &[u8],
+    removed: &mut Vec<(CommunityId, Location)>,
+) -> Result<(), Unreadable> {
+    if layout(value)? != REMOVED_LOCATIONS {
+        return Err(Unreadable::Damaged("it does not name what a group removed"));
+    }
+    let (locations, rest) = value[REMOVED_HEADER_BYTES..].as_chunks::<LOCATION_BYTES>();
+    if !rest.is_empty() {
+        return Err(Unreadable::Damaged("it ends within the name of a removed record"));
+    }
+    for &[a, b, c, d, number @ .., slot] in locations {
+        let location = Location { number: u64::from_be_bytes(number), slot };
+        removed.push((CommunityId(u32::from_be_bytes([a, b, c, d])), location));
+    }
+    Ok(())
 }
 
 /// What the store knows of itself; written with every group.
