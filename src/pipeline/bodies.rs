@@ -19,8 +19,8 @@ const BODY_BYTES_USUAL: u64 = 700;
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<u64, Bytes> for ByBytes {
-    fn weight(&self, _: &u64, body: &Bytes) -> u64 {
+impl Weighter<(CommunityId, u64), Bytes> for ByBytes {
+    fn weight(&self, _: &(CommunityId, u64), body: &Bytes) -> u64 {
         body.len() as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
@@ -28,8 +28,8 @@ impl Weighter<u64, Bytes> for ByBytes {
 /// Bodies of stored events.
 pub struct Bodies {
     store: Arc<Store>,
-    /// By the event's number, which is never used for another.
-    cache: Cache<u64, Bytes, ByBytes>,
+    /// By the event's community and number, which is never used for another.
+    cache: Cache<(CommunityId, u64), Bytes, ByBytes>,
 }
 
 /// Why a body cannot be had although its event is stored.
@@ -51,8 +51,8 @@ impl Bodies {
     }
 
     /// Keeps a body that was just stored: it is likely to be asked for.
-    pub fn put(&self, location: Location, body: Bytes) {
-        self.cache.insert(location.number, body);
+    pub fn put(&self, community: CommunityId, location: Location, body: Bytes) {
+        self.cache.insert((community, location.number), body);
     }
 
     /// The body of a stored event; `None` when it was removed meanwhile.
@@ -60,12 +60,12 @@ impl Bodies {
     /// # Errors
     /// When the store cannot be read or holds something else.
     pub fn get(&self, community: CommunityId, location: Location) -> Result<Option<Bytes>, BodyError> {
-        if let Some(body) = self.cache.get(&location.number) {
+        if let Some(body) = self.cache.get(&(community, location.number)) {
             return Ok(Some(body));
         }
         let Some(event) = self.event(community, location)? else { return Ok(None) };
         let body = Bytes::from(event.to_json());
-        self.cache.insert(location.number, body.clone());
+        self.cache.insert((community, location.number), body.clone());
         Ok(Some(body))
     }
 
@@ -79,7 +79,7 @@ impl Bodies {
     }
 
     /// Forgets the body of an event that was removed.
-    pub fn forget(&self, location: Location) {
-        self.cache.remove(&location.number);
+    pub fn forget(&self, community: CommunityId, location: Location) {
+        self.cache.remove(&(community, location.number));
     }
 }

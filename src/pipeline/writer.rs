@@ -113,7 +113,7 @@ struct Gathering {
     authors: HashSet<(CommunityId, PublicKey)>,
     addresses: HashSet<(CommunityId, String)>,
     kinds: HashSet<(CommunityId, Kind)>,
-    removed: HashSet<Location>,
+    removed: HashSet<(CommunityId, Location)>,
     /// Authors of deletion and vanish requests.
     requesters: HashSet<(CommunityId, PublicKey)>,
     has_wraps: bool,
@@ -158,7 +158,8 @@ impl Gathering {
         self.has_wraps |= event.kind == Kind::GIFT_WRAP;
         self.bytes += checked.record.len();
         // Two requests of one group may name the same wrap; it is removed once.
-        let removes = removes.into_iter().filter(|stored| self.removed.insert(stored.location)).collect();
+        let removes =
+            removes.into_iter().filter(|stored| self.removed.insert((community, stored.location))).collect();
         self.placed.push(Placed { checked, copies: Vec::new(), removes });
     }
 }
@@ -325,11 +326,11 @@ impl Writer {
         }
         let mut groups: Vec<LiveGroup> = Vec::new();
         for (Placed { checked, copies, removes }, &location) in placed.into_iter().zip(locations) {
-            removes.iter().for_each(|stored| self.bodies.forget(stored.location));
             let Checked { community, event, body, reply, .. } = checked;
+            removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
             reply.send(&event.id, Outcome::Stored);
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
-            self.bodies.put(location, body.clone());
+            self.bodies.put(community.id, location, body.clone());
             let live = LiveEvent { event, body, number: Some(location.number) };
             match groups.last_mut() {
                 Some(group) if group.community.id == community.id => group.events.push(live),
@@ -361,7 +362,7 @@ impl Writer {
                 let (kind, author) = index.kind_and_author(*stored);
                 index.remove(*stored);
                 community.notice(kind, &author);
-                self.bodies.forget(stored.location);
+                self.bodies.forget(community.id, stored.location);
             }
             removed += removes.len();
         }

@@ -3,10 +3,10 @@
 //! In: records, removals and state entries, in any mix of communities. Out: entries of a batch. Never reads
 //! the store: what a removal leaves of a pack is worked out by the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::key::{self, Shelf};
-use super::value::{self, PACK_BYTES_TARGET, PackBuilder, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
+use super::value::{self, PACK_BYTES_TARGET, PACK_SLOTS, PackBuilder, RECORD_BYTES_MAX, VALUE_BYTES_MAX};
 use super::{CommunityId, Location, StateTable, StoreError};
 
 /// The longest key of a state entry. sled keeps up to 256 keys in one node of its tree, which must stay under
@@ -99,10 +99,9 @@ impl Group {
         self.removals.iter().map(|(&(shelf, community, pack), slots)| (shelf, community, pack, &slots[..]))
     }
 
-    /// Where the new records will lie, each shelf once.
-    pub(super) fn shelves(&self) -> impl Iterator<Item = (Shelf, CommunityId)> {
-        let all = self.inserts.iter().map(|&(community, shelf, _)| (shelf, community));
-        all.collect::<BTreeSet<_>>().into_iter()
+    /// The communities of the new records, each once.
+    pub(super) fn communities(&self) -> BTreeSet<CommunityId> {
+        self.inserts.iter().map(|&(community, ..)| community).collect()
     }
 
     /// Adds what the group removes to a batch, for those who must know later (`removed.rs`).
@@ -122,73 +121,89 @@ impl Group {
         }
     }
 
-    /// Adds the new records to a batch and returns where each will live, in order of insertion.
+    /// Adds the new records to a batch and returns where each will live, in order of insertion. `next` tells
+    /// and is told each community's next number.
     ///
     /// Numbers are given community by community, so that records that arrive in turns still share packs.
-    pub(super) fn write_records(&self, next_number: &mut u64, batch: &mut sled::Batch) -> Vec<Location> {
+    pub(super) fn write_records(
+        &self,
+        next: &mut HashMap<CommunityId, u64>,
+        batch: &mut sled::Batch,
+    ) -> Vec<Location> {
         let mut order: Vec<usize> = (0..self.inserts.len()).collect();
         order.sort_by_key(|&insert| self.inserts[insert].0);
         let mut locations = vec![Location::default(); self.inserts.len()];
-        let mut pack = OpenPack::default();
-        for insert in order {
-            let (community, shelf, record) = &self.inserts[insert];
-            let is_long = value::is_long(record.len());
-            let is_loose = *shelf == Shelf::Loose;
-            let slot_bytes = if is_loose { 0 } else { record.len() };
-            if is_long && !is_loose
-                || pack.community != *community
-                || !pack.records.has_room(slot_bytes, PACK_BYTES_TARGET)
-            {
-                pack.close(batch);
-            }
-            if pack.records.is_empty() {
-                pack.community = *community;
-                pack.number = *next_number;
-            }
-            // A pack has at most 255 slots, so that the difference fits.
-            let slot = if is_loose { Location::LOOSE } else { (*next_number - pack.number) as u8 };
-            locations[insert] = Location { number: *next_number, slot };
-            match (is_long, is_loose) {
-                (true, _) => write_long(*shelf, *community, *next_number, record, batch),
-                (false, true) => {
-                    let mut alone = PackBuilder::default();
-                    alone.push(record);
-                    batch.insert(&key::head(*shelf, *community, *next_number)[..], alone.finish());
+        for run in order.chunk_by(|&one, &other| self.inserts[one].0 == self.inserts[other].0) {
+            let community = self.inserts[run[0]].0;
+            let next = next.entry(community).or_default();
+            let mut pack = OpenPack::new(community, *next);
+            for &insert in run {
+                let (_, shelf, record) = &self.inserts[insert];
+                let is_loose = *shelf == Shelf::Loose || value::is_long(record.len());
+                if !pack.records.has_room(if is_loose { 0 } else { record.len() }, PACK_BYTES_TARGET) {
+                    pack = OpenPack::new(community, pack.close(batch));
                 }
-                (false, false) => pack.records.push(record),
+                let number = pack.next_number();
+                if is_loose {
+                    // Numbers go on within a pack: one that is a loose record's has an empty slot.
+                    pack.records.push_empty();
+                    write_loose(community, number, record, batch);
+                    locations[insert] = Location { number, slot: Location::LOOSE };
+                } else {
+                    pack.records.push(record);
+                    // A pack has at most 64 slots, so that the difference fits.
+                    locations[insert] = Location { number, slot: (number - pack.number) as u8 };
+                }
             }
-            if is_loose && !pack.records.is_empty() {
-                // Numbers go on within a pack: one that is a loose record's has an empty slot.
-                pack.records.push_empty();
-            }
-            *next_number += 1;
+            *next = pack.close(batch);
         }
-        pack.close(batch);
         locations
     }
 }
 
 /// The pack that the next small record joins.
-#[derive(Default)]
 struct OpenPack {
     community: CommunityId,
+    /// Of its first slot, a multiple of [`PACK_SLOTS`].
     number: u64,
     records: PackBuilder,
 }
 
 impl OpenPack {
-    fn close(&mut self, batch: &mut sled::Batch) {
-        if !self.records.is_empty() {
-            batch.insert(&key::head(Shelf::Packed, self.community, self.number)[..], self.records.finish());
+    /// A pack of which the slots before this number are empty: loose records have their numbers.
+    fn new(community: CommunityId, next_number: u64) -> OpenPack {
+        let number = next_number - next_number % PACK_SLOTS;
+        let mut records = PackBuilder::default();
+        (number..next_number).for_each(|_| records.push_empty());
+        OpenPack { community, number, records }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.number + self.records.slots() as u64
+    }
+
+    /// Writes the pack, unless it holds nothing; returns the next number after it.
+    fn close(self, batch: &mut sled::Batch) -> u64 {
+        let OpenPack { community, number, mut records } = self;
+        if records.is_empty() {
+            return number + records.slots() as u64;
         }
+        batch.insert(&key::head(Shelf::Packed, community, number)[..], records.finish());
+        number + PACK_SLOTS
     }
 }
 
-fn write_long(shelf: Shelf, community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
+fn write_loose(community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
+    if !value::is_long(record.len()) {
+        let mut alone = PackBuilder::default();
+        alone.push(record);
+        batch.insert(&key::head(Shelf::Loose, community, number)[..], alone.finish());
+        return;
+    }
     for (part, value) in (0_u16..).zip(value::write_long(record)) {
         match part {
-            0 => batch.insert(&key::head(shelf, community, number)[..], value),
-            _ => batch.insert(&key::part(shelf, community, number, part)[..], value),
+            0 => batch.insert(&key::head(Shelf::Loose, community, number)[..], value),
+            _ => batch.insert(&key::part(Shelf::Loose, community, number, part)[..], value),
         }
     }
 }

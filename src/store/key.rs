@@ -11,13 +11,19 @@
 //! | `03 community:4 number:8` and `… part:2` | the same as `01` for a record that is kept loose |
 //! | `04 group:8 part:2` | what a group removed |
 //! | `ff` | the meta record |
+//! | `ff community:4` | the community's next number |
 //!
 //! Numbers are big endian, so that inserts append within their community.
 //!
-//! The last eight numbers of `01` and `03` are bookends: tiny entries behind the newest record. sled splits
-//! a leaf of 17 entries in its middle and writes both halves. With eight bookends in the upper half, what is
-//! appended is written once by that, and stays; without them half of it is written again at every split. For
-//! packs of 2,000 bytes that saves a third of the CPU.
+//! sled splits a leaf of 17 entries in its middle and writes both halves again, and a leaf of more than ten
+//! pieces whole. What is simply appended is so written three times, and of its log half is waste. Hence:
+//!
+//! - Keys of packs to come are written before, in order and with empty values (*blanks*). Leaves are then
+//!   split while they are next to nothing, each pack is written once, by the link that fills its blank, and
+//!   its leaf is never touched again. Numbers of packs are multiples of 64, so that blanks fit. With values
+//!   of 4,000 bytes the store's file is 1.3 times what it holds, against 2.0.
+//! - The last eight numbers of `03` are *bookends*: tiny entries behind the newest loose record. The upper
+//!   half of a split is then theirs, and what was appended is written once again instead of twice.
 
 use std::ops::Range;
 
@@ -30,6 +36,8 @@ const REMOVED: u8 = 4;
 
 /// See the module.
 const BOOKENDS: u64 = 8;
+
+const NEXT_NUMBER_BYTES: usize = 5;
 
 /// Where a record is kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -102,9 +110,27 @@ pub(super) fn head_range(
     head(shelf, community, numbers.start)..head(shelf, community, numbers.end)
 }
 
-/// The keys of a shelf's bookends, whose values are empty.
-pub(super) fn bookends(shelf: Shelf, community: CommunityId) -> impl Iterator<Item = [u8; HEAD_BYTES]> {
-    (0..BOOKENDS).map(move |back| head(shelf, community, u64::MAX - back))
+/// The keys of the bookends of a community's loose records. Their values are empty.
+pub(super) fn bookends(community: CommunityId) -> impl Iterator<Item = [u8; HEAD_BYTES]> {
+    (0..BOOKENDS).map(move |back| head(Shelf::Loose, community, u64::MAX - back))
+}
+
+/// The key of a community's next number.
+pub(super) fn next_number(community: CommunityId) -> [u8; NEXT_NUMBER_BYTES] {
+    let mut key = [0; NEXT_NUMBER_BYTES];
+    key[0] = META[0];
+    key[1..].copy_from_slice(&community.0.to_be_bytes());
+    key
+}
+
+/// Whose next number a key is; `None` for other keys.
+pub(super) fn read_next_number_key(key: &[u8]) -> Option<CommunityId> {
+    match key {
+        [first, community @ ..] if *first == META[0] => {
+            community.try_into().ok().map(|community| CommunityId(u32::from_be_bytes(community)))
+        }
+        _ => None,
+    }
 }
 
 /// The key of a part of what a group removed; parts count from 0.
@@ -140,6 +166,7 @@ pub(super) fn describe(key: &[u8]) -> String {
     let community = |key: &[u8]| u32::from_be_bytes([key[1], key[2], key[3], key[4]]);
     match key {
         [0xff] => "meta".to_owned(),
+        [0xff, ..] if key.len() == NEXT_NUMBER_BYTES => format!("community {} next number", community(key)),
         [REMOVED, ..] if key.len() == REMOVED_BYTES => {
             let group = key[1..9].iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
             format!("removals of group {group}")

@@ -19,17 +19,18 @@ mod scan;
 mod tests;
 mod value;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use self::files::io_error;
-use self::key::Shelf;
-use self::value::{Head, Long, Meta, Unreadable};
+use self::key::{RecordKey, Shelf};
+use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
 
 pub use self::error::StoreError;
 pub use self::group::{Group, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
@@ -41,6 +42,10 @@ pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
 /// moment after a store is dropped, and a restarted service may overlap with its predecessor.
 const LOCK_ATTEMPTS_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// For how many packs to come blanks are kept: an eighth of those that are there, within these bounds.
+const BLANKS_MIN: u64 = 16;
+const BLANKS_MAX: u64 = 1_024;
 
 /// What an answer of Ok outlives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +78,7 @@ pub struct StateTable(pub u8);
 /// Where a record lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Location {
-    /// The record's own, growing from group to group over the whole store, never used again.
+    /// The record's own in its community, growing from group to group, never used again.
     pub number: u64,
     /// Its place in its pack, whose number is `number - slot`; 255 for a record that is kept loose.
     pub slot: u8,
@@ -101,7 +106,10 @@ pub struct Store {
     tree: sled::Db,
     /// sled's file, opened a second time: sled offers no sync that a power cut respects.
     file: File,
-    next_number: AtomicU64,
+    /// Where a community begins to count that has no number of its own.
+    first_number: u64,
+    /// What the records of each community will be numbered from, as of the last group.
+    next_numbers: RwLock<HashMap<CommunityId, u64>>,
     groups: AtomicU64,
     /// Removals by groups up to this one are of no use any more.
     removals_until: AtomicU64,
@@ -113,8 +121,8 @@ pub struct Store {
 struct Writer {
     /// True while a commit is under way and after one that failed or panicked.
     stopped: bool,
-    /// The shelves that are known to have their bookends.
-    with_bookends: HashSet<(Shelf, CommunityId)>,
+    /// The communities that are known to have bookends, and the number up to which packs to come have blanks.
+    blanks_until: HashMap<CommunityId, u64>,
 }
 
 impl Store {
@@ -128,17 +136,20 @@ impl Store {
         let file =
             OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
         report_blobs(&path)?;
-        let store = Store {
+        let mut store = Store {
             path,
             durability,
             tree,
             file,
-            next_number: AtomicU64::new(0),
+            first_number: 0,
+            next_numbers: RwLock::default(),
             groups: AtomicU64::new(0),
             removals_until: AtomicU64::new(0),
             writer: Mutex::default(),
         };
-        store.publish(store.read_meta()?);
+        let meta = store.read_meta()?;
+        store.first_number = meta.first_number.next_multiple_of(PACK_SLOTS);
+        store.publish(meta.groups, store.read_next_numbers()?);
         Ok(store)
     }
 
@@ -161,27 +172,32 @@ impl Store {
         }
         group.check_lengths()?;
         let mut batch = sled::Batch::default();
-        let mut meta = self.meta();
-        let locations = group.write_records(&mut meta.next_number, &mut batch);
+        let meta = Meta { first_number: self.first_number, groups: self.groups() + 1 };
+        let mut next: HashMap<_, _> = group
+            .communities()
+            .into_iter()
+            .map(|community| (community, self.next_number(community)))
+            .collect();
+        let locations = group.write_records(&mut next, &mut batch);
         for (shelf, community, pack, slots) in group.removals() {
             self.write_removal(shelf, community, pack, slots, &mut batch)?;
         }
         group.write_state(&mut batch);
-        meta.groups += 1;
         group.write_removed(meta.groups, &mut batch);
         self.forget_removals(&mut batch)?;
         batch.insert(&key::META[..], meta.write());
-        let shelves: Vec<_> = group.shelves().filter(|shelf| !writer.with_bookends.contains(shelf)).collect();
-        for &(shelf, community) in &shelves {
-            self.write_bookends(shelf, community, &mut batch)?;
+        for (community, number) in &next {
+            batch.insert(&key::next_number(*community)[..], value::write_next_number(*number));
         }
 
         writer.stopped = true;
+        for (community, number) in &next {
+            self.keep_blanks(*community, *number, &mut writer.blanks_until)?;
+        }
         self.tree.apply_batch(batch).map_err(|source| self.engine_error("write a group", source))?;
         self.make_durable()?;
         writer.stopped = false;
-        writer.with_bookends.extend(shelves);
-        self.publish(meta);
+        self.publish(meta.groups, next);
         Ok(locations)
     }
 
@@ -189,7 +205,7 @@ impl Store {
     pub fn get(&self, community: CommunityId, location: Location) -> Result<Option<Vec<u8>>, StoreError> {
         let Some((shelf, number, slot)) = location.place() else { return Ok(None) };
         let key = key::head(shelf, community, number);
-        let Some(value) = self.read(&key)? else { return Ok(None) };
+        let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(None) };
         match self.readable(&key, value::read_head(&value))? {
             Head::Pack(pack) => Ok(pack.slots().nth(slot.into()).flatten().map(<[u8]>::to_vec)),
             Head::Long(long) if slot == 0 => self.join(shelf, community, number, &long),
@@ -209,9 +225,10 @@ impl Store {
         })
     }
 
-    /// The number that the next record will get at the least.
-    pub fn next_number(&self) -> u64 {
-        self.next_number.load(Ordering::Acquire)
+    /// The number that the next record of a community will get at the least.
+    pub fn next_number(&self, community: CommunityId) -> u64 {
+        let known = self.next_numbers.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&community).copied().unwrap_or(self.first_number)
     }
 
     /// How many groups the store has committed since it was made.
@@ -250,13 +267,20 @@ impl Store {
         self.file.sync_data().map_err(|source| io_error(&self.path.join(files::DB), "sync", source))
     }
 
-    fn meta(&self) -> Meta {
-        Meta { next_number: self.next_number(), groups: self.groups() }
+    fn publish(&self, groups: u64, next_numbers: HashMap<CommunityId, u64>) {
+        self.next_numbers.write().unwrap_or_else(PoisonError::into_inner).extend(next_numbers);
+        self.groups.store(groups, Ordering::Release);
     }
 
-    fn publish(&self, meta: Meta) {
-        self.next_number.store(meta.next_number, Ordering::Release);
-        self.groups.store(meta.groups, Ordering::Release);
+    fn read_next_numbers(&self) -> Result<HashMap<CommunityId, u64>, StoreError> {
+        let entries = self.tree.range(key::META..).skip(1).map(|entry| {
+            let (key, value) = entry.map_err(|source| self.engine_error("read numbers", source))?;
+            let Some(community) = key::read_next_number_key(&key) else {
+                return Err(self.corrupt(&key, "the key is none of ours"));
+            };
+            Ok((community, self.readable(&key, value::read_next_number(&value))?))
+        });
+        entries.collect()
     }
 
     fn read_meta(&self) -> Result<Meta, StoreError> {
@@ -278,7 +302,7 @@ impl Store {
         batch: &mut sled::Batch,
     ) -> Result<(), StoreError> {
         let key = key::head(shelf, community, number);
-        let Some(value) = self.read(&key)? else { return Ok(()) };
+        let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(()) };
         match self.readable(&key, value::read_head(&value))? {
             Head::Pack(pack) => match pack.without(slots) {
                 Some(left) => batch.insert(&key[..], left),
@@ -295,19 +319,51 @@ impl Store {
         Ok(())
     }
 
-    /// Adds a shelf's bookends to a batch, unless they are there.
-    fn write_bookends(
+    /// Writes blanks for a community's packs up to `next_number` and some beyond, and its bookends. They are
+    /// written one by one and not with the batch: in order, which is what keeps leaves as they should be.
+    fn keep_blanks(
         &self,
-        shelf: Shelf,
         community: CommunityId,
-        batch: &mut sled::Batch,
+        next_number: u64,
+        blanks_until: &mut HashMap<CommunityId, u64>,
     ) -> Result<(), StoreError> {
-        for key in key::bookends(shelf, community) {
-            if self.read(&key)?.is_none() {
-                batch.insert(&key[..], &[][..]);
+        let insert = |key: &[u8]| {
+            let inserted = self.tree.insert(key, &[][..]);
+            inserted.map_err(|source| self.engine_error("prepare room for a group", source))
+        };
+        let until = match blanks_until.entry(community) {
+            Entry::Occupied(until) => until.into_mut(),
+            Entry::Vacant(place) => {
+                for key in key::bookends(community) {
+                    insert(&key)?;
+                }
+                place.insert(self.end_of_packs(community)?)
             }
+        };
+        *until = (*until).max(next_number - next_number % PACK_SLOTS);
+        if *until >= next_number + PACK_SLOTS {
+            return Ok(());
+        }
+        let packs = (next_number / PACK_SLOTS / 8).clamp(BLANKS_MIN, BLANKS_MAX);
+        let last = (next_number + packs * PACK_SLOTS).next_multiple_of(PACK_SLOTS);
+        while *until < last {
+            insert(&key::head(Shelf::Packed, community, *until))?;
+            *until += PACK_SLOTS;
         }
         Ok(())
+    }
+
+    /// The first multiple of [`PACK_SLOTS`] behind all keys of a community's packs.
+    fn end_of_packs(&self, community: CommunityId) -> Result<u64, StoreError> {
+        let mut packs = self.tree.range(key::head_range(Shelf::Packed, community, 0..u64::MAX));
+        let Some(last) = packs.next_back() else { return Ok(0) };
+        let (key, _) = last.map_err(|source| self.engine_error("read the last record", source))?;
+        match key::read_record_key(&key) {
+            Some(RecordKey::Head(number) | RecordKey::Part(number)) => {
+                Ok((number + 1).next_multiple_of(PACK_SLOTS))
+            }
+            None => Err(self.corrupt(&key, "the key is none of ours")),
+        }
     }
 
     /// Reads the parts of a long record. `None` if it was removed since its head was read.

@@ -5,8 +5,8 @@ use super::key::{self, RecordKey, Shelf};
 use super::value::{self, Head};
 use super::{CommunityId, Location, Store, StoreError};
 
-/// Keys from one page to the next, about: a leaf of sled's has 17 at the most.
-const TRIM_STEP: usize = 17;
+/// Keys from one page to the next, about: sled's leaves have 8 or 9 of those that were appended.
+const TRIM_STEP: usize = 9;
 
 /// Pages that a scan reads before sled is made to look at its cache's bound.
 const TRIM_AFTER_PAGES: usize = 1_024;
@@ -29,7 +29,7 @@ struct ShelfScan<'s> {
 
 impl<'s> ShelfScan<'s> {
     fn new(store: &'s Store, shelf: Shelf, community: CommunityId, first: u64) -> Self {
-        let range = key::head_range(shelf, community, first..store.next_number());
+        let range = key::head_range(shelf, community, first..store.next_number(community));
         ShelfScan {
             store,
             entries: store.tree.range(range),
@@ -53,6 +53,8 @@ impl<'s> ShelfScan<'s> {
                 self.pages.clear();
             }
             match key::read_record_key(&key) {
+                // The blank of a pack to come, or of one that was not needed.
+                Some(RecordKey::Head(_)) if value.is_empty() => {}
                 Some(RecordKey::Head(number)) => {
                     self.last_head = Some(number);
                     return Ok(Some((number, key, value)));

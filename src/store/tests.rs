@@ -1,10 +1,10 @@
 //! The store against a plain map, at the bounds of its layout, and on folders that it must refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use super::value::{PACK_SLOTS_MAX, VALUE_BYTES_MAX};
+use super::value::VALUE_BYTES_MAX;
 use super::*;
 
 const SQUARE: CommunityId = CommunityId(0);
@@ -71,15 +71,13 @@ impl House {
         };
     }
 
-    /// All keys but bookends and what names removals.
+    /// The keys of records, the meta record and state.
     fn kept(&self) -> Vec<Vec<u8>> {
-        let bookends = [SQUARE, MARKET].into_iter().flat_map(|of| {
-            [Shelf::Packed, Shelf::Loose].into_iter().flat_map(move |on| key::bookends(on, of))
-        });
-        let bookends: Vec<_> = bookends.map(|key| key.to_vec()).collect();
         let removals = key::removed(0, 0).to_vec()..=key::removed(u64::MAX, u16::MAX).to_vec();
-        let keys = self.store().tree.iter().keys().map(|key| key.unwrap().to_vec());
-        keys.filter(|key| !bookends.contains(key) && !removals.contains(key)).collect()
+        let entries = self.store().tree.iter().map(Result::unwrap).filter(|(_, value)| !value.is_empty());
+        let keys = entries.map(|(key, _)| key.to_vec());
+        let is_number = |key: &Vec<u8>| key::read_next_number_key(key).is_some();
+        keys.filter(|key| !is_number(key) && !removals.contains(key)).collect()
     }
 
     fn blobs(&self) -> usize {
@@ -123,7 +121,6 @@ struct Model {
     /// What each group removed, by group.
     removed: Vec<(u64, Vec<(CommunityId, Location)>)>,
     groups: u64,
-    next_number: u64,
 }
 
 impl Model {
@@ -166,19 +163,22 @@ impl Model {
         if !removed.is_empty() {
             self.removed.push((self.groups, removed));
         }
+        let before: HashMap<_, _> = [SQUARE, MARKET].map(|of| (of, store.next_number(of))).into();
         let locations = store.commit(group).unwrap();
         assert_eq!(locations.len(), inserted.len());
-        let first_number = self.next_number;
+        let mut next = before;
         for (location, (community, record)) in locations.into_iter().zip(inserted) {
-            assert!(location.number >= first_number, "a number is used again");
-            self.next_number = self.next_number.max(location.number + 1);
+            let next = next.entry(community).or_default();
+            assert!(location.number >= *next, "a number is used again, or out of order");
+            *next = location.number + 1;
+            assert!(store.next_number(community) >= *next, "the next number is one that is used");
             assert!(self.records.insert((community, location), record).is_none());
         }
     }
 
     fn check(&self, house: &House) {
         let store = house.store();
-        assert_eq!((store.groups(), store.next_number()), (self.groups, self.next_number));
+        assert_eq!(store.groups(), self.groups);
         for since in [0, self.groups / 2, self.groups] {
             let later = self.removed.iter().filter(|(group, _)| *group > since);
             let expected: Vec<_> = later.flat_map(|(_, removed)| removed.iter().copied()).collect();
@@ -227,8 +227,8 @@ fn records_at_the_bounds_of_a_value_read_back() {
     let mut house = House::new();
     let mut random = Random(5);
     let mut lengths = vec![0, 1, 6_999, 7_000, 7_001];
-    // A pack of one has a header of 5 bytes, a head of 6, a part of 2.
-    let (small, first, part) = (VALUE_BYTES_MAX - 5, VALUE_BYTES_MAX - 6, VALUE_BYTES_MAX - 2);
+    // A pack has a header of 3 bytes and up to 64 slots of 2, a head has one of 6, a part one of 2.
+    let (small, first, part) = (VALUE_BYTES_MAX - 131, VALUE_BYTES_MAX - 6, VALUE_BYTES_MAX - 2);
     for bound in [small, first, first + part, first + 2 * part, 2 * VALUE_BYTES_MAX, 3 * VALUE_BYTES_MAX] {
         lengths.extend([bound - 1, bound, bound + 1]);
     }
@@ -246,13 +246,57 @@ fn records_at_the_bounds_of_a_value_read_back() {
 }
 
 #[test]
-fn a_pack_closes_at_255_slots_and_at_its_target() {
+fn a_pack_closes_at_64_slots_and_at_its_target() {
     let house = House::new();
-    let locations = house.insert(&vec![Vec::new(); 300]);
+    let locations = house.insert(&vec![Vec::new(); 150]);
     assert!(locations.iter().zip(0..).all(|(location, number)| location.number == number));
-    assert_eq!((locations[PACK_SLOTS_MAX - 1].slot, locations[PACK_SLOTS_MAX].slot), (254, 0));
+    assert_eq!([63, 64, 149].map(|at| locations[at].slot), [63, 0, 21]);
+    assert_eq!(house.store().next_number(SQUARE), 192, "each pack begins at a multiple of 64");
     house.insert(&vec![vec![1; 900]; 20]);
     assert!(house.store().tree.iter().values().all(|value| value.unwrap().len() <= value::PACK_BYTES_TARGET));
+}
+
+#[test]
+fn packs_fill_the_blanks_before_them() {
+    let mut house = House::new();
+    let packed_keys = |house: &House| {
+        let keys = house.store().tree.range(key::head_range(Shelf::Packed, SQUARE, 0..u64::MAX)).keys();
+        keys.map(|key| key.unwrap()).collect::<Vec<_>>()
+    };
+    for round in 0..40 {
+        let blanks = packed_keys(&house).len();
+        let location = house.insert(&[vec![1; 1_000]])[0];
+        assert_eq!((location.number, location.slot), (round * PACK_SLOTS, 0));
+        assert!(packed_keys(&house).len() > round as usize + 1, "there is a blank behind the newest pack");
+        assert!(round == 0 || packed_keys(&house).len() - blanks <= 1 + BLANKS_MIN as usize);
+        if round % 10 == 9 {
+            house.reopen();
+        }
+    }
+    assert_eq!(house.records(SQUARE, 0).unwrap().len(), 40);
+    let blank = Location { number: 41 * PACK_SLOTS, slot: 0 };
+    assert_eq!(house.store().get(SQUARE, blank).unwrap(), None);
+    house.remove(&[blank]);
+}
+
+#[test]
+fn a_store_whose_communities_counted_together_counts_on() {
+    let mut house = House::new();
+    // Three packs as they were written then: two of one community, one of another between them.
+    house.damage(&key::META, Some(&value::Meta { first_number: 70, groups: 3 }.write()));
+    let mut pack = value::PackBuilder::default();
+    [4_u8, 5].iter().for_each(|byte| pack.push(&[*byte]));
+    let pack = pack.finish();
+    for (community, number) in [(SQUARE, 10), (MARKET, 12), (SQUARE, 64)] {
+        house.damage(&key::head(Shelf::Packed, community, number), Some(&pack));
+    }
+    house.reopen();
+    assert_eq!(house.insert(&[vec![6]])[0], Location { number: 128, slot: 0 });
+    house.reopen();
+    assert_eq!(house.insert(&[vec![7]])[0], Location { number: 192, slot: 0 });
+    let numbers = house.records(SQUARE, 0).unwrap().into_iter().map(|(at, record)| (at.number, record[0]));
+    assert_eq!(numbers.collect::<Vec<_>>(), [(10, 4), (11, 5), (64, 4), (65, 5), (128, 6), (192, 7)]);
+    assert_eq!(house.records(MARKET, 0).unwrap().len(), 2);
 }
 
 #[test]
@@ -267,7 +311,8 @@ fn records_of_two_communities_in_turns_share_packs() {
     for (at, location) in (0..).zip(locations) {
         let (own, other) = if at % 2 == 0 { (SQUARE, MARKET) } else { (MARKET, SQUARE) };
         assert_eq!(house.store().get(own, location).unwrap(), Some(vec![at]));
-        assert_eq!(house.store().get(other, location).unwrap(), None);
+        // Each community counts for itself, so that the other one has a record of the same number.
+        assert_eq!(house.store().get(other, location).unwrap(), Some(vec![at ^ 1]));
     }
 }
 
@@ -352,8 +397,10 @@ fn numbers_are_never_used_again() {
     house.remove(&first);
     house.reopen();
     assert!(house.records(SQUARE, 0).unwrap().is_empty());
-    assert_eq!(house.insert(&[vec![4]])[0].number, 3);
-    assert_eq!((house.store().next_number(), house.store().groups()), (4, 3));
+    let next = house.store().next_number(SQUARE);
+    assert!(first.iter().all(|location| location.number < next));
+    assert_eq!(house.insert(&[vec![4]])[0].number, next);
+    assert_eq!(house.store().groups(), 3);
 }
 
 #[test]
@@ -383,16 +430,18 @@ fn long_records_never_become_blobs() {
 #[test]
 fn leaves_that_merge_after_removals_never_become_blobs() {
     let house = House::new();
-    let record = vec![7; VALUE_BYTES_MAX - 5];
+    let record = vec![7; VALUE_BYTES_MAX - 131];
     let locations = house.insert(&vec![record; 2_000]);
-    // sled's leaves hold eight or nine appended values and merge when less than four are left. All patterns
-    // that leave one to three of eight lead to leaves as full as they can be.
+    // sled's leaves hold nine appended values and merge when less than four are left. All patterns
+    // that leave one to three of nine lead to leaves as full as they can be.
     for kept in [3, 2, 1] {
         for chunk in locations.chunks(40) {
-            house.remove(&chunk.iter().copied().filter(|at| at.number % 8 >= kept).collect::<Vec<_>>());
+            house.remove(
+                &chunk.iter().copied().filter(|at| at.number / PACK_SLOTS % 9 >= kept).collect::<Vec<_>>(),
+            );
             house.records(SQUARE, 0).unwrap();
         }
-        assert_eq!(house.blobs(), 0, "{kept} of eight kept");
+        assert_eq!(house.blobs(), 0, "{kept} of nine kept");
     }
 }
 
@@ -424,7 +473,8 @@ fn an_unknown_version_is_an_error_that_names_it() {
 #[test]
 fn damaged_values_are_errors_that_name_their_key() {
     let whole = [1, 1, 2, 0, 1, 0, 1, 5, 6];
-    for bytes in 0..whole.len() {
+    // An empty value is a blank.
+    for bytes in 1..whole.len() {
         check_damage(&key::head(Shelf::Packed, SQUARE, 0), &whole[..bytes], "community 0 record 0");
     }
     check_damage(&key::head(Shelf::Packed, SQUARE, 0), &[1, 1, 0], "community 0 record 0");
@@ -434,18 +484,18 @@ fn damaged_values_are_errors_that_name_their_key() {
         &[1, 2, 255, 255, 255, 255, 0],
         "community 0 record 0",
     );
-    check_damage(&key::part(Shelf::Packed, SQUARE, 1, 2), &[1, 3, 0], "community 0 record 1 part 2");
-    check_damage(&key::part(Shelf::Packed, SQUARE, 9, 2), &[1, 3, 0], "community 0 record 9 part 2");
+    check_damage(&key::part(Shelf::Loose, SQUARE, 1, 2), &[1, 3, 0], "community 0 record 1 part 2");
+    check_damage(&key::part(Shelf::Loose, SQUARE, 69, 2), &[1, 3, 0], "community 0 record 69 part 2");
 }
 
 /// Puts one value behind the back of a store of two records, a pack and one of three parts.
 fn check_damage(key: &[u8], value: &[u8], named: &str) {
     let house = House::new();
     house.insert(&[vec![1], vec![2; 3 * VALUE_BYTES_MAX], vec![3; 3 * VALUE_BYTES_MAX]]);
-    // Number 9 is below the bound of the scan.
+    // They are long, and kept loose from number 64 on. The head of one is missing.
     house.insert(&vec![vec![4; VALUE_BYTES_MAX]; 10]);
-    house.damage(&key::head(Shelf::Packed, SQUARE, 9), None);
-    house.damage(&key::part(Shelf::Packed, SQUARE, 9, 1), None);
+    house.damage(&key::head(Shelf::Loose, SQUARE, 69), None);
+    house.damage(&key::part(Shelf::Loose, SQUARE, 69, 1), None);
     house.damage(key, Some(value));
     let error = house.records(SQUARE, 0).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
@@ -456,7 +506,7 @@ fn check_damage(key: &[u8], value: &[u8], named: &str) {
 fn a_missing_part_is_an_error_and_a_missing_meta_record_too() {
     let mut house = House::new();
     let location = house.insert(&[vec![2; 3 * VALUE_BYTES_MAX]])[0];
-    house.damage(&key::part(Shelf::Packed, SQUARE, 0, 2), None);
+    house.damage(&key::part(Shelf::Loose, SQUARE, 0, 2), None);
     let error = house.store().get(SQUARE, location).unwrap_err();
     assert!(error.to_string().contains("community 0 record 0 part 2"), "{error}");
     house.damage(&key::META, None);
@@ -491,7 +541,7 @@ fn after_a_failed_write_no_group_is_taken_until_the_next_start() {
     group.insert(SQUARE, vec![2]);
     assert!(matches!(house.store().commit(group), Err(StoreError::Stopped { .. })));
     house.reopen();
-    assert_eq!(house.insert(&[vec![2]])[0].number, 1);
+    assert_eq!(house.insert(&[vec![2]])[0].number, PACK_SLOTS);
 }
 
 #[test]

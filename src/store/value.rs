@@ -10,7 +10,8 @@
 //! | `version 1 count:1 length:2×count record…` | a pack; a length of `ffff` is a slot whose record was removed |
 //! | `version 2 length:4 bytes` | the head of a long record: its whole length, and its first bytes |
 //! | `version 3 bytes` | a further part of it |
-//! | `version 4 next_number:8 groups:8` | the meta record |
+//! | `version 4 first_number:8 groups:8` | the meta record |
+//! | `version 6 next_number:8` | a community's own next number |
 //! | `version 5 (community:4 number:8 slot:1)…` | locations that a group removed |
 //!
 //! A loose record is a pack of one.
@@ -42,7 +43,10 @@ pub(super) const VALUE_BYTES_MAX: usize = 6_400;
 /// Larger packs insert and scan a little quicker, but each removal rewrites more.
 pub(super) const PACK_BYTES_TARGET: usize = 2_000;
 
-/// Slots are counted in one byte.
+/// Numbers from one pack to the next, and so the most slots that a pack has.
+pub(super) const PACK_SLOTS: u64 = 64;
+
+/// The most slots that a pack may have been written with: earlier versions had no fixed step.
 pub(super) const PACK_SLOTS_MAX: usize = u8::MAX as usize;
 
 /// A longer record is refused. Parts are counted in two bytes, which would allow more.
@@ -59,6 +63,7 @@ const LONG: u8 = 2;
 const PART: u8 = 3;
 const META: u8 = 4;
 const REMOVED_LOCATIONS: u8 = 5;
+const NEXT_NUMBER: u8 = 6;
 
 const PACK_HEADER_BYTES: usize = 3;
 const SLOT_BYTES: usize = 2;
@@ -172,13 +177,19 @@ fn stored_bytes(length: u16) -> usize {
 pub(super) struct PackBuilder {
     lengths: Vec<u8>,
     records: Vec<u8>,
+    has_records: bool,
 }
 
 impl PackBuilder {
     /// Whether a record of this length keeps the pack within `bytes_target`; an empty pack takes any.
     pub(super) fn has_room(&self, record_bytes: usize, bytes_target: usize) -> bool {
-        let slots = self.lengths.len() / SLOT_BYTES;
-        slots == 0 || (slots < PACK_SLOTS_MAX && self.bytes() + SLOT_BYTES + record_bytes <= bytes_target)
+        (self.slots() as u64) < PACK_SLOTS
+            && (self.is_empty() || self.bytes() + SLOT_BYTES + record_bytes <= bytes_target)
+    }
+
+    /// How many slots it has, empty ones among them.
+    pub(super) fn slots(&self) -> usize {
+        self.lengths.len() / SLOT_BYTES
     }
 
     /// Appends a record, which must be shorter than [`is_long`] says.
@@ -194,6 +205,7 @@ impl PackBuilder {
     fn push_slot(&mut self, record: Option<&[u8]>) {
         // Values are shorter than `REMOVED`, which the assertions above hold.
         let length = record.map_or(REMOVED, |record| record.len() as u16);
+        self.has_records |= record.is_some();
         self.lengths.extend_from_slice(&length.to_be_bytes());
         self.records.extend_from_slice(record.unwrap_or_default());
     }
@@ -202,8 +214,9 @@ impl PackBuilder {
         PACK_HEADER_BYTES + self.lengths.len() + self.records.len()
     }
 
+    /// Whether it holds no record.
     pub(super) fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        !self.has_records
     }
 
     /// The pack's value; the builder is empty afterwards.
@@ -212,13 +225,15 @@ impl PackBuilder {
         value.extend_from_slice(&[VERSION, PACK, (self.lengths.len() / SLOT_BYTES) as u8]);
         value.append(&mut self.lengths);
         value.append(&mut self.records);
+        self.has_records = false;
         value
     }
 }
 
-/// Whether a record of this length must be split into parts.
+/// Whether a record of this length must be split into parts: with empty slots before it, it would not fit a
+/// pack for certain.
 pub(super) fn is_long(record_bytes: usize) -> bool {
-    PACK_HEADER_BYTES + SLOT_BYTES + record_bytes > VALUE_BYTES_MAX
+    PACK_HEADER_BYTES + PACK_SLOTS as usize * SLOT_BYTES + record_bytes > VALUE_BYTES_MAX
 }
 
 /// The head of a long record.
@@ -303,18 +318,32 @@ pub(super) fn read_removed(
     Ok(())
 }
 
+/// The value that tells a community's next number.
+pub(super) fn write_next_number(number: u64) -> Vec<u8> {
+    [&[VERSION, NEXT_NUMBER][..], &number.to_be_bytes()].concat()
+}
+
+/// Reads it.
+pub(super) fn read_next_number(value: &[u8]) -> Result<u64, Unreadable> {
+    match (layout(value)?, value[2..].try_into()) {
+        (NEXT_NUMBER, Ok(number)) => Ok(u64::from_be_bytes(number)),
+        _ => Err(Unreadable::Damaged("it is not a community's next number")),
+    }
+}
+
 /// What the store knows of itself; written with every group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Meta {
-    /// The number that the next record gets.
-    pub(super) next_number: u64,
+    /// The least number of a community that has none of its own: 0, but for stores that were made when all
+    /// communities counted together.
+    pub(super) first_number: u64,
     /// How many groups were committed.
     pub(super) groups: u64,
 }
 
 impl Meta {
     pub(super) fn write(self) -> Vec<u8> {
-        [&[VERSION, META][..], &self.next_number.to_be_bytes(), &self.groups.to_be_bytes()].concat()
+        [&[VERSION, META][..], &self.first_number.to_be_bytes(), &self.groups.to_be_bytes()].concat()
     }
 
     pub(super) fn read(value: &[u8]) -> Result<Self, Unreadable> {
@@ -322,6 +351,6 @@ impl Meta {
             return Err(Unreadable::Damaged("it is not a meta record"));
         }
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-        Ok(Meta { next_number: number(&value[2..10]), groups: number(&value[10..]) })
+        Ok(Meta { first_number: number(&value[2..10]), groups: number(&value[10..]) })
     }
 }
