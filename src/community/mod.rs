@@ -4,6 +4,7 @@
 mod all;
 mod learn;
 mod lists;
+pub(crate) mod snapshot;
 mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -37,6 +38,8 @@ pub struct Community {
     pub tally: Tally,
     /// Its rules.
     pub policy: Policy,
+    /// How many events its index was built from when it was opened, beside a snapshot.
+    pub(crate) caught_up_with: usize,
     /// How many bridged events it still takes.
     bridge_rate: BridgeRate,
     known: RwLock<Arc<Known>>,
@@ -79,19 +82,23 @@ const LOAD_BATCH_EVENTS: usize = 512;
 /// Batches that may wait between the two.
 const LOAD_BATCHES_MAX: usize = 16;
 
-/// Builds the index of what is stored: one thread reads and decodes, another one indexes.
-fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<Index, OpenError> {
+/// The index of what is stored, and how many records it took: those that came since the snapshot, or all. One
+/// thread reads and decodes, another one indexes.
+fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<(Index, usize), OpenError> {
+    let mut index = snapshot::load(store, id, by_prefix)?.unwrap_or_else(|| Index::new(by_prefix));
+    let from = index.next_number();
     let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
     std::thread::scope(|scope| {
         let indexer = scope.spawn(move || {
-            let mut index = Index::new(by_prefix);
+            let mut count = 0;
             for (event, location) in loaded.into_iter().flatten() {
                 index.insert(&event, location);
+                count += 1;
             }
-            index
+            (index, count)
         });
         let mut batch = Vec::with_capacity(LOAD_BATCH_EVENTS);
-        let read = store.scan(id, 0, |location, record| {
+        let read = store.scan(id, from, |location, record| {
             let (event, _) = decode_without_content(record)
                 .map_err(|reason| OpenError::Record { number: location.number, reason })?;
             batch.push((event, location));
@@ -103,8 +110,8 @@ fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<Index, OpenEr
         });
         let _ = batches.send(batch);
         drop(batches);
-        let index = indexer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        read.map(|()| index)
+        let loaded = indexer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.map(|()| loaded)
     })
 }
 
@@ -114,7 +121,7 @@ impl Community {
     /// # Errors
     /// When the store cannot be read, or a record in it makes no sense.
     fn open(id: CommunityId, config: Settings, store: &Store) -> Result<Community, OpenError> {
-        let mut index = load(id, config.geohash.prefix_filters, store)?;
+        let (mut index, caught_up_with) = load(id, config.geohash.prefix_filters, store)?;
         for entry in store.state(id, VANISHED) {
             let (key, until) = entry?;
             match (<[u8; 32]>::try_from(&*key), <[u8; 8]>::try_from(&*until)) {
@@ -122,7 +129,8 @@ impl Community {
                 _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
             }
         }
-        let community = Community::empty(id, config);
+        let mut community = Community::empty(id, config);
+        community.caught_up_with = caught_up_with;
         *community.index_mut() = index;
         Ok(community)
     }
@@ -132,6 +140,7 @@ impl Community {
         Community {
             id,
             policy: Policy::new(&config),
+            caught_up_with: 0,
             lessons: learn::Lessons::new(Needs::of(&config)),
             lists: lists::Lists::default(),
             known: RwLock::new(Arc::new(Known::compiled(&config))),

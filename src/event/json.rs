@@ -33,6 +33,15 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
 
 /// Appends `text` as a JSON string, escaped as JavaScript's `JSON.stringify` does.
 pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    // Most strings need no escapes. To look at every byte without leaving early is what a compiler makes
+    // wide instructions of.
+    let has_special = |special, &byte: &u8| special | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if !text.as_bytes().iter().fold(false, has_special) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // Writing a string to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
@@ -204,6 +213,18 @@ impl<'de> Visitor<'de> for TagSeed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_are_written_as_serde_json_writes_them() {
+        let specials = (0..=0x7f_u8).map(|byte| char::from(byte).to_string());
+        let around =
+            |text: String| [text.clone(), format!("{}{text}", "ä".repeat(40)), format!("{text}\u{2028}")];
+        for text in specials.chain([String::new(), "\u{fffd}😀".to_owned()]).flat_map(around) {
+            let mut out = Vec::new();
+            write_json_string(&text, &mut out);
+            assert_eq!(String::from_utf8(out).ok(), serde_json::to_string(&text).ok(), "{text:?}");
+        }
+    }
 
     #[test]
     fn each_wrong_field_is_named() {

@@ -12,7 +12,7 @@ pub use json::{EventError, write_json_string};
 pub(crate) use json::{Text, describe};
 pub use kind::{Kind, KindClass};
 pub use tags::{Tag, Tags};
-pub use verified::{Forgery, Verified};
+pub use verified::{Checker, Forgery, Verified};
 
 use sha2::{Digest, Sha256};
 
@@ -36,12 +36,20 @@ pub struct Event {
     pub sig: Signature,
 }
 
+/// Where in canonical bytes the tags and the content begin; a comma is between them, a bracket at the end.
+#[derive(Debug, Clone, Copy)]
+pub struct CanonicalParts {
+    tags: usize,
+    content: usize,
+}
+
 impl Event {
     /// Appends the canonical form, `[0,pubkey,created_at,kind,tags,content]`, whose SHA-256 is the id.
     ///
     /// Control characters are written as `\u00XX`, the form that clients hash, not verbatim as
     /// NIP-01's text would have it.
-    pub fn write_canonical(&self, out: &mut Vec<u8>) {
+    /// Returns where in `out` the tags and the content begin.
+    pub fn write_canonical(&self, out: &mut Vec<u8>) -> CanonicalParts {
         out.extend_from_slice(b"[0,\"");
         self.pubkey.write_hex(out);
         out.extend_from_slice(b"\",");
@@ -49,10 +57,13 @@ impl Event {
         out.push(b',');
         json::write_u64(u64::from(self.kind.0), out);
         out.push(b',');
+        let tags = out.len();
         self.tags.write_json(out);
         out.push(b',');
+        let content = out.len();
         write_json_string(&self.content, out);
         out.push(b']');
+        CanonicalParts { tags, content }
     }
 
     /// The id that these fields hash to. `scratch` is cleared and reused, so that a caller who
@@ -80,6 +91,28 @@ impl Event {
         out.extend_from_slice(b",\"sig\":\"");
         self.sig.write_hex(out);
         out.extend_from_slice(b"\"}");
+    }
+
+    /// What [`Event::to_json`] returns, made from the canonical form, which has most of it already.
+    fn json_from_canonical(&self, canonical: &[u8], parts: CanonicalParts) -> Vec<u8> {
+        let CanonicalParts { tags, content } = parts;
+        let mut out = Vec::with_capacity(canonical.len() + 384);
+        out.extend_from_slice(b"{\"id\":\"");
+        self.id.write_hex(&mut out);
+        out.extend_from_slice(b"\",\"pubkey\":\"");
+        self.pubkey.write_hex(&mut out);
+        out.extend_from_slice(b"\",\"created_at\":");
+        json::write_u64(self.created_at, &mut out);
+        out.extend_from_slice(b",\"kind\":");
+        json::write_u64(u64::from(self.kind.0), &mut out);
+        out.extend_from_slice(b",\"tags\":");
+        out.extend_from_slice(&canonical[tags..content]);
+        out.extend_from_slice(b"\"content\":");
+        out.extend_from_slice(&canonical[content..canonical.len() - 1]);
+        out.extend_from_slice(b",\"sig\":\"");
+        self.sig.write_hex(&mut out);
+        out.extend_from_slice(b"\"}");
+        out
     }
 
     /// The event as JSON text.

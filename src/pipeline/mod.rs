@@ -7,6 +7,7 @@ mod fanout;
 mod learn;
 pub mod reader;
 mod relate;
+mod save;
 mod sweep;
 mod verify;
 mod writer;
@@ -143,10 +144,13 @@ impl Drop for EndsWithThread {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let _guard = EndsWithThread;
-        run();
+        run()
     })
 }
 
@@ -176,8 +180,9 @@ impl Pipeline {
             };
             threads.push(spawn("plaza-verify", move || verifier.run())?);
         }
+        let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store));
         let writer_thread =
-            writer::Writer::new(writer_input, fanout, store, Arc::clone(&bodies), &config.store);
+            writer::Writer::new(writer_input, fanout, store, Arc::clone(&bodies), saver, &config.store);
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);
         let fanout_clock = clock.clone();
         threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
-use crate::event::Verified;
+use crate::event::Checker;
 use crate::policy::is_rate_exempt;
 use crate::rate::Rates;
 use crate::rule::{Refusal, RelayNames};
@@ -27,12 +27,12 @@ pub(super) struct Verifier {
 impl Verifier {
     /// Works until nobody can submit any more.
     pub(super) fn run(self) {
-        let mut scratch = Vec::new();
+        let mut checker = Checker::default();
         while let Ok(first) = self.input.recv() {
             let mut batch = Vec::new();
             let mut next = Some(first);
             while let Some((turn, submission)) = next {
-                batch.push((turn, self.check(submission, &mut scratch)));
+                batch.push((turn, self.check(submission, &mut checker)));
                 next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_recv().ok() } else { None };
             }
             if self.output.send(WriterInput::Events(batch)).is_err() {
@@ -41,10 +41,10 @@ impl Verifier {
         }
     }
 
-    fn check(&self, submission: Submission, scratch: &mut Vec<u8>) -> Option<Checked> {
+    fn check(&self, submission: Submission, checker: &mut Checker) -> Option<Checked> {
         let Submission { community, event, reply, admitted_at, permits } = submission;
         let id = event.id;
-        let checked = Verified::check(event, scratch).map_err(Refusal::from).and_then(|event| {
+        let checked = checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
             let known = community.known();
             if !is_rate_exempt(&event.pubkey, &community.config, &known) {
                 self.rates.author_event(&event.pubkey)?;
@@ -54,11 +54,11 @@ impl Verifier {
                 community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
                 community.admit_bridged(&event)?;
             }
-            Ok(event)
+            Ok((event, json))
         });
         match checked {
-            Ok(event) => {
-                let body = Bytes::from(event.to_json());
+            Ok((event, json)) => {
+                let body = Bytes::from(json);
                 let record = record::encode(&event);
                 Some(Checked { community, event, body, record, reply, admitted_at, permits })
             }

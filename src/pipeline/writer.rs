@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
+use super::save::Saver;
 use super::{Outcome, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
@@ -62,6 +63,7 @@ pub(super) struct Writer {
     fanout: Sender<LiveGroup>,
     store: Arc<Store>,
     bodies: Arc<Bodies>,
+    saver: Saver,
     events_max: usize,
     bytes_max: usize,
 }
@@ -110,8 +112,8 @@ struct Gathering {
     placed: Vec<Placed>,
     bytes: usize,
     ids: HashMap<(CommunityId, Id), usize>,
-    authors: HashSet<(CommunityId, PublicKey)>,
     addresses: HashSet<(CommunityId, String)>,
+    /// Only of communities with rules that ask for stored events.
     kinds: HashSet<(CommunityId, Kind)>,
     removed: HashSet<(CommunityId, Location)>,
     /// Authors of deletion and vanish requests.
@@ -125,9 +127,16 @@ impl Gathering {
         let author = (community, event.pubkey);
         let is_request = is_request(event.kind);
         self.requesters.contains(&author)
-            || is_request && (self.authors.contains(&author) || self.has_wraps)
+            || is_request && (self.has_wraps || self.has_of(author))
             || event.kind == Kind::GIFT_WRAP && !self.requesters.is_empty()
             || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
+    }
+
+    /// Whether an author has written any of it.
+    fn has_of(&self, author: (CommunityId, PublicKey)) -> bool {
+        self.placed
+            .iter()
+            .any(|Placed { checked, .. }| (checked.community.id, checked.event.pubkey) == author)
     }
 
     /// Whether what a rule wants to know depends on what is gathered.
@@ -149,8 +158,9 @@ impl Gathering {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
-        self.authors.insert((community, event.pubkey));
-        self.kinds.insert((community, event.kind));
+        if checked.community.policy.asks_the_store() {
+            self.kinds.insert((community, event.kind));
+        }
         self.addresses.extend(event.address().map(|address| (community, address)));
         if is_request(event.kind) {
             self.requesters.insert((community, event.pubkey));
@@ -180,14 +190,15 @@ impl Writer {
         fanout: Sender<LiveGroup>,
         store: Arc<Store>,
         bodies: Arc<Bodies>,
+        saver: Saver,
         settings: &config::Store,
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
-        Writer { input, fanout, store, bodies, events_max, bytes_max }
+        Writer { input, fanout, store, bodies, saver, events_max, bytes_max }
     }
 
     /// Works until nobody can send any more and everything sent is safe.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let mut gathering = Gathering::default();
         let mut turns = Turns::default();
         while let Ok(input) = self.input.recv() {
@@ -211,9 +222,10 @@ impl Writer {
             }
             self.commit(std::mem::take(&mut gathering));
         }
+        self.saver.stop();
     }
 
-    fn place(&self, checked: Checked, gathering: &mut Gathering) {
+    fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
         let (community, event) = (&checked.community, &checked.event);
         if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
             gathering.placed[copied].copies.push((checked.reply, checked.permits));
@@ -250,7 +262,7 @@ impl Writer {
     }
 
     /// Asks the rules that look at stored events.
-    fn admit(&self, checked: &Checked, gathering: &mut Gathering) -> Decision {
+    fn admit(&mut self, checked: &Checked, gathering: &mut Gathering) -> Decision {
         let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
         if !community.policy.asks_the_store() {
             return Ok(());
@@ -280,7 +292,7 @@ impl Writer {
     }
 
     /// Makes a group durable, then true for readers, then known.
-    fn commit(&self, gathering: Gathering) {
+    fn commit(&mut self, gathering: Gathering) {
         let mut placed = gathering.placed;
         if placed.is_empty() {
             return;
@@ -301,7 +313,11 @@ impl Writer {
             }
         }
         match self.store.commit(group) {
-            Ok(locations) => self.publish(placed, &locations),
+            Ok(locations) => {
+                let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
+                self.publish(placed, &locations);
+                self.saver.changed(changes);
+            }
             Err(error) => fail(placed, &error),
         }
     }
@@ -341,7 +357,7 @@ impl Writer {
     }
 
     /// Removes up to `events_max` events that expired or vanished.
-    fn sweep(&self, sweep: Sweep) {
+    fn sweep(&mut self, sweep: Sweep) {
         let Sweep { community, now, events_max, done } = sweep;
         let mut removed = 0;
         while removed < events_max {
@@ -364,6 +380,8 @@ impl Writer {
                 community.notice(kind, &author);
                 self.bodies.forget(community.id, stored.location);
             }
+            drop(index);
+            self.saver.changed(removes.len());
             removed += removes.len();
         }
         let _ = done.send(removed);

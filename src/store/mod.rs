@@ -231,6 +231,11 @@ impl Store {
         known.get(&community).copied().unwrap_or(self.first_number)
     }
 
+    /// The store's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How many groups the store has committed since it was made.
     pub fn groups(&self) -> u64 {
         self.groups.load(Ordering::Acquire)

@@ -41,7 +41,7 @@ pub(super) const VALUE_BYTES_MAX: usize = 6_400;
 /// | 6,400 | 11.4 | 4.7 | 229,000 | 0.18 s | 681, 1,258 | 82 |
 ///
 /// Larger packs insert and scan a little quicker, but each removal rewrites more.
-pub(super) const PACK_BYTES_TARGET: usize = 2_000;
+pub(super) const PACK_BYTES_TARGET: usize = 4_000;
 
 /// Numbers from one pack to the next, and so the most slots that a pack has.
 pub(super) const PACK_SLOTS: u64 = 64;
