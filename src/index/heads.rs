@@ -1,26 +1,35 @@
-//! One row of 64 bytes, a cache line, for each stored event: all that a scan looks at.
+//! What the index holds of each stored event itself, in arrays by ordinal: a time of 4 bytes, by which lists are
+//! ordered, an id of 32, and a row of 20 with all else that a scan looks at.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
 
-use super::lists::{Order, Posting};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::bytes::{Sink, Source, check, check_free};
+use super::lists::Order;
+use super::snapshot::SnapshotError;
 use crate::event::{Id, Kind};
 use crate::store::Location;
 
-/// What the index holds of one event.
-#[derive(Debug, Clone, Copy)]
+/// An event's author, kind, place in the store and tags.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub(super) struct Row {
-    pub(super) id: Id,
-    pub(super) created_at: u64,
-    /// The event's number in the store, and its slot in the last byte.
-    location: u64,
     pub(super) author: u32,
+    /// What [`TagLists`](super::tags::TagLists) finds its tag values by, and how many these are.
+    pub(super) tags_at: u32,
+    pub(super) tags_len: u16,
     pub(super) kind: Kind,
     pub(super) flags: u16,
-    /// Its tag values, in order, without repetition.
-    pub(super) tags: Posting,
+    /// The event's number in the store, unless it is [`WIDE`], and its slot.
+    number_high: u8,
+    slot: u8,
+    number_low: u32,
 }
 
-const _: () = assert!(size_of::<Row>() == 64);
+const _: () = assert!(size_of::<Row>() == 20);
 
 /// The row's event has an expiration time.
 pub(super) const EXPIRES: u16 = 1;
@@ -31,33 +40,34 @@ pub(super) const BRIDGED: u16 = 2;
 /// The row's event is marked as being for followers only.
 pub(super) const FOR_FOLLOWERS: u16 = 4;
 
-impl Row {
-    pub(super) fn new(id: Id, created_at: u64, location: Location, author: u32, kind: Kind) -> Row {
-        let location = location.number << 8 | u64::from(location.slot);
-        Row { id, created_at, location, author, kind, flags: 0, tags: Posting::default() }
-    }
+/// Its time or number does not fit and stands in [`Heads::wide`].
+const WIDE: u16 = 8;
 
-    /// Where the store keeps the event.
-    pub(super) fn location(&self) -> Location {
-        Location { number: self.number(), slot: self.location as u8 }
-    }
+/// The event was removed.
+const REMOVED: u16 = 16;
 
-    /// The number of the event's commit, by which readers know what is newer than their query.
-    pub(super) fn number(&self) -> u64 {
-        self.location >> 8
-    }
-}
+/// In place of a time that does not fit.
+const WIDE_TIME: u32 = u32::MAX;
 
 /// The rows by ordinal. Ordinals of removed events are used again.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
+    times: Vec<u32>,
+    ids: Vec<Id>,
     rows: Vec<Row>,
+    /// Times and numbers that are too large for their place.
+    wide: HashMap<u32, [u64; 2]>,
     free: Vec<u32>,
+}
+
+/// A time in 32 bits; a larger one as the largest.
+pub(super) fn narrow(created_at: u64) -> u32 {
+    u32::try_from(created_at).unwrap_or(WIDE_TIME)
 }
 
 impl Heads {
     pub(super) fn len(&self) -> usize {
-        self.rows.len() - self.free.len()
+        self.rows.len().saturating_sub(self.free.len())
     }
 
     pub(super) fn get(&self, ordinal: u32) -> &Row {
@@ -68,33 +78,114 @@ impl Heads {
         &mut self.rows[ordinal as usize]
     }
 
-    pub(super) fn add(&mut self, row: Row) -> u32 {
-        match self.free.pop() {
-            Some(ordinal) => {
-                self.rows[ordinal as usize] = row;
-                ordinal
-            }
-            None => {
-                self.rows.push(row);
-                (self.rows.len() - 1) as u32
-            }
+    pub(super) fn id(&self, ordinal: u32) -> &Id {
+        &self.ids[ordinal as usize]
+    }
+
+    pub(super) fn created_at(&self, ordinal: u32) -> u64 {
+        match self.times[ordinal as usize] {
+            WIDE_TIME => self.wide.get(&ordinal).map_or(WIDE_TIME.into(), |wide| wide[0]),
+            time => time.into(),
         }
     }
 
+    /// The number of the event's commit, by which readers know what is newer than their query.
+    pub(super) fn number(&self, ordinal: u32) -> u64 {
+        let row = self.get(ordinal);
+        match self.wide.get(&ordinal) {
+            Some(wide) if row.flags & WIDE != 0 => wide[1],
+            _ => u64::from(row.number_high) << 32 | u64::from(row.number_low),
+        }
+    }
+
+    /// Where the store keeps the event.
+    pub(super) fn location(&self, ordinal: u32) -> Location {
+        Location { number: self.number(ordinal), slot: self.get(ordinal).slot }
+    }
+
+    /// Adds an event, as yet without tags.
+    pub(super) fn add(&mut self, id: Id, created_at: u64, at: Location, author: u32, kind: Kind) -> u32 {
+        let number_high = u8::try_from(at.number >> 32);
+        let is_wide = number_high.is_err() || created_at >= WIDE_TIME.into();
+        let row = Row {
+            author,
+            tags_at: 0,
+            tags_len: 0,
+            kind,
+            flags: if is_wide { WIDE } else { 0 },
+            number_high: number_high.unwrap_or(0),
+            slot: at.slot,
+            number_low: at.number as u32,
+        };
+        let time = narrow(created_at);
+        let ordinal = match self.free.pop() {
+            Some(ordinal) => {
+                let at = ordinal as usize;
+                (self.times[at], self.ids[at], self.rows[at]) = (time, id, row);
+                ordinal
+            }
+            None => {
+                self.times.push(time);
+                self.ids.push(id);
+                self.rows.push(row);
+                (self.rows.len() - 1) as u32
+            }
+        };
+        if is_wide {
+            self.wide.insert(ordinal, [created_at, at.number]);
+        }
+        ordinal
+    }
+
     pub(super) fn remove(&mut self, ordinal: u32) {
+        let row = self.get_mut(ordinal);
+        if row.flags & WIDE != 0 {
+            self.wide.remove(&ordinal);
+        }
+        let row = self.get_mut(ordinal);
+        (row.flags, row.tags_len) = (REMOVED, 0);
         self.free.push(ordinal);
+    }
+
+    /// All rows, those of removed events among them.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The ordinals of stored events.
+    pub(super) fn live(&self) -> impl Iterator<Item = u32> {
+        let live = self.rows.iter().enumerate().filter(|(_, row)| row.flags & REMOVED == 0);
+        live.map(|(ordinal, _)| ordinal as u32)
     }
 
     /// How a row stands to a place in NIP-01's order, older ones being less.
     pub(super) fn compare_to(&self, ordinal: u32, created_at: u64, id: &Id) -> Ordering {
-        let row = self.get(ordinal);
-        row.created_at.cmp(&created_at).then_with(|| id.cmp(&row.id))
+        self.created_at(ordinal).cmp(&created_at).then_with(|| id.cmp(self.id(ordinal)))
+    }
+
+    pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
+        sink.array(&self.times)?;
+        sink.array(&self.ids)?;
+        sink.array(&self.rows)?;
+        sink.map(&self.wide)?;
+        sink.array(&self.free)
+    }
+
+    pub(super) fn read<R: Read>(source: &mut Source<'_, R>) -> Result<Self, SnapshotError> {
+        let (times, ids, rows) = (source.array()?, source.array()?, source.array::<Row>()?);
+        let heads = Heads { times, ids, rows, wide: source.map()?, free: source.array()? };
+        let rows = heads.rows.len();
+        check(heads.times.len() == rows && heads.ids.len() == rows, "the number of events")?;
+        check_free(&heads.free, rows)?;
+        check(heads.live().count() == heads.len(), "the list of free rows")?;
+        Ok(heads)
     }
 }
 
 impl Order for Heads {
     fn compare(&self, left: u32, right: u32) -> Ordering {
-        let right = self.get(right);
-        self.compare_to(left, right.created_at, &right.id)
+        let times = self.times[left as usize].cmp(&self.times[right as usize]);
+        // Few events have the same second; what does not fit has no order yet.
+        times.then_with(|| self.compare_to(left, self.created_at(right), self.id(right)))
     }
 }

@@ -1,18 +1,24 @@
-//! Small numbers for what repeats: authors, author and kind together, and tag values. Each entry holds
-//! its posting; an entry without events is given back.
+//! Small numbers for what repeats: authors and tag values. An entry without events is given back.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Write};
 
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::{self, Hasher128};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::bytes::{Plain, Sink, Source, check, check_free};
 use super::lists::Posting;
+use super::snapshot::SnapshotError;
 use super::table::Table;
-use crate::event::{Kind, PublicKey};
+use crate::event::Kind;
 
-/// A tag's letter and a keyed 120-bit hash of its value. The key is drawn at start, so nobody can make
-/// two values meet; values of any length cost the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ValueKey([u8; 16]);
+/// A tag's letter and a keyed 88-bit hash of its value. The key is secret, so nobody can make two values meet;
+/// by chance two of a thousand million do in one of six hundred million relays. Values of any length cost the
+/// same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(transparent)]
+pub(super) struct ValueKey([u8; 12]);
 
 impl ValueKey {
     /// The tag's letter.
@@ -23,41 +29,45 @@ impl ValueKey {
     fn hash(self) -> u64 {
         // The bytes are already a keyed hash.
         u64::from_le_bytes([
-            self.0[8], self.0[9], self.0[10], self.0[11], self.0[12], self.0[13], self.0[14], self.0[15],
+            self.0[4], self.0[5], self.0[6], self.0[7], self.0[8], self.0[9], self.0[10], self.0[11],
         ])
-    }
-
-    /// All bytes, to be hashed further.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 
-/// The secret keys of this process's hashes.
+/// The secret keys of an index's hashes, drawn when it is made. A snapshot keeps them: ids and values can be
+/// chosen by strangers, who must not know where they fall.
 #[derive(Debug, Clone)]
 pub(super) struct Hashes {
-    values: SipHasher13,
-    state: RandomState,
+    keys: [u64; 4],
+    ids: SipHasher13,
+    values: sip128::SipHasher13,
 }
 
 impl Default for Hashes {
     fn default() -> Self {
-        let state = RandomState::new();
-        Self { values: SipHasher13::new_with_keys(state.hash_one(0), state.hash_one(1)), state }
+        let (one, other) = (RandomState::new(), RandomState::new());
+        Self::new([one.hash_one(0), one.hash_one(1), other.hash_one(0), other.hash_one(1)])
     }
 }
 
 impl Hashes {
-    /// A keyed 64-bit hash of an id or key.
-    pub(super) fn bytes(&self, bytes: &[u8; 32]) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        hasher.write(bytes);
-        hasher.finish()
+    pub(super) fn new(keys: [u64; 4]) -> Self {
+        let [one, two, three, four] = keys;
+        Self {
+            keys,
+            ids: SipHasher13::new_with_keys(one, two),
+            values: sip128::SipHasher13::new_with_keys(three, four),
+        }
     }
 
-    /// A keyed hash of an author's kind.
-    fn author_kind(&self, author: u32, kind: Kind) -> u64 {
-        self.state.hash_one((author, kind.0))
+    /// What makes the same hashes again.
+    pub(super) fn keys(&self) -> [u64; 4] {
+        self.keys
+    }
+
+    /// A keyed 64-bit hash of an id or key.
+    pub(super) fn bytes(&self, bytes: &[u8; 32]) -> u64 {
+        self.ids.hash(bytes)
     }
 
     /// The key of a tag value.
@@ -65,42 +75,26 @@ impl Hashes {
         let mut hasher = self.values;
         hasher.write_u8(letter);
         hasher.write(value.as_bytes());
-        let mut key = hasher.finish128().as_bytes();
+        let hash = hasher.finish128();
+        let mut key = [0; 12];
+        key[..4].copy_from_slice(&hash.h1.to_le_bytes()[..4]);
+        key[4..].copy_from_slice(&hash.h2.to_le_bytes());
         key[0] = letter;
         ValueKey(key)
     }
 
-    /// The 128-bit key of an address, from the author, the kind and the key of its `d` value.
-    pub(super) fn address(&self, kind: Kind, author: &PublicKey, identifier: ValueKey) -> [u8; 16] {
-        let mut hasher = self.values;
-        hasher.write_u16(kind.0);
-        hasher.write(&author.0);
-        hasher.write(identifier.bytes());
-        hasher.finish128().as_bytes()
+    /// A keyed hash of an address: the number of its author, its kind and the key of its `d` value.
+    pub(super) fn address(&self, author: u32, kind: Kind, identifier: ValueKey) -> u64 {
+        let mut hasher = self.ids;
+        hasher.write_u64(u64::from(author) << 16 | u64::from(kind.0));
+        hasher.write_u64(identifier.hash());
+        hasher.finish()
     }
 }
 
-/// An author and the postings of each kind that they wrote.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Author {
-    /// Whose events these are.
-    pub(super) key: PublicKey,
-    /// Numbers of the author's [`AuthorKind`]s, in no order.
-    pub(super) kinds: Posting,
-}
-
-/// One author's events of one kind.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AuthorKind {
-    author: u32,
-    /// The kind.
-    pub(super) kind: Kind,
-    /// The events.
-    pub(super) posting: Posting,
-}
-
 /// A tag value and the events that carry it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub(super) struct Value {
     /// Letter and hash.
     pub(super) key: ValueKey,
@@ -122,7 +116,26 @@ impl<T> Default for Interner<T> {
     }
 }
 
-impl<T: Copy> Interner<T> {
+impl<T: Plain> Interner<T> {
+    /// All entries, those that were given back among them.
+    pub(super) fn entries(&self) -> &[T] {
+        &self.entries
+    }
+
+    pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
+        sink.array(&self.entries)?;
+        sink.array(&self.free)?;
+        self.table.write(sink)
+    }
+
+    pub(super) fn read<R: Read>(source: &mut Source<'_, R>) -> Result<Self, SnapshotError> {
+        let (entries, free): (Vec<T>, Vec<u32>) = (source.array()?, source.array()?);
+        check_free(&free, entries.len())?;
+        let table = Table::read(source, entries.len())?;
+        check(table.len() + free.len() == entries.len(), "a table")?;
+        Ok(Self { entries, free, table })
+    }
+
     /// The entry of this number.
     pub(super) fn get(&self, number: u32) -> &T {
         &self.entries[number as usize]
@@ -133,11 +146,13 @@ impl<T: Copy> Interner<T> {
         &mut self.entries[number as usize]
     }
 
-    fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u32> {
+    /// The number of an entry.
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u32> {
         self.table.find(hash, |number| is_it(&self.entries[number as usize]))
     }
 
-    fn add(&mut self, hash: u64, entry: T, rehash: impl Fn(&T) -> u64) -> u32 {
+    /// Adds an entry that is not there.
+    pub(super) fn add(&mut self, hash: u64, entry: T, rehash: impl Fn(&T) -> u64) -> u32 {
         let number = match self.free.pop() {
             Some(number) => {
                 self.entries[number as usize] = entry;
@@ -153,51 +168,10 @@ impl<T: Copy> Interner<T> {
         number
     }
 
-    fn drop_entry(&mut self, hash: u64, number: u32) {
+    /// Gives an entry back.
+    pub(super) fn drop_entry(&mut self, hash: u64, number: u32) {
         self.table.remove(hash, number);
         self.free.push(number);
-    }
-}
-
-impl Interner<Author> {
-    /// The number of an author who has events.
-    pub(super) fn find_author(&self, hashes: &Hashes, key: &PublicKey) -> Option<u32> {
-        self.find(hashes.bytes(&key.0), |author| author.key == *key)
-    }
-
-    /// The number of an author, new when need be.
-    pub(super) fn intern_author(&mut self, hashes: &Hashes, key: &PublicKey) -> u32 {
-        self.find_author(hashes, key).unwrap_or_else(|| {
-            let author = Author { key: *key, kinds: Posting::default() };
-            self.add(hashes.bytes(&key.0), author, |author| hashes.bytes(&author.key.0))
-        })
-    }
-
-    /// Gives back an author without events.
-    pub(super) fn drop_author(&mut self, hashes: &Hashes, number: u32) {
-        let hash = hashes.bytes(&self.get(number).key.0);
-        self.drop_entry(hash, number);
-    }
-}
-
-impl Interner<AuthorKind> {
-    /// The number of an author's kind that has events.
-    pub(super) fn find_kind(&self, hashes: &Hashes, author: u32, kind: Kind) -> Option<u32> {
-        self.find(hashes.author_kind(author, kind), |entry| entry.author == author && entry.kind == kind)
-    }
-
-    /// Adds an author's kind that is not there.
-    pub(super) fn add_kind(&mut self, hashes: &Hashes, author: u32, kind: Kind) -> u32 {
-        let entry = AuthorKind { author, kind, posting: Posting::default() };
-        self.add(hashes.author_kind(author, kind), entry, |entry| {
-            hashes.author_kind(entry.author, entry.kind)
-        })
-    }
-
-    /// Gives back an author's kind without events.
-    pub(super) fn drop_kind(&mut self, hashes: &Hashes, number: u32) {
-        let entry = *self.get(number);
-        self.drop_entry(hashes.author_kind(entry.author, entry.kind), number);
     }
 }
 

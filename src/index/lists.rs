@@ -2,17 +2,21 @@
 //! them. In: ordinals and a way to compare them. Out: positions and ordinals. Never reads a head itself
 //! but through [`Order`].
 //!
-//! A list of one lives in its handle; up to [`BLOCK_MAX`] ordinals share one array with all other
-//! small lists, cut into blocks of few sizes; longer ones are rows of leaves, so that an insertion in
+//! A list of one lives in its handle; up to [`BLOCK_MAX`] ordinals are a block of an array that all short lists
+//! share; longer ones are rows of leaves, so that an insertion in
 //! the middle of a million moves at most one leaf.
 
 use std::cmp::Ordering;
+use std::io::{self, Read, Write};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::arena::Arena;
+use super::bytes::{Sink, Source, check, check_free};
+use super::snapshot::SnapshotError;
 
 /// Ordinals in the largest block and in a full leaf.
 const BLOCK_MAX: usize = 512;
-
-/// How many ordinals a block of each class holds.
-const CLASSES: [u16; 17] = [2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, BLOCK_MAX as u16];
 
 /// In place of a length: the list is a tree.
 const TREE: u32 = u32::MAX;
@@ -24,7 +28,8 @@ pub(super) trait Order {
 }
 
 /// A handle to a list; what it means only [`Lists`] knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub(super) struct Posting {
     /// Ordinals in the list, or [`TREE`].
     len: u32,
@@ -42,9 +47,7 @@ struct Tree {
 /// The memory of all postings.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    words: Vec<u32>,
-    /// Offsets of unused blocks, by class.
-    free: [Vec<u32>; CLASSES.len()],
+    blocks: Arena<u32>,
     trees: Vec<Tree>,
     free_trees: Vec<u32>,
 }
@@ -58,11 +61,6 @@ pub(super) struct Cursor {
     position: u32,
 }
 
-/// The smallest class that holds `len` ordinals; `len` is at most [`BLOCK_MAX`].
-fn class_of(len: usize) -> usize {
-    CLASSES.partition_point(|&size| usize::from(size) < len)
-}
-
 impl Lists {
     /// How many ordinals a list has.
     pub(super) fn len(&self, posting: Posting) -> usize {
@@ -73,16 +71,7 @@ impl Lists {
     }
 
     fn block(&self, posting: Posting) -> &[u32] {
-        &self.words[posting.at as usize..][..posting.len as usize]
-    }
-
-    fn allocate(&mut self, class: usize) -> u32 {
-        if let Some(at) = self.free[class].pop() {
-            return at;
-        }
-        let at = self.words.len();
-        self.words.resize(at + usize::from(CLASSES[class]), 0);
-        at as u32
+        self.blocks.get(posting.at, posting.len as usize)
     }
 
     /// Puts an ordinal that is not in the list where it belongs.
@@ -91,18 +80,16 @@ impl Lists {
             0 => *posting = Posting { len: 1, at: ordinal },
             TREE => self.trees[posting.at as usize].insert(ordinal, order),
             1 => {
-                let at = self.allocate(0);
                 let pair = if order.compare(posting.at, ordinal).is_lt() {
                     [posting.at, ordinal]
                 } else {
                     [ordinal, posting.at]
                 };
-                self.words[at as usize..][..2].copy_from_slice(&pair);
-                *posting = Posting { len: 2, at };
+                *posting = Posting { len: 2, at: self.blocks.store(&pair) };
             }
             len if len as usize == BLOCK_MAX => {
                 let tree = Tree { len: BLOCK_MAX, leaves: vec![self.block(*posting).to_vec()] };
-                self.free[CLASSES.len() - 1].push(posting.at);
+                self.blocks.release(posting.at, BLOCK_MAX);
                 *posting = Posting { len: TREE, at: self.adopt(tree) };
                 self.trees[posting.at as usize].insert(ordinal, order);
             }
@@ -110,7 +97,7 @@ impl Lists {
                 let len = len as usize;
                 let position = position_for(self.block(*posting), ordinal, order);
                 self.resize_block(posting, len + 1);
-                let block = &mut self.words[posting.at as usize..][..len + 1];
+                let block = self.blocks.get_mut(posting.at, len + 1);
                 block.copy_within(position..len, position + 1);
                 block[position] = ordinal;
             }
@@ -141,10 +128,11 @@ impl Lists {
                 if self.block(*posting).get(position) != Some(&ordinal) {
                     return;
                 }
-                self.words[posting.at as usize..][..len].copy_within(position + 1.., position);
+                let block = self.blocks.get_mut(posting.at, len);
+                block.copy_within(position + 1.., position);
                 if len == 2 {
-                    let last = self.words[posting.at as usize];
-                    self.free[0].push(posting.at);
+                    let last = block[0];
+                    self.blocks.release(posting.at, 2);
                     *posting = Posting { len: 1, at: last };
                 } else {
                     self.resize_block(posting, len - 1);
@@ -153,16 +141,8 @@ impl Lists {
         }
     }
 
-    /// Makes a block hold `len` ordinals, in a smaller or larger one when its class changes.
     fn resize_block(&mut self, posting: &mut Posting, len: usize) {
-        let (old, new) = (class_of(posting.len as usize), class_of(len));
-        if old != new {
-            let at = self.allocate(new);
-            let kept = len.min(posting.len as usize);
-            self.words.copy_within(posting.at as usize..posting.at as usize + kept, at as usize);
-            self.free[old].push(posting.at);
-            posting.at = at;
-        }
+        posting.at = self.blocks.resize(posting.at, posting.len as usize, len);
         posting.len = len as u32;
     }
 
@@ -224,7 +204,7 @@ impl Lists {
         Some(match cursor.posting.len {
             1 => cursor.posting.at,
             TREE => self.trees[cursor.posting.at as usize].leaves[cursor.leaf as usize][position],
-            _ => self.words[cursor.posting.at as usize + position],
+            _ => self.block(cursor.posting)[position],
         })
     }
 
@@ -238,44 +218,57 @@ impl Lists {
     pub(super) fn about_before(&self, cursor: &Cursor) -> usize {
         cursor.leaf as usize * BLOCK_MAX + cursor.position as usize
     }
+}
 
-    /// Stores a list that is never ordered or changed: an event's own tag values. Returns where.
-    pub(super) fn store_fixed(&mut self, values: &[u32]) -> Posting {
-        match *values {
-            [] => Posting::default(),
-            [one] => Posting { len: 1, at: one },
-            _ if values.len() > BLOCK_MAX => {
-                let tree = Tree { len: values.len(), leaves: vec![values.to_vec()] };
-                Posting { len: TREE, at: self.adopt(tree) }
-            }
-            _ => {
-                let at = self.allocate(class_of(values.len()));
-                self.words[at as usize..][..values.len()].copy_from_slice(values);
-                Posting { len: values.len() as u32, at }
-            }
+impl Lists {
+    pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
+        self.blocks.write(sink)?;
+        sink.number(self.trees.len() as u64)?;
+        for tree in &self.trees {
+            let lens: Vec<u32> = tree.leaves.iter().map(|leaf| leaf.len() as u32).collect();
+            sink.array(&lens)?;
+            tree.leaves.iter().try_for_each(|leaf| sink.values(leaf))?;
         }
+        sink.array(&self.free_trees)
     }
 
-    /// The values of a fixed list. The handle is borrowed because a list of one lives in it.
-    pub(super) fn fixed<'a>(&'a self, posting: &'a Posting) -> &'a [u32] {
-        match posting.len {
-            0 => &[],
-            1 => std::slice::from_ref(&posting.at),
-            TREE => self.trees[posting.at as usize].leaves.first().map_or(&[], |leaf| leaf),
-            _ => self.block(*posting),
+    pub(super) fn read<R: Read>(source: &mut Source<'_, R>) -> Result<Self, SnapshotError> {
+        let mut lists = Lists { blocks: Arena::read(source)?, ..Lists::default() };
+        for _ in 0..source.number()? {
+            let mut tree = Tree::default();
+            for len in source.array::<u32>()? {
+                check(len > 0, "the length of a leaf")?;
+                tree.leaves.push(source.values(len as usize)?);
+                tree.len += len as usize;
+            }
+            lists.trees.push(tree);
         }
+        lists.free_trees = source.array()?;
+        check_free(&lists.free_trees, lists.trees.len())?;
+        let is_empty = |&at: &u32| lists.trees[at as usize].leaves.is_empty();
+        let empty = lists.trees.iter().filter(|tree| tree.leaves.is_empty()).count();
+        check(lists.free_trees.iter().all(is_empty) && lists.free_trees.len() == empty, "a tree")?;
+        Ok(lists)
     }
 
-    /// Gives back the memory of a fixed list.
-    pub(super) fn free_fixed(&mut self, posting: Posting) {
-        match posting.len {
-            0 | 1 => {}
-            TREE => {
-                self.trees[posting.at as usize] = Tree::default();
-                self.free_trees.push(posting.at);
-            }
-            len => self.free[class_of(len as usize)].push(posting.at),
-        }
+    /// Checks all numbers in lists, which must be below `bound`; returns what checks a handle. Handles that
+    /// pass may be used in any way; only trees that two of them share could still do harm, and do not pass.
+    pub(super) fn checker(&self, bound: usize) -> Result<impl FnMut(Posting) -> bool, SnapshotError> {
+        let is_right = |words: &[u32]| {
+            words.is_empty() || words.iter().fold(0, |most, &word| most.max(word)) < bound as u32
+        };
+        check(is_right(self.blocks.items()), "a block of a list")?;
+        check(
+            self.trees.iter().flat_map(|tree| &tree.leaves).all(|leaf| is_right(leaf)),
+            "a leaf of a list",
+        )?;
+        let mut seen: Vec<bool> = self.trees.iter().map(|tree| tree.leaves.is_empty()).collect();
+        Ok(move |posting: Posting| match posting.len {
+            0 => true,
+            1 => (posting.at as usize) < bound,
+            TREE => seen.get_mut(posting.at as usize).is_some_and(|seen| !std::mem::replace(seen, true)),
+            len => len as usize <= BLOCK_MAX && self.blocks.fits(posting.at, len as usize),
+        })
     }
 }
 
@@ -390,23 +383,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn fixed_lists_keep_their_order() {
-        let mut lists = Lists::default();
-        let mut kept = Vec::new();
-        for len in [0, 1, 2, 3, 5, 511, 512, 513, 2_000] {
-            let values: Vec<u32> = (0..len).rev().collect();
-            kept.push((lists.store_fixed(&values), values));
-        }
-        for (handle, values) in &kept {
-            assert_eq!(lists.fixed(handle), values);
-        }
-        for (handle, _) in kept {
-            lists.free_fixed(handle);
-        }
-        let again = lists.store_fixed(&[7, 7]);
-        assert_eq!(lists.fixed(&again), [7, 7]);
     }
 }

@@ -2,6 +2,9 @@
 //! kind, kind, and tag value. In: events with their place in the store, and removals, from the writer
 //! alone. Out: facts for placing, and scans. Never reads a body; never touches the store.
 
+mod arena;
+mod authors;
+mod bytes;
 mod heads;
 mod intern;
 mod lists;
@@ -9,22 +12,30 @@ mod origins;
 mod plan;
 mod related;
 mod scan;
+mod snapshot;
 mod table;
+mod tags;
+#[cfg(test)]
+mod twins;
 
 use std::collections::{BTreeSet, HashMap};
 
-use heads::{BRIDGED, EXPIRES, FOR_FOLLOWERS, Heads, Row};
-use intern::{Author, AuthorKind, Hashes, Interner, Value, ValueKey};
-use lists::{Lists, Order, Posting};
+use authors::Authors;
+use heads::{BRIDGED, EXPIRES, FOR_FOLLOWERS, Heads, Row, narrow};
+use intern::{Hashes, Interner, Value, ValueKey};
+use lists::{Lists, Posting};
 use origins::Origins;
 use table::Table;
+use tags::TagLists;
 
 pub use scan::{Found, Progress, Scan};
+pub use snapshot::SnapshotError;
 
 use crate::domain::proxy::Origin;
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
 use crate::filter::places;
-use crate::nips::{nip09, nip40};
+use crate::nips::nip09::{self, parse_address};
+use crate::nips::nip40;
 use crate::policy::{Facts, is_marked_for_followers};
 use crate::rule::{Head, IndexedTags};
 use crate::store::Location;
@@ -35,16 +46,16 @@ pub struct Index {
     hashes: Hashes,
     lists: Lists,
     heads: Heads,
+    tags: TagLists,
     ids: Table,
-    authors: Interner<Author>,
-    author_kinds: Interner<AuthorKind>,
+    authors: Authors,
     values: Interner<Value>,
     time: Posting,
     kinds: HashMap<Kind, Posting>,
-    /// The stored version of each replaceable or addressable event.
-    addresses: HashMap<[u8; 16], u32>,
+    /// The stored version of each replaceable or addressable event, by its address.
+    addresses: Table,
     /// Deletion requests by the number of the `e` or `a` value that they name.
-    deletions: HashMap<u32, Vec<u32>>,
+    deletions: HashMap<u32, Posting>,
     /// When events expire, for those that do.
     expires_at: HashMap<u32, u64>,
     /// The same in order of time, without what is kept hidden instead of being swept.
@@ -65,15 +76,6 @@ pub struct Index {
 /// In place of a tag's letter, which no tag can have: what a place begins with.
 const PREFIX: u8 = b'*';
 
-/// Orders numbers by themselves.
-struct ByNumber;
-
-impl Order for ByNumber {
-    fn compare(&self, left: u32, right: u32) -> std::cmp::Ordering {
-        left.cmp(&right)
-    }
-}
-
 /// A stored event that may be removed: a handle from the index and its place in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
@@ -92,7 +94,7 @@ struct RowTags<'a> {
 impl IndexedTags for RowTags<'_> {
     fn has(&self, letter: u8, value: &str) -> bool {
         let number = self.index.values.find_value(self.index.hashes.value(letter, value));
-        number.is_some_and(|number| self.index.lists.fixed(&self.row.tags).contains(&number))
+        number.is_some_and(|number| self.index.tags.of(self.row).contains(&number))
     }
 
     fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {
@@ -128,13 +130,13 @@ impl Index {
     /// Who wrote a stored event.
     pub fn author_of(&self, id: &Id) -> Option<&PublicKey> {
         let ordinal = self.ordinal_of(id)?;
-        Some(&self.authors.get(self.heads.get(ordinal).author).key)
+        Some(self.authors.key(self.heads.get(ordinal).author))
     }
 
     /// Shows the author and the origins of every stored event that was bridged (NIP-48), in no order.
     pub fn each_bridged(&self, mut look: impl FnMut(&PublicKey, &[Origin<'static>])) {
         for (ordinal, origins) in self.origins.each() {
-            look(&self.authors.get(self.heads.get(ordinal).author).key, origins);
+            look(self.authors.key(self.heads.get(ordinal).author), origins);
         }
     }
 
@@ -144,40 +146,35 @@ impl Index {
     }
 
     fn ordinal_of(&self, id: &Id) -> Option<u32> {
-        self.ids.find(self.hashes.bytes(&id.0), |ordinal| self.heads.get(ordinal).id == *id)
+        self.ids.find(self.hashes.bytes(&id.0), |ordinal| self.heads.id(ordinal) == id)
     }
 
     /// The kind and author of an event that is in the index.
     pub fn kind_and_author(&self, stored: Stored) -> (Kind, PublicKey) {
         let row = self.heads.get(stored.ordinal);
-        (row.kind, self.authors.get(row.author).key)
+        (row.kind, *self.authors.key(row.author))
     }
 
     fn stored(&self, ordinal: u32) -> Stored {
-        Stored { ordinal, location: self.heads.get(ordinal).location() }
+        Stored { ordinal, location: self.heads.location(ordinal) }
     }
 
     /// Adds an event that the store keeps at `location` and that [`Index::facts`] let in.
     pub fn insert(&mut self, event: &Event, location: Location) {
-        let author = self.authors.intern_author(&self.hashes, &event.pubkey);
-        let ordinal = self.heads.add(Row::new(event.id, event.created_at, location, author, event.kind));
+        let author = self.authors.intern(&self.hashes, &event.pubkey);
+        let ordinal = self.heads.add(event.id, event.created_at, location, author, event.kind);
         self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
-        self.ids.insert(hashes.bytes(&event.id.0), ordinal, |other| hashes.bytes(&heads.get(other).id.0));
+        self.ids.insert(hashes.bytes(&event.id.0), ordinal, |other| hashes.bytes(&heads.id(other).0));
 
         self.lists.insert(&mut self.time, ordinal, &self.heads);
         self.lists.insert(self.kinds.entry(event.kind).or_default(), ordinal, &self.heads);
-        let entry = self.author_kinds.find_kind(&self.hashes, author, event.kind).unwrap_or_else(|| {
-            let number = self.author_kinds.add_kind(&self.hashes, author, event.kind);
-            self.lists.insert(&mut self.authors.get_mut(author).kinds, number, &ByNumber);
-            number
-        });
-        self.lists.insert(&mut self.author_kinds.get_mut(entry).posting, ordinal, &self.heads);
+        let entry = self.authors.intern_kind(author, event.kind);
+        entry.newest = entry.newest.max(narrow(event.created_at));
+        self.lists.insert(&mut entry.posting, ordinal, &self.heads);
         self.insert_tags(event, ordinal);
+        self.insert_address(ordinal);
 
-        if let Some(key) = self.address_of(ordinal) {
-            self.addresses.insert(key, ordinal);
-        }
         if is_marked_for_followers(&event.tags) {
             self.heads.get_mut(ordinal).flags |= FOR_FOLLOWERS;
         }
@@ -194,7 +191,7 @@ impl Index {
         }
         if event.kind == Kind::DELETION {
             for number in self.deletion_targets(event) {
-                self.deletions.entry(number).or_default().push(ordinal);
+                self.lists.insert(self.deletions.entry(number).or_default(), ordinal, &self.heads);
             }
         }
     }
@@ -220,7 +217,7 @@ impl Index {
                 self.lists.insert(&mut self.values.get_mut(number).posting, ordinal, &self.heads);
             }
         }
-        self.heads.get_mut(ordinal).tags = self.lists.store_fixed(&numbers);
+        self.tags.store(self.heads.get_mut(ordinal), &numbers);
     }
 
     /// The numbers of the values by which a stored deletion request names what it deletes.
@@ -238,10 +235,8 @@ impl Index {
     pub fn remove(&mut self, stored: Stored) {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
-        if let Some(key) = self.address_of(ordinal)
-            && self.addresses.get(&key) == Some(&ordinal)
-        {
-            self.addresses.remove(&key);
+        if let Some(hash) = self.address_hash(ordinal) {
+            self.addresses.remove(hash, ordinal);
         }
         if let Some(time) = self.expires_at.remove(&ordinal) {
             self.expirations.remove(&(time, ordinal));
@@ -258,34 +253,26 @@ impl Index {
             }
         }
         self.remove_from_author(ordinal, &row);
-        self.ids.remove(self.hashes.bytes(&row.id.0), ordinal);
+        self.ids.remove(self.hashes.bytes(&self.heads.id(ordinal).0), ordinal);
         self.heads.remove(ordinal);
     }
 
     fn remove_from_author(&mut self, ordinal: u32, row: &Row) {
-        let Some(number) = self.author_kinds.find_kind(&self.hashes, row.author, row.kind) else { return };
-        let posting = &mut self.author_kinds.get_mut(number).posting;
+        let posting = &mut self.authors.intern_kind(row.author, row.kind).posting;
         self.lists.remove(posting, ordinal, &self.heads);
-        if self.lists.len(*posting) > 0 {
-            return;
-        }
-        self.author_kinds.drop_kind(&self.hashes, number);
-        let kinds = &mut self.authors.get_mut(row.author).kinds;
-        self.lists.remove(kinds, number, &ByNumber);
-        if self.lists.len(*kinds) == 0 {
-            self.authors.drop_author(&self.hashes, row.author);
+        if self.lists.len(*posting) == 0 && self.authors.drop_kind(&self.hashes, row.author, row.kind) {
             self.vanishing_authors.remove(&row.author);
         }
     }
 
     fn remove_tags(&mut self, ordinal: u32, row: &Row) {
-        let numbers = self.lists.fixed(&row.tags).to_vec();
+        let numbers = self.tags.of(row).to_vec();
         for number in numbers {
             if row.kind == Kind::DELETION
                 && let Some(requests) = self.deletions.get_mut(&number)
             {
-                requests.retain(|request| *request != ordinal);
-                if requests.is_empty() {
+                self.lists.remove(requests, ordinal, &self.heads);
+                if self.lists.len(*requests) == 0 {
                     self.deletions.remove(&number);
                 }
             }
@@ -296,34 +283,61 @@ impl Index {
                 self.vanishing_recipients.remove(&number);
             }
         }
-        self.lists.free_fixed(row.tags);
+        self.tags.release(row);
     }
 
-    /// The key of a stored event's address; `None` for kinds without one.
-    fn address_of(&self, ordinal: u32) -> Option<[u8; 16]> {
+    /// The key of the value that belongs to a stored event's address; `None` for kinds without one.
+    fn identifier_of(&self, ordinal: u32) -> Option<ValueKey> {
         let row = self.heads.get(ordinal);
-        let none = || self.hashes.value(b'd', "");
-        let identifier = match row.kind.class() {
+        let stated = match row.kind.class() {
             KindClass::Regular | KindClass::Ephemeral => return None,
-            KindClass::Replaceable => none(),
+            KindClass::Replaceable => None,
             KindClass::Addressable => {
-                let keys = self.lists.fixed(&row.tags).iter().map(|&number| self.values.get(number).key);
-                keys.into_iter().find(|key: &ValueKey| key.letter() == b'd').unwrap_or_else(none)
+                let mut keys = self.tags.of(row).iter().map(|&number| self.values.get(number).key);
+                keys.find(|key| key.letter() == b'd')
             }
         };
-        Some(self.hashes.address(row.kind, &self.authors.get(row.author).key, identifier))
+        Some(stated.unwrap_or_else(|| self.hashes.value(b'd', "")))
+    }
+
+    fn address_hash(&self, ordinal: u32) -> Option<u64> {
+        let row = self.heads.get(ordinal);
+        self.identifier_of(ordinal).map(|identifier| self.hashes.address(row.author, row.kind, identifier))
+    }
+
+    fn insert_address(&mut self, ordinal: u32) {
+        let Some(identifier) = self.identifier_of(ordinal) else { return };
+        let Row { author, kind, .. } = *self.heads.get(ordinal);
+        let hash = self.hashes.address(author, kind, identifier);
+        if let Some(older) = self.find_address(author, kind, identifier) {
+            self.addresses.remove(hash, older);
+        }
+        let mut addresses = std::mem::take(&mut self.addresses);
+        addresses.insert(hash, ordinal, |other| self.address_hash(other).unwrap_or_default());
+        self.addresses = addresses;
+    }
+
+    fn find_address(&self, author: u32, kind: Kind, identifier: ValueKey) -> Option<u32> {
+        self.addresses.find(self.hashes.address(author, kind, identifier), |ordinal| {
+            let row = self.heads.get(ordinal);
+            (row.author, row.kind) == (author, kind) && self.identifier_of(ordinal) == Some(identifier)
+        })
+    }
+
+    /// The stored version of an address.
+    fn at_address(&self, author: &PublicKey, kind: Kind, identifier: &str) -> Option<u32> {
+        let identifier = match kind.class() {
+            KindClass::Regular | KindClass::Ephemeral => return None,
+            KindClass::Replaceable => "",
+            KindClass::Addressable => identifier,
+        };
+        let author = self.authors.find(&self.hashes, author)?;
+        self.find_address(author, kind, self.hashes.value(b'd', identifier))
     }
 
     /// The stored version of an event's address.
     pub fn newest_of(&self, event: &Event) -> Option<Stored> {
-        let identifier = match event.kind.class() {
-            KindClass::Regular | KindClass::Ephemeral => return None,
-            KindClass::Replaceable => "",
-            KindClass::Addressable => event.identifier(),
-        };
-        let identifier = self.hashes.value(b'd', identifier);
-        let key = self.hashes.address(event.kind, &event.pubkey, identifier);
-        self.addresses.get(&key).map(|&ordinal| self.stored(ordinal))
+        self.at_address(&event.pubkey, event.kind, event.identifier()).map(|ordinal| self.stored(ordinal))
     }
 
     /// What is known that bears on an event.
@@ -332,10 +346,9 @@ impl Index {
             stored: self.contains(&event.id),
             deleted: self.is_deleted(event),
             vanished: self.is_vanished(event),
-            newest: self.newest_of(event).map(|stored| {
-                let row = self.heads.get(stored.ordinal);
-                (row.created_at, row.id)
-            }),
+            newest: self
+                .newest_of(event)
+                .map(|stored| (self.heads.created_at(stored.ordinal), *self.heads.id(stored.ordinal))),
         }
     }
 
@@ -347,19 +360,20 @@ impl Index {
         }
         let requests = |letter: u8, value: &str| {
             let number = self.values.find_value(self.hashes.value(letter, value));
-            let ordinals = number.and_then(|number| self.deletions.get(&number)).map_or(&[][..], |all| all);
-            ordinals.iter().map(|&ordinal| self.heads.get(ordinal))
+            let requests = number.and_then(|number| self.deletions.get(&number)).copied();
+            let ordinals = self.lists.iter(requests.unwrap_or_default());
+            ordinals.map(|ordinal| {
+                (self.authors.key(self.heads.get(ordinal).author), self.heads.created_at(ordinal))
+            })
         };
-        let by_id = requests(b'e', &event.id.to_string()).any(|request| {
-            let requester = &self.authors.get(request.author).key;
+        let by_id = requests(b'e', &event.id.to_string()).any(|(requester, _)| {
             *requester == event.pubkey
                 || event.kind == Kind::GIFT_WRAP && event.tags.has(b'p', &requester.to_string())
         });
         by_id
             || event.address().is_some_and(|address| {
-                requests(b'a', &address).any(|request| {
-                    self.authors.get(request.author).key == event.pubkey
-                        && request.created_at >= event.created_at
+                requests(b'a', &address).any(|(requester, requested_at)| {
+                    *requester == event.pubkey && requested_at >= event.created_at
                 })
             })
     }
@@ -383,19 +397,15 @@ impl Index {
         let ids = nip09::named_ids(request).filter_map(|id| self.ordinal_of(&id)).filter(|&ordinal| {
             let row = self.heads.get(ordinal);
             nip09::deletable(row.kind)
-                && (self.authors.get(row.author).key == request.pubkey
+                && (*self.authors.key(row.author) == request.pubkey
                     || row.kind == Kind::GIFT_WRAP
                         && RowTags { index: self, row, ordinal }.has(b'p', &requester))
         });
         let mut ordinals: Vec<u32> = ids.collect();
         for address in nip09::named_addresses(request) {
-            let mut parts = address.splitn(3, ':');
-            let kind = parts.next().and_then(|kind| kind.parse().ok()).map(Kind);
-            let (Some(kind), Some(identifier)) = (kind, parts.nth(1)) else { continue };
-            let identifier = self.hashes.value(b'd', identifier);
-            let key = self.hashes.address(kind, &request.pubkey, identifier);
-            let stored = self.addresses.get(&key).copied();
-            ordinals.extend(stored.filter(|&at| self.heads.get(at).created_at <= request.created_at));
+            let stored = parse_address(address)
+                .and_then(|(kind, author, identifier)| self.at_address(&author, kind, identifier));
+            ordinals.extend(stored.filter(|&at| self.heads.created_at(at) <= request.created_at));
         }
         ordinals.sort_unstable();
         ordinals.dedup();
@@ -411,7 +421,7 @@ impl Index {
     pub fn vanish(&mut self, key: &PublicKey, until: u64) {
         let until = self.vanished_until(key).map_or(until, |earlier| earlier.max(until));
         self.vanished.insert(*key, until);
-        if let Some(author) = self.authors.find_author(&self.hashes, key) {
+        if let Some(author) = self.authors.find(&self.hashes, key) {
             self.vanishing_authors.insert(author, until);
         }
         if let Some(value) = self.values.find_value(self.hashes.value(b'p', &key.to_string())) {
@@ -424,20 +434,17 @@ impl Index {
         !self.vanishing_authors.is_empty() || !self.vanishing_recipients.is_empty()
     }
 
-    fn row_is_vanished(&self, row: &Row) -> bool {
+    fn is_vanishing(&self, ordinal: u32, row: &Row) -> bool {
         if self.vanishing_authors.is_empty() && self.vanishing_recipients.is_empty()
             || row.kind == Kind::VANISH
         {
             return false;
         }
-        let covers = |until: Option<&u64>| until.is_some_and(|&until| row.created_at <= until);
+        let covers =
+            |until: Option<&u64>| until.is_some_and(|&until| self.heads.created_at(ordinal) <= until);
         covers(self.vanishing_authors.get(&row.author))
             || row.kind == Kind::GIFT_WRAP
-                && self
-                    .lists
-                    .fixed(&row.tags)
-                    .iter()
-                    .any(|value| covers(self.vanishing_recipients.get(value)))
+                && self.tags.of(row).iter().any(|value| covers(self.vanishing_recipients.get(value)))
     }
 
     /// What rules may know of a stored event.
@@ -445,12 +452,12 @@ impl Index {
         let row = tags.row;
         let expires_at = if row.flags & EXPIRES == 0 { None } else { self.expires_at.get(&ordinal).copied() };
         Head {
-            id: &row.id,
-            author: &self.authors.get(row.author).key,
+            id: self.heads.id(ordinal),
+            author: self.authors.key(row.author),
             kind: row.kind,
-            created_at: row.created_at,
+            created_at: self.heads.created_at(ordinal),
             expires_at,
-            vanished: self.row_is_vanished(row),
+            vanished: self.is_vanishing(ordinal, row),
             for_followers: row.flags & FOR_FOLLOWERS != 0,
             tags,
         }
@@ -469,8 +476,7 @@ impl Index {
         let mut done = Vec::new();
         for (&author, &until) in &self.vanishing_authors {
             let before = found.len();
-            for number in self.lists.iter(self.authors.get(author).kinds) {
-                let entry = self.author_kinds.get(number);
+            for entry in self.authors.kinds(author) {
                 if entry.kind != Kind::VANISH {
                     self.collect_until(entry.posting, until, most, |_| true, &mut found);
                 }
@@ -501,7 +507,7 @@ impl Index {
         wanted: impl Fn(u32) -> bool,
         found: &mut BTreeSet<u32>,
     ) {
-        let mut cursor = self.lists.seek(posting, |ordinal| self.heads.get(ordinal).created_at <= until);
+        let mut cursor = self.lists.seek(posting, |ordinal| self.heads.created_at(ordinal) <= until);
         while found.len() < most
             && let Some(ordinal) = self.lists.next(&mut cursor)
         {

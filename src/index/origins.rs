@@ -2,9 +2,12 @@
 //! tags, and rules of reading look at no body. In: tags and ordinals. Out: origins. Never reads a list.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use crate::domain::proxy::{self, Origin};
+use super::bytes::{Sink, Source, check};
+use super::snapshot::SnapshotError;
+use crate::domain::proxy::{self, Origin, Protocol};
 use crate::event::Tags;
 
 /// The origins of stored events. Events from one place share one entry.
@@ -46,16 +49,55 @@ impl Origins {
         self.by_ordinal.iter().map(|(&ordinal, origins)| (ordinal, &**origins))
     }
 
+    pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
+        let numbers: HashMap<&Arc<[Origin<'static>]>, u32> = self.known.iter().zip(0..).collect();
+        sink.number(self.known.len() as u64)?;
+        for origins in &self.known {
+            sink.number(origins.len() as u64)?;
+            for origin in origins.iter() {
+                sink.array(origin.protocol.as_str().as_bytes())?;
+                sink.number(u64::from(origin.domain.is_some()))?;
+                sink.array(origin.domain.as_deref().unwrap_or("").as_bytes())?;
+            }
+        }
+        let (ordinals, origins): (Vec<u32>, Vec<u32>) =
+            self.by_ordinal.iter().map(|(&ordinal, origins)| (ordinal, numbers[origins])).unzip();
+        sink.array(&ordinals)?;
+        sink.array(&origins)
+    }
+
+    pub(super) fn read<R: Read>(source: &mut Source<'_, R>) -> Result<Self, SnapshotError> {
+        let mut known: Vec<Arc<[Origin<'static>]>> = Vec::new();
+        for _ in 0..source.number()? {
+            let mut origins = Vec::new();
+            for _ in 0..source.number()? {
+                let protocol = Protocol::from_name(&read_text(source)?);
+                let has_domain = source.number()? != 0;
+                let domain = read_text(source)?;
+                origins.push(Origin { protocol, domain: has_domain.then_some(domain.into()) });
+            }
+            known.push(origins.into());
+        }
+        let pairs = source.pairs::<u32, u32>()?;
+        check(pairs.iter().all(|&(_, origins)| (origins as usize) < known.len()), "an origin")?;
+        let by_ordinal =
+            pairs.into_iter().map(|(ordinal, origins)| (ordinal, Arc::clone(&known[origins as usize])));
+        Ok(Origins { by_ordinal: by_ordinal.collect(), known: known.into_iter().collect() })
+    }
+
     /// Where a stored event comes from; empty when it was not bridged.
     pub(super) fn of(&self, ordinal: u32) -> &[Origin<'static>] {
         self.by_ordinal.get(&ordinal).map_or(&[], |origins| origins)
     }
 }
 
+fn read_text<R: Read>(source: &mut Source<'_, R>) -> Result<String, SnapshotError> {
+    String::from_utf8(source.array()?).map_err(|_| SnapshotError::Damaged("a name"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::proxy::Protocol;
 
     #[test]
     fn origins_are_shared_and_given_back() {

@@ -1,14 +1,15 @@
 //! From a filter to the lists that a scan merges: the most selective of its conditions. The others are
 //! checked on each row. In: a filter. Out: lists and what is left to check.
 
-use super::heads::Row;
+use super::authors::AuthorKind;
+use super::heads::{Row, narrow};
 use super::lists::Posting;
 use super::{Index, PREFIX};
 use crate::event::Kind;
 use crate::filter::{Filter, places};
 
-/// Author and kind pairs beyond which a plan walks each author's kinds instead of looking up pairs.
-const PAIRS_MAX: usize = 4_096;
+/// What it costs to find the way into a list, in rows looked at.
+const LIST_COST: usize = 4;
 
 /// Where candidates come from.
 #[derive(Debug)]
@@ -16,7 +17,21 @@ pub(super) enum Source {
     /// These ordinals, newest first.
     Ordinals(Vec<u32>),
     /// The merge of these lists.
-    Lists(Vec<Posting>),
+    Lists(Vec<Listed>),
+}
+
+/// A list that a scan merges.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) posting: Posting,
+    /// None of its events is newer; the largest number says nothing.
+    pub(super) newest: u32,
+}
+
+impl From<Posting> for Listed {
+    fn from(posting: Posting) -> Listed {
+        Listed { posting, newest: u32::MAX }
+    }
 }
 
 /// What a row must still be checked for.
@@ -41,7 +56,7 @@ impl Remaining {
         self.kinds.as_ref().is_none_or(|kinds| kinds.binary_search(&row.kind).is_ok())
             && self.authors.as_ref().is_none_or(|authors| authors.binary_search(&row.author).is_ok())
             && (self.tags.is_empty() || {
-                let carried = index.lists.fixed(&row.tags);
+                let carried = index.tags.of(row);
                 self.tags.iter().all(|wanted| carried.iter().any(|value| wanted.binary_search(value).is_ok()))
             })
     }
@@ -67,25 +82,30 @@ impl Index {
             ordinals.sort_unstable_by(|&left, &right| super::lists::Order::compare(&self.heads, right, left));
             return Plan { source: Source::Ordinals(ordinals), remaining };
         }
-        let mut best = (self.cost(&[self.time], filter), Choice::Time, vec![self.time]);
-        let mut consider = |choice: Choice, lists: Vec<Posting>| {
-            let cost = self.cost(&lists, filter);
+        let all = vec![self.time.into()];
+        let mut best = (self.cost(&all, filter), Choice::Time, all);
+        let mut consider = |choice: Choice, lists: Vec<Listed>| {
+            // To look where a time range begins and ends in each of many lists costs more than it tells when
+            // the lists are short enough as a whole.
+            let most = self.cost_at_most(&lists);
+            let cost = if most < best.0 { most } else { self.cost(&lists, filter) };
             if cost < best.0 {
                 best = (cost, choice, lists);
             }
         };
         if let Some(kinds) = &remaining.kinds {
-            let lists = kinds.iter().filter_map(|kind| self.kinds.get(kind).copied()).collect();
+            let lists = kinds.iter().filter_map(|kind| self.kinds.get(kind));
+            let lists = lists.map(|&posting| posting.into()).collect();
             consider(Choice::Kinds, lists);
         }
         for (which, values) in remaining.tags.iter().enumerate() {
             consider(
                 Choice::Tag(which),
-                values.iter().map(|&value| self.values.get(value).posting).collect(),
+                values.iter().map(|&value| self.values.get(value).posting.into()).collect(),
             );
         }
         if let Some(authors) = &remaining.authors {
-            consider(Choice::Authors, self.author_lists(authors, remaining.kinds.as_deref()));
+            consider(Choice::Authors, self.author_lists(authors, remaining.kinds.as_deref(), filter.since));
         }
         let (_, choice, lists) = best;
         match choice {
@@ -102,7 +122,7 @@ impl Index {
         let mut remaining = Remaining::default();
         if let Some(authors) = &filter.authors {
             let mut numbers: Vec<u32> =
-                authors.iter().filter_map(|key| self.authors.find_author(&self.hashes, key)).collect();
+                authors.iter().filter_map(|key| self.authors.find(&self.hashes, key)).collect();
             numbers.sort_unstable();
             remaining.authors = Some(numbers).filter(|numbers| !numbers.is_empty());
             remaining.authors.as_ref()?;
@@ -127,43 +147,37 @@ impl Index {
         Some(remaining)
     }
 
-    fn author_lists(&self, authors: &[u32], kinds: Option<&[Kind]>) -> Vec<Posting> {
+    fn author_lists(&self, authors: &[u32], kinds: Option<&[Kind]>, since: Option<u64>) -> Vec<Listed> {
+        let since = narrow(since.unwrap_or(0));
         let mut lists = Vec::with_capacity(authors.len());
         for &author in authors {
-            match kinds {
-                Some(kinds) if kinds.len() * authors.len() <= PAIRS_MAX => {
-                    let entries = kinds
-                        .iter()
-                        .filter_map(|&kind| self.author_kinds.find_kind(&self.hashes, author, kind));
-                    lists.extend(entries.map(|entry| self.author_kinds.get(entry).posting));
-                }
-                _ => {
-                    let entries = self.lists.iter(self.authors.get(author).kinds);
-                    let entries = entries.map(|entry| self.author_kinds.get(entry));
-                    let wanted =
-                        entries.filter(|entry| kinds.is_none_or(|kinds| kinds.contains(&entry.kind)));
-                    lists.extend(wanted.map(|entry| entry.posting));
-                }
-            }
+            let wrote = self.authors.kinds(author).iter().filter(|entry| entry.newest >= since);
+            let wanted =
+                wrote.filter(|entry| kinds.is_none_or(|kinds| kinds.binary_search(&entry.kind).is_ok()));
+            lists.extend(wanted.map(|&AuthorKind { posting, newest, .. }| Listed { posting, newest }));
         }
         lists
     }
 
+    /// What [`Index::cost`] is without a time range.
+    fn cost_at_most(&self, lists: &[Listed]) -> usize {
+        lists.iter().map(|list| LIST_COST + self.lists.len(list.posting)).sum()
+    }
+
     /// About how many rows these lists would make a scan look at, and a few for finding the way into
     /// each list.
-    fn cost(&self, lists: &[Posting], filter: &Filter) -> usize {
+    fn cost(&self, lists: &[Listed], filter: &Filter) -> usize {
         let mut cost = 0;
-        for &list in lists {
+        for &Listed { posting: list, .. } in lists {
             let len = self.lists.len(list);
-            cost += 4;
+            cost += LIST_COST;
             cost += match (filter.since, filter.until) {
                 (None, None) => len,
                 // Short lists are not worth a search.
                 _ if len <= 64 => len,
                 (since, until) => {
                     let older = |time: u64| {
-                        let place =
-                            self.lists.seek(list, |ordinal| self.heads.get(ordinal).created_at < time);
+                        let place = self.lists.seek(list, |ordinal| self.heads.created_at(ordinal) < time);
                         self.lists.about_before(&place)
                     };
                     let end = until.map_or(len, |until| older(until.saturating_add(1)));

@@ -2,7 +2,6 @@
 //! arrived last first. The writer alone asks.
 
 use super::{Index, RowTags};
-use crate::event::KindClass;
 use crate::nips::nip09::parse_address;
 use crate::rule::Want;
 use crate::store::Location;
@@ -11,8 +10,14 @@ impl Index {
     /// Where the store keeps what a rule wants, those that arrived last first.
     pub fn wanted(&self, want: &Want) -> Vec<Location> {
         match want {
-            Want::Id(id) => self.ordinal_of(id).map(|ordinal| self.location(ordinal)).into_iter().collect(),
-            Want::Address(address) => self.at_address(address).into_iter().collect(),
+            Want::Id(id) => {
+                self.ordinal_of(id).map(|ordinal| self.heads.location(ordinal)).into_iter().collect()
+            }
+            Want::Address(address) => {
+                let stored = parse_address(address)
+                    .and_then(|(kind, author, identifier)| self.at_address(&author, kind, identifier));
+                stored.map(|ordinal| self.heads.location(ordinal)).into_iter().collect()
+            }
             Want::Naming { kind, letter, value, most } => {
                 let Some(number) = self.values.find_value(self.hashes.value(*letter, value)) else {
                     return Vec::new();
@@ -21,24 +26,12 @@ impl Index {
                 self.last_arrived(ordinals.filter(|&ordinal| self.heads.get(ordinal).kind == *kind), *most)
             }
             Want::ByAuthor { author, kind, most } => {
-                let author = self.authors.find_author(&self.hashes, author);
-                let entry =
-                    author.and_then(|author| self.author_kinds.find_kind(&self.hashes, author, *kind));
-                let posting = entry.map(|entry| self.author_kinds.get(entry).posting).unwrap_or_default();
+                let author = self.authors.find(&self.hashes, author);
+                let entry = author.and_then(|author| self.authors.kind(author, *kind));
+                let posting = entry.map(|entry| entry.posting).unwrap_or_default();
                 self.last_arrived(self.lists.iter(posting), *most)
             }
         }
-    }
-
-    fn location(&self, ordinal: u32) -> Location {
-        self.heads.get(ordinal).location()
-    }
-
-    fn at_address(&self, address: &str) -> Option<Location> {
-        let (kind, author, identifier) = parse_address(address)?;
-        let identifier = if kind.class() == KindClass::Addressable { identifier } else { "" };
-        let key = self.hashes.address(kind, &author, self.hashes.value(b'd', identifier));
-        self.addresses.get(&key).map(|&ordinal| self.location(ordinal))
     }
 
     /// Those of the highest numbers. What has vanished and waits to be swept does not count.
@@ -48,7 +41,7 @@ impl Index {
             !self.head(ordinal, &RowTags { index: self, row, ordinal }).vanished
         };
         let mut found: Vec<Location> =
-            ordinals.filter(is_there).map(|ordinal| self.location(ordinal)).collect();
+            ordinals.filter(is_there).map(|ordinal| self.heads.location(ordinal)).collect();
         found.sort_unstable_by_key(|location| std::cmp::Reverse(location.number));
         found.truncate(most);
         found

@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::lists::Cursor;
-use super::plan::{Plan, Source};
+use super::lists::{Cursor, Posting};
+use super::plan::{Listed, Plan, Source};
 use super::{Index, RowTags};
 use crate::event::Id;
 use crate::filter::Filter;
@@ -51,9 +51,13 @@ struct Candidate {
     created_at: u64,
     /// The id's first half: ids that share it would take more work to make than there is in the world.
     id: u128,
+    /// [`UNSEEN`] when the list was not looked into: its next row is no newer than this.
     ordinal: u32,
     list: u32,
 }
+
+/// In place of an ordinal.
+const UNSEEN: u32 = u32::MAX;
 
 impl Candidate {
     fn key(&self) -> (u64, std::cmp::Reverse<u128>) {
@@ -81,45 +85,65 @@ impl Ord for Candidate {
     }
 }
 
-/// Several lists as one, newest first.
-struct Merge<'i> {
+/// Several lists as one, newest first. A list is looked into when its turn may have come: of the authors of a
+/// feed, most have written nothing that is new enough.
+struct Merge<'i, P> {
     index: &'i Index,
-    cursors: Vec<Cursor>,
+    lists: Vec<Listed>,
+    /// Where reading a list begins.
+    place: P,
+    /// Where it goes on, for those that were looked into.
+    cursors: Vec<Option<Cursor>>,
     heap: BinaryHeap<Candidate>,
 }
 
-impl<'i> Merge<'i> {
-    fn new(index: &'i Index, cursors: Vec<Cursor>) -> Self {
-        let mut merge = Merge { index, cursors, heap: BinaryHeap::new() };
-        let first: Vec<Candidate> =
-            (0..merge.cursors.len()).filter_map(|list| merge.candidate(list as u32)).collect();
+impl<'i, P: Fn(Posting) -> Cursor> Merge<'i, P> {
+    /// A merge of what lies at `place` and after it, of which nothing is newer than `newest`.
+    fn new(index: &'i Index, lists: Vec<Listed>, newest: u64, place: P) -> Self {
+        let cursors = vec![None; lists.len()];
+        let mut merge = Merge { index, lists, place, cursors, heap: BinaryHeap::new() };
+        let first: Vec<Candidate> = (0..merge.lists.len())
+            .filter_map(|list| match merge.lists[list].newest {
+                u32::MAX => merge.candidate(list as u32),
+                time => {
+                    let created_at = newest.min(time.into());
+                    Some(Candidate { created_at, id: 0, ordinal: UNSEEN, list: list as u32 })
+                }
+            })
+            .collect();
         merge.heap = BinaryHeap::from(first);
         merge
     }
 
     fn candidate(&mut self, list: u32) -> Option<Candidate> {
-        let ordinal = self.index.lists.next(&mut self.cursors[list as usize])?;
-        let row = self.index.heads.get(ordinal);
-        let half = row.id.0.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half));
-        Some(Candidate { created_at: row.created_at, id: half, ordinal, list })
+        let posting = self.lists[list as usize].posting;
+        let cursor = self.cursors[list as usize].get_or_insert_with(|| (self.place)(posting));
+        let ordinal = self.index.lists.next(cursor)?;
+        let heads = &self.index.heads;
+        let half = heads.id(ordinal).0.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half));
+        Some(Candidate { created_at: heads.created_at(ordinal), id: half, ordinal, list })
     }
 }
 
-impl Iterator for Merge<'_> {
+impl<P: Fn(Posting) -> Cursor> Iterator for Merge<'_, P> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        let top = self.heap.peek()?;
-        let (ordinal, list) = (top.ordinal, top.list);
-        match self.candidate(list) {
-            Some(next) => {
-                if let Some(mut top) = self.heap.peek_mut() {
-                    *top = next;
+        loop {
+            let top = self.heap.peek()?;
+            let (ordinal, list) = (top.ordinal, top.list);
+            match self.candidate(list) {
+                Some(next) => {
+                    if let Some(mut top) = self.heap.peek_mut() {
+                        *top = next;
+                    }
                 }
+                None => drop(self.heap.pop()),
             }
-            None => drop(self.heap.pop()),
+            if ordinal != UNSEEN {
+                return Some(ordinal);
+            }
         }
-        Some(ordinal)
     }
 }
 
@@ -153,24 +177,25 @@ impl<'f> Scan<'f> {
             last = Some(ordinal);
             left -= 1;
             self.looked_at += 1;
-            let row = index.heads.get(ordinal);
-            if self.filter.since.is_some_and(|since| row.created_at < since) {
+            let (row, id, created_at) =
+                (index.heads.get(ordinal), index.heads.id(ordinal), index.heads.created_at(ordinal));
+            if self.filter.since.is_some_and(|since| created_at < since) {
                 return Some(Progress::Complete);
             }
-            self.position = Some((row.created_at, row.id));
-            if row.number() >= self.as_of || !remaining.admits(index, row) {
+            self.position = Some((created_at, *id));
+            if index.heads.number(ordinal) >= self.as_of || !remaining.admits(index, row) {
                 return None;
             }
             let tags = RowTags { index, row, ordinal };
             if !visible(&index.head(ordinal, &tags)) {
                 return None;
             }
-            let found = Found { created_at: row.created_at, id: row.id, location: row.location() };
+            let found = Found { created_at, id: *id, location: index.heads.location(ordinal) };
             if receive(found) { None } else { Some(Progress::Stopped) }
         };
         let wanted = |ordinal: u32| match position {
             Some((created_at, id)) => index.heads.compare_to(ordinal, created_at, &id).is_lt(),
-            None => until.is_none_or(|until| index.heads.get(ordinal).created_at <= until),
+            None => until.is_none_or(|until| index.heads.created_at(ordinal) <= until),
         };
         let end = match source {
             Source::Ordinals(ordinals) => ordinals.into_iter().filter(|&one| wanted(one)).find_map(&mut step),
@@ -179,10 +204,15 @@ impl<'f> Scan<'f> {
                     (None, None) => index.lists.newest(list),
                     _ => index.lists.seek(list, wanted),
                 };
-                let mut cursors: Vec<Cursor> = lists.into_iter().map(place).collect();
-                match cursors.as_mut_slice() {
-                    [only] => std::iter::from_fn(|| index.lists.next(only)).find_map(&mut step),
-                    _ => Merge::new(index, cursors).find_map(&mut step),
+                match lists.as_slice() {
+                    [only] => {
+                        let mut cursor = place(only.posting);
+                        std::iter::from_fn(|| index.lists.next(&mut cursor)).find_map(&mut step)
+                    }
+                    _ => {
+                        let newest = position.map(|(created_at, _)| created_at).or(until);
+                        Merge::new(index, lists, newest.unwrap_or(u64::MAX), place).find_map(&mut step)
+                    }
                 }
             }
         };

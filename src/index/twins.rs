@@ -1,0 +1,450 @@
+//! The index against naive twins: a list of events that is walked for every question, the same index read
+//! back from a snapshot, and one that is built anew. Random tests print their seed.
+
+use std::collections::HashMap;
+
+use super::{Found, Index, Progress, Scan, SnapshotError, Stored};
+use crate::event::{Event, Id, Kind, PublicKey, Signature, Tags, Verified};
+use crate::filter::Filter;
+use crate::filter::places::prefixes_of;
+use crate::policy::{Placement, place};
+use crate::rule::{Head, Want};
+use crate::store::Location;
+
+const PEOPLE: u64 = 9;
+
+/// Random numbers from a seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Random {
+        println!("seed {seed}");
+        Random(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ (word >> 31)) % bound
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    fn bytes(&mut self) -> [u8; 32] {
+        std::array::from_fn(|_| self.below(256) as u8)
+    }
+
+    fn person(&mut self) -> PublicKey {
+        // The first ones write most.
+        let most = 1 + self.below(PEOPLE);
+        PublicKey([self.below(most) as u8 + 1; 32])
+    }
+
+    /// Mostly few values, for ties; some far away, one beyond 32 bits.
+    fn time(&mut self) -> u64 {
+        match self.below(40) {
+            0 => self.below(3) + (1 << 32) - 1,
+            1 => u64::MAX - self.below(2),
+            2 => 0,
+            _ => 1_000 + self.below(300),
+        }
+    }
+
+    fn value(&mut self, letter: &str, known: &[Event]) -> String {
+        match letter {
+            "e" if !known.is_empty() && !self.one_in(5) => {
+                known[self.below(known.len() as u64) as usize].id.to_string()
+            }
+            "e" => Id(self.bytes()).to_string(),
+            "p" => self.person().to_string(),
+            "a" => format!("{}:{}:{}", self.pick(&[0, 30_023, 1]), self.person(), self.pick(&["", "x", "y"])),
+            "d" => self.pick(&["", "x", "y"]).to_owned(),
+            "g" => self.pick(&["u33", "u33dc0", "u33d", "u4", "z"]).to_owned(),
+            "proxy" => format!("https://{}.example/1", self.pick(&["a", "b", "c"])),
+            "visibility" => "followers".to_owned(),
+            "expiration" => self.pick(&["1000", "1200", "5000", "never"]).to_owned(),
+            _ => format!("{}", self.below(20)),
+        }
+    }
+
+    fn event(&mut self, known: &[Event]) -> Event {
+        let kind = match self.below(200) {
+            0 => 62,
+            1..12 => 5,
+            _ => self.pick(&[1, 1, 1, 1, 1, 7, 7, 7, 1_059, 0, 30_023, 30_023, 9_735]),
+        };
+        let mut tags = Tags::default();
+        let letters =
+            ["e", "e", "p", "p", "t", "t", "g", "d", "a", "k", "proxy", "visibility", "expiration", "none"];
+        for _ in 0..self.below(5) {
+            let letter = self.pick(&letters);
+            let value = self.value(letter, known);
+            tags.push([letter, &value, "activitypub"]);
+        }
+        if self.one_in(50) {
+            for number in 0..self.below(1_200) {
+                tags.push(["r", &number.to_string()]);
+            }
+        }
+        Event {
+            id: Id(self.bytes()),
+            pubkey: if self.one_in(20) { PublicKey(self.bytes()) } else { self.person() },
+            // Whoever vanishes for ever writes no more.
+            created_at: if kind == 62 { 1_000 + self.below(150) } else { self.time() },
+            kind: Kind(kind),
+            tags,
+            content: String::new(),
+            sig: Signature([0; 64]),
+        }
+    }
+
+    fn some<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
+        if !self.one_in(3) {
+            return None;
+        }
+        Some((0..self.below(5)).map(|_| one(self)).collect())
+    }
+
+    fn filter(&mut self, known: &[Event]) -> Filter {
+        let mut filter = Filter::default();
+        if self.one_in(8) {
+            filter.ids = self.some(|random| known[random.below(known.len() as u64) as usize].id);
+        }
+        filter.authors = self.some(Random::person);
+        filter.kinds = self.some(|random| Kind(random.pick(&[0, 1, 5, 7, 62, 1_059, 9_735, 30_023])));
+        for letter in ["e", "p", "t", "g", "d", "r"] {
+            if self.one_in(12) {
+                let values = self.some(|random| random.value(letter, known)).unwrap_or_default();
+                filter.tags.push((letter.as_bytes()[0], values));
+            }
+        }
+        if let Some((_, places)) = filter.tags.iter().find(|(letter, _)| *letter == b'g')
+            && let Some(place) = places.first()
+            && self.one_in(2)
+        {
+            filter.prefixes = prefixes_of(place).take(2).skip(1).map(str::to_owned).collect();
+        }
+        filter.since = self.one_in(4).then(|| self.time());
+        filter.until = self.one_in(3).then(|| self.time());
+        filter.ids.iter_mut().for_each(sort);
+        filter.authors.iter_mut().for_each(sort);
+        filter.kinds.iter_mut().for_each(sort);
+        filter.tags.iter_mut().for_each(|(_, values)| sort(values));
+        filter
+    }
+}
+
+fn sort<T: Ord>(values: &mut Vec<T>) {
+    values.sort_unstable();
+    values.dedup();
+}
+
+/// An index and what it must hold.
+struct World {
+    index: Index,
+    stored: HashMap<Location, Event>,
+    /// All that ever came.
+    known: Vec<Event>,
+    vanished: Vec<(PublicKey, u64)>,
+    next: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let (stored, known) = (HashMap::new(), Vec::new());
+        World { index: Index::new(true), stored, known, vanished: Vec::new(), next: 1 }
+    }
+
+    fn forget(&mut self, stored: Stored) {
+        assert!(self.stored.remove(&stored.location).is_some(), "{stored:?} is stored");
+        self.index.remove(stored);
+    }
+
+    /// An event arrives; what the facts let in is stored, as the writer does it.
+    fn arrive(&mut self, event: Event) {
+        self.known.push(event.clone());
+        let event = Verified::assumed(event);
+        let placement = place(&event, &self.index.facts(&event));
+        if !matches!(placement, Placement::Insert | Placement::Replace) {
+            return;
+        }
+        let mut removes: Vec<Stored> = self.index.newest_of(&event).into_iter().collect();
+        if event.kind == Kind::DELETION {
+            removes = self.index.deleted_by(&event);
+        }
+        removes.into_iter().for_each(|stored| self.forget(stored));
+        let location = Location { number: self.next / 3, slot: (self.next % 3) as u8 };
+        self.next += 1;
+        self.index.insert(&event, location);
+        self.stored.insert(location, (*event).clone());
+        if event.kind == Kind::VANISH {
+            self.index.vanish(&event.pubkey, event.created_at);
+            self.vanished.push((event.pubkey, event.created_at));
+        }
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        if random.one_in(60) {
+            let mut gone = self.index.expired(1_100, 3);
+            gone.extend(
+                self.index
+                    .vanishing(20)
+                    .into_iter()
+                    .filter(|stored| !gone.contains(stored))
+                    .collect::<Vec<_>>(),
+            );
+            gone.into_iter().for_each(|stored| self.forget(stored));
+        } else {
+            let event = random.event(&self.known);
+            self.arrive(event);
+        }
+    }
+
+    /// The index that start-up makes of the same records.
+    fn rebuilt(&self) -> Index {
+        let mut stored: Vec<(&Location, &Event)> = self.stored.iter().collect();
+        stored.sort_by_key(|(location, _)| **location);
+        let mut index = Index::new(true);
+        stored.into_iter().for_each(|(location, event)| index.insert(event, *location));
+        self.vanished.iter().for_each(|(key, until)| index.vanish(key, *until));
+        index
+    }
+
+    fn read_back(&self) -> Index {
+        let bytes = snapshot(&self.index);
+        let mut input = bytes.as_slice();
+        let index = Index::read_snapshot(&mut input, true).expect("a snapshot that was just written");
+        assert!(input.is_empty(), "all was read");
+        index
+    }
+
+    /// What a filter finds, by walking the list.
+    fn naive(&self, filter: &Filter, as_of: u64) -> Vec<Found> {
+        let matching =
+            self.stored.iter().filter(|(location, event)| location.number < as_of && filter.matches(event));
+        let mut found: Vec<Found> = matching
+            .map(|(&location, event)| Found { created_at: event.created_at, id: event.id, location })
+            .collect();
+        found.sort_by(|one, other| (other.created_at, one.id).cmp(&(one.created_at, other.id)));
+        found
+    }
+
+    /// An index answers every question as the list does, and as this world's index.
+    fn assert_same(&self, index: &Index, random: &mut Random, what: &str) {
+        assert_eq!(
+            (index.len(), index.next_number()),
+            (self.stored.len(), self.index.next_number()),
+            "{what}"
+        );
+        for _ in 0..60 {
+            let filter = random.filter(&self.known);
+            let as_of = if random.one_in(3) { random.below(self.next) } else { u64::MAX };
+            let (found, heads) = scan(index, &filter, as_of, random);
+            assert_eq!(found, self.naive(&filter, as_of), "{what}: {filter:?} as of {as_of}");
+            let (_, expected) = scan(&self.index, &filter, as_of, random);
+            assert_eq!(heads, expected, "{what}: {filter:?} as of {as_of}");
+        }
+        for event in &self.known {
+            assert_eq!(index.facts(event), self.index.facts(event), "{what}: {event:?}");
+            assert_eq!(place_of(index.newest_of(event)), place_of(self.index.newest_of(event)), "{what}");
+            assert_eq!(index.author_of(&event.id), self.index.author_of(&event.id), "{what}");
+            assert_eq!(
+                index.vanished_until(&event.pubkey),
+                self.index.vanished_until(&event.pubkey),
+                "{what}"
+            );
+            if event.kind == Kind::DELETION {
+                let request = Verified::assumed(event.clone());
+                let places = |index: &Index| places(index.deleted_by(&request));
+                assert_eq!(places(index), places(&self.index), "{what}: {event:?}");
+            }
+        }
+        for now in [0, 1_000, 1_250, u64::MAX] {
+            let places = |index: &Index| places(index.expired(now, usize::MAX));
+            assert_eq!(places(index), places(&self.index), "{what}: expired by {now}");
+        }
+        for _ in 0..20 {
+            let (letter, kind) = (random.pick(&["p", "t"]), Kind(random.pick(&[1, 7])));
+            let value = random.value(letter, &self.known);
+            let naming = Want::Naming { kind, letter: letter.as_bytes()[0], value, most: 5 };
+            let address = random.value("a", &self.known);
+            for want in
+                [naming, Want::ByAuthor { author: random.person(), kind, most: 3 }, Want::Address(address)]
+            {
+                assert_eq!(index.wanted(&want), self.index.wanted(&want), "{what}: {want:?}");
+            }
+        }
+    }
+}
+
+fn place_of(stored: Option<Stored>) -> Option<Location> {
+    stored.map(|stored| stored.location)
+}
+
+fn places(stored: Vec<Stored>) -> Vec<Location> {
+    let mut places: Vec<Location> = stored.iter().map(|stored| stored.location).collect();
+    places.sort_unstable();
+    places
+}
+
+fn snapshot(index: &Index) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    index.write_snapshot(&mut bytes).expect("memory takes everything");
+    bytes
+}
+
+/// What a scan finds, in slices of random length, and what it says of each head.
+fn scan(index: &Index, filter: &Filter, as_of: u64, random: &mut Random) -> (Vec<Found>, Vec<String>) {
+    let (mut found, heads) = (Vec::new(), std::cell::RefCell::new(Vec::new()));
+    let look = |head: &Head<'_>| {
+        let mut origins = Vec::new();
+        head.tags.origins(&mut |origin| origins.push(format!("{origin:?}")));
+        let has = [(b'p', "x"), (b't', "3"), (b'd', ""), (b'r', "600")]
+            .map(|(letter, value)| head.tags.has(letter, value));
+        let Head { id, author, kind, created_at, expires_at, vanished, for_followers, .. } = head;
+        heads.borrow_mut().push(format!(
+            "{id} {author} {kind} {created_at} {expires_at:?} {vanished} {for_followers} {origins:?} {has:?}"
+        ));
+        true
+    };
+    let mut scan = Scan::new(filter, as_of);
+    loop {
+        let entries = if random.one_in(2) { u64::MAX } else { 1 + random.below(20) };
+        let progress = scan.run(index, entries, look, |one| {
+            found.push(one);
+            true
+        });
+        match progress {
+            Progress::Going => {}
+            Progress::Stopped | Progress::Complete => break,
+        }
+    }
+    (found, heads.into_inner())
+}
+
+#[test]
+fn a_snapshot_answers_as_the_index_that_wrote_it() {
+    for seed in [1, 2, 3] {
+        let mut random = Random::new(seed);
+        let mut world = World::new();
+        for round in 0..6 {
+            (0..if round == 0 { 20 } else { 900 }).for_each(|_| world.step(&mut random));
+            let mut read = world.read_back();
+            world.assert_same(&world.index, &mut random, &format!("seed {seed}, round {round}, itself"));
+            world.assert_same(&read, &mut random, &format!("seed {seed}, round {round}, read back"));
+            world.assert_same(&world.rebuilt(), &mut random, &format!("seed {seed}, round {round}, rebuilt"));
+            let vanishing = places(world.index.vanishing(usize::MAX));
+            assert_eq!(places(read.vanishing(usize::MAX)), vanishing, "seed {seed}, round {round}");
+            // What comes next meets the index that was read.
+            if round % 2 == 0 {
+                world.index = read;
+            }
+        }
+        assert!(world.stored.len() > 700, "the lists are long enough for trees: {}", world.stored.len());
+    }
+}
+
+#[test]
+fn what_was_removed_since_a_snapshot_is_removed_together() {
+    let mut random = Random::new(4);
+    let mut world = World::new();
+    (0..800).for_each(|_| world.step(&mut random));
+    let mut read = world.read_back();
+    let before: Vec<Location> = world.stored.keys().copied().collect();
+    (0..400).for_each(|_| world.step(&mut random));
+    let removed: Vec<Location> = before.iter().copied().filter(|at| !world.stored.contains_key(at)).collect();
+    assert!(removed.len() > 20, "{} were removed", removed.len());
+    let nowhere = Location { number: 1 << 40, slot: 0 };
+    assert_eq!(read.remove_at(&[&removed[..], &[nowhere, removed[0]]].concat()), removed.len());
+    assert_eq!((read.remove_at(&removed), read.remove_at(&[])), (0, 0));
+    let mut added: Vec<(&Location, &Event)> =
+        world.stored.iter().filter(|(at, _)| !before.contains(at)).collect();
+    added.sort_by_key(|(location, _)| **location);
+    added.into_iter().for_each(|(&location, event)| read.insert(event, location));
+    world.vanished.iter().for_each(|(key, until)| read.vanish(key, *until));
+    world.assert_same(&read, &mut random, "replayed");
+}
+
+#[test]
+fn an_index_of_nothing_has_a_snapshot() {
+    let mut random = Random::new(5);
+    let mut world = World::new();
+    world.index = world.read_back();
+    (0..50).for_each(|_| world.step(&mut random));
+    world.assert_same(&world.index, &mut random, "filled");
+    let all: Vec<Location> = world.stored.keys().copied().collect();
+    assert_eq!(world.index.remove_at(&all), all.len());
+    world.stored.clear();
+    world.index = world.read_back();
+    world.assert_same(&world.index, &mut random, "emptied");
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let mut random = Random::new(6);
+    let mut world = World::new();
+    (0..700).for_each(|_| world.step(&mut random));
+    let bytes = snapshot(&world.index);
+    let refused = |bytes: &[u8], by_prefix| Index::read_snapshot(&mut &*bytes, by_prefix).err();
+    assert!(matches!(refused(&bytes, false), Some(SnapshotError::Settings)));
+    assert!(matches!(refused(&[0; 1_000], true), Some(SnapshotError::Foreign)));
+    let mut newer = bytes.clone();
+    newer[8] += 1;
+    assert!(matches!(refused(&newer, true), Some(SnapshotError::Version(_))));
+    for _ in 0..300 {
+        let end = random.below(bytes.len() as u64) as usize;
+        assert!(matches!(refused(&bytes[..end], true), Some(SnapshotError::Read(_))), "{end} bytes of it");
+        let mut damaged = bytes.clone();
+        damaged[end] ^= 1 << random.below(8);
+        assert!(refused(&damaged, true).is_some(), "a wrong bit at {end}");
+    }
+}
+
+/// Whoever can make the checksum right can make answers wrong; but nothing may panic or fill the memory.
+#[test]
+fn a_wrong_number_with_a_right_checksum_does_no_harm() {
+    let mut random = Random::new(7);
+    let mut world = World::new();
+    (0..900).for_each(|_| world.step(&mut random));
+    let bytes = snapshot(&world.index);
+    let mut passed = 0;
+    for _ in 0..600 {
+        let mut damaged = bytes.clone();
+        let end = damaged.len() - 4;
+        // Whole numbers, mostly those of the many short arrays at the end.
+        let from = if random.one_in(2) { 0 } else { end * 9 / 10 };
+        let at = from + random.below((end - from) as u64 / 4) as usize * 4;
+        let number = random.pick(&[0, 1, 2, 600, 0x7fff_ffff, 0xffff_ffff, 0xffff_fffe]);
+        damaged[at..at + 4].copy_from_slice(&u32::to_le_bytes(number));
+        let checksum = crc32fast::hash(&damaged[..end]);
+        damaged[end..].copy_from_slice(&checksum.to_le_bytes());
+        let Ok(mut index) = Index::read_snapshot(&mut &*damaged, true) else { continue };
+        passed += 1;
+        for _ in 0..20 {
+            scan(&index, &random.filter(&world.known), u64::MAX, &mut random);
+        }
+        index.expired(u64::MAX, usize::MAX);
+        for event in world.known.iter().take(300) {
+            index.facts(event);
+            let request = Verified::assumed(event.clone());
+            for stored in index.deleted_by(&request) {
+                index.remove(stored);
+            }
+        }
+        for number in 0..40 {
+            index.insert(&random.event(&world.known), Location { number: 1 << 30 | number, slot: 0 });
+        }
+        let live: Vec<Location> = world.stored.keys().copied().collect();
+        index.remove_at(&live);
+        snapshot(&index);
+    }
+    println!("{passed} of 600 passed");
+}
