@@ -303,6 +303,11 @@ pub struct Store {
     pub group_events_max: usize,
     /// Bytes that are written together with one sync; later ones wait for the next group.
     pub group_bytes_max: usize,
+    /// Events of a community from which on its index is saved in a file; smaller ones are read whole at start.
+    pub index_save_events_min: usize,
+    /// Events that come or go before indexes are saved; an eighth of all when that is more, and a hundredth
+    /// of either when the relay stops.
+    pub index_save_changes_min: usize,
 }
 
 /// What an event survives once its client has got OK.

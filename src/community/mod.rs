@@ -39,7 +39,7 @@ pub struct Community {
     /// Its rules.
     pub policy: Policy,
     /// How many events its index was built from when it was opened, beside a snapshot.
-    pub(crate) caught_up_with: usize,
+    pub caught_up_with: usize,
     /// How many bridged events it still takes.
     bridge_rate: BridgeRate,
     known: RwLock<Arc<Known>>,

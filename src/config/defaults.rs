@@ -58,6 +58,8 @@ impl Default for Store {
             body_cache_bytes: 128 * MIB as u64,
             group_events_max: 1_024,
             group_bytes_max: 8 * MIB,
+            index_save_events_min: 10_000,
+            index_save_changes_min: 100_000,
         }
     }
 }

@@ -37,6 +37,8 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("store.body_cache_bytes", MIB, TIB),
     ("store.group_events_max", 1, 1_000_000),
     ("store.group_bytes_max", 1, GIB),
+    ("store.index_save_events_min", 1, 1_000_000_000),
+    ("store.index_save_changes_min", 1, 1_000_000_000),
     ("limits.message_bytes_max", 1, 64 * MIB),
     ("limits.content_chars_max", 1, 64 * MIB),
     ("limits.event_tags_max", 1, 1_000_000),

@@ -180,7 +180,7 @@ impl Pipeline {
             };
             threads.push(spawn("plaza-verify", move || verifier.run())?);
         }
-        let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store));
+        let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store), &config.store);
         let writer_thread =
             writer::Writer::new(writer_input, fanout, store, Arc::clone(&bodies), saver, &config.store);
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);

@@ -7,19 +7,15 @@ use std::thread::JoinHandle;
 
 use crate::community::snapshot::{self, Written};
 use crate::community::{Communities, Community};
+use crate::config;
 use crate::store::{Group, Store};
 
-/// Communities with fewer events are built from their records, which takes no time.
-const EVENTS_MIN: usize = 10_000;
-
-/// Events that came or went before indexes are saved: at least so many, and this part of all, so that a
-/// start after a crash has little to catch up with and a large store is not written all the time.
-const CHANGES_MIN: usize = 100_000;
+/// Indexes are saved when this part of all events has come or gone, if that is more than the setting: a large
+/// store is not written all the time.
 const CHANGES_PART: usize = 8;
 
-/// The same when the relay stops.
-const CHANGES_AT_STOP_MIN: usize = 1_000;
-const CHANGES_AT_STOP_PART: usize = 100;
+/// When the relay stops, this part of what would be needed is enough: its next start is likely to be soon.
+const CHANGES_PART_AT_STOP: usize = 100;
 
 /// Snapshots that are being made safe, and the group that they are as of.
 struct Saving {
@@ -30,19 +26,24 @@ struct Saving {
 pub(super) struct Saver {
     communities: Arc<Communities>,
     store: Arc<Store>,
+    events_min: usize,
+    changes_min: usize,
     /// Events that came or went since the last snapshots.
     changes: usize,
     saving: Option<Saving>,
 }
 
 impl Saver {
-    pub(super) fn new(communities: Arc<Communities>, store: Arc<Store>) -> Saver {
+    pub(super) fn new(communities: Arc<Communities>, store: Arc<Store>, settings: &config::Store) -> Saver {
         let changes = communities.iter().map(|community| community.caught_up_with).sum();
-        Saver { communities, store, changes, saving: None }
+        let (events_min, changes_min) = (settings.index_save_events_min, settings.index_save_changes_min);
+        Saver { communities, store, events_min, changes_min, changes, saving: None }
     }
 
-    fn events(&self) -> usize {
-        self.communities.iter().map(|community| community.index().len()).sum()
+    /// How many changes make it worth to save.
+    fn changes_due(&self) -> usize {
+        let events: usize = self.communities.iter().map(|community| community.index().len()).sum();
+        self.changes_min.max(events / CHANGES_PART)
     }
 
     /// Counts events that came or went with a group, and saves when it is time.
@@ -51,10 +52,8 @@ impl Saver {
         if self.saving.as_ref().is_some_and(|saving| saving.thread.is_finished()) {
             self.finish();
         }
-        if self.changes >= CHANGES_MIN
-            && self.saving.is_none()
-            && self.changes >= self.events() / CHANGES_PART
-        {
+        // The setting alone tells most of the time that nothing is due.
+        if self.changes >= self.changes_min && self.saving.is_none() && self.changes >= self.changes_due() {
             self.begin();
         }
     }
@@ -62,7 +61,7 @@ impl Saver {
     /// The relay stops: what is under way is finished, and what changed is saved.
     pub(super) fn stop(mut self) {
         self.finish();
-        if self.changes >= CHANGES_AT_STOP_MIN && self.changes >= self.events() / CHANGES_AT_STOP_PART {
+        if self.changes > self.changes_due() / CHANGES_PART_AT_STOP {
             self.begin();
             self.finish();
         }
@@ -72,7 +71,7 @@ impl Saver {
     fn begin(&mut self) {
         self.changes = 0;
         let group = self.store.groups();
-        let is_large = |community: &&Arc<Community>| community.index().len() >= EVENTS_MIN;
+        let is_large = |community: &&Arc<Community>| community.index().len() >= self.events_min;
         let written = self
             .communities
             .iter()

@@ -273,12 +273,13 @@ impl Writer {
         }
         let (relay, known) = (RelayNames::default(), community.known());
         let context = community.context(*now, &[], &relay, &known);
+        let bodies = Arc::clone(&self.bodies);
         let settle = |want: &Want| {
             if gathering.bears_on_want(community.id, want) {
                 self.commit(std::mem::take(gathering));
             }
         };
-        let related = relate(community, event, &context, &self.bodies, settle).map_err(|error| {
+        let related = relate(community, event, &context, &bodies, settle).map_err(|error| {
             tracing::error!("cannot read a stored event: {error}");
             let sentence = "a stored event that bears on this one could not be read; its operator is told";
             Refusal::new(Prefix::Error, "store.read", sentence)

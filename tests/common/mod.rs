@@ -133,6 +133,9 @@ impl TestRelay {
         config.server.listen = "127.0.0.1:0".parse().expect("an address");
         config.store.path = folder.path().join("data");
         config.store.cache_bytes = 8 << 20;
+        // Starts find a saved index wherever a test restarts its relay.
+        config.store.index_save_events_min = 1;
+        config.store.index_save_changes_min = 100;
         config.rate.enabled = false;
         change(&mut config);
         let relay = Relay::start(config.clone(), clock.clone()).expect("the relay starts");

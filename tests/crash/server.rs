@@ -25,7 +25,7 @@ pub(crate) struct Server {
 fn settings(folder: &Path) -> String {
     let config = folder.join("relay.toml");
     if !config.exists() {
-        std::fs::write(&config, "[rate]\nenabled = false\n\n[store]\ncache_bytes = 16_777_216\n")
+        std::fs::write(&config, "[rate]\nenabled = false\n\n[store]\ncache_bytes = 16_777_216\nindex_save_events_min = 1\nindex_save_changes_min = 300\n")
             .expect("a file");
     }
     config.to_str().expect("a path in UTF-8").to_owned()
