@@ -3,9 +3,12 @@
 
 mod client;
 mod corpus;
+mod dice;
+mod people;
 mod process;
 mod query;
 mod rules;
+mod text;
 
 use std::path::PathBuf;
 use std::sync::Barrier;
@@ -18,7 +21,7 @@ use super::Failure;
 use crate::clock::Clock;
 use crate::event::Event;
 use client::Client;
-use corpus::Corpus;
+use corpus::{BEGINNING, Corpus, World};
 use process::{Relay, anonymous_bytes, cpu_seconds};
 
 /// Events that are made and signed before the clock starts, at a time.
@@ -120,7 +123,7 @@ impl Bench {
     }
 
     fn corpus(&self, seed: u64) -> Corpus {
-        Corpus::new(seed, Clock::system().now() - self.events as u64 - 1_000)
+        Corpus::new(&World::new(), seed, BEGINNING)
     }
 
     fn ingest(&self, cores: usize) -> Result<(), Failure> {
@@ -133,7 +136,7 @@ impl Bench {
             let (mut seconds, mut cpu, mut duplicate_cpu, mut bytes) = (0.0, 0.0, 0.0, 0);
             let mut left = self.events;
             while left > 0 {
-                let events: Vec<Event> = (0..left.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
+                let events = corpus.events(left.min(BATCH_EVENTS));
                 left -= events.len();
                 bytes += events.iter().map(|event| event.to_json().len()).sum::<usize>();
                 if total.signatures_per_second == 0.0 {
@@ -183,7 +186,7 @@ impl Bench {
         let mut left = self.events;
         let mut events = Vec::new();
         while left > 0 {
-            events = (0..left.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
+            events = corpus.events(left.min(BATCH_EVENTS));
             left -= events.len();
             publish(&relay.address, &shares(&events, self.connections), self.in_flight)?;
         }
@@ -247,7 +250,7 @@ impl Bench {
 
     fn rules(&self) -> Result<(), Failure> {
         let mut corpus = self.corpus(1);
-        let events: Vec<Event> = (0..self.events.min(BATCH_EVENTS)).map(|_| corpus.event()).collect();
+        let events = corpus.events(self.events.min(BATCH_EVENTS));
         let costs = rules::measure(&events, Clock::system().now())?;
         println!(
             "| rules of all presets, {} events | median | p99 | target |\n|---|---|---|---|",
@@ -273,7 +276,7 @@ impl Bench {
         let began = Instant::now();
         for number in 0..self.idle_connections {
             let mut client = Client::connect(&relay.address)?;
-            let author = corpus::author(number as u64);
+            let author = people::author(number as u64);
             client.send_text(&format!(r#"["REQ","feed",{{"authors":["{author}"],"kinds":[1]}}]"#))?;
             let mut is_answered = false;
             while !is_answered {

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::client::{Client, frame};
-use super::corpus::{Dice, author};
+use super::dice::Dice;
+use super::people::author;
 use super::{Failure, median};
 use crate::event::{Event, Kind};
 

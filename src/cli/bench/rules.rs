@@ -181,7 +181,7 @@ fn dearest(events: &[Event], context: &Context<'_>) -> Vec<(&'static str, f64)> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::corpus::Corpus;
+    use super::super::corpus::{BEGINNING, Corpus, World};
     use super::*;
     use crate::config::Preset;
 
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn every_part_is_measured_over_every_event() {
-        let mut corpus = Corpus::new(1, 1_790_000_000);
-        let events: Vec<Event> = (0..300).map(|_| corpus.event()).collect();
-        let costs = measure(&events, 1_790_001_000).expect("figures");
+        let mut corpus = Corpus::new(&World::new(), 1, BEGINNING);
+        let events = corpus.events(300);
+        let costs = measure(&events, BEGINNING + 1_000).expect("figures");
         assert_eq!(costs.parts.len(), 3);
         assert!(costs.parts.iter().all(|part| part.median <= part.p99), "{:?}", costs.parts);
         assert!(costs.parts[0].median > 0.0);
