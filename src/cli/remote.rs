@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::Uri;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+use tungstenite::{self, Message, WebSocket};
 
 use super::Failure;
 use super::import::{Lines, Summary};

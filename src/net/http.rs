@@ -10,7 +10,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tungstenite::handshake::derive_accept_key;
 
 use super::page;
 use super::server::{Guard, Shared};
@@ -18,7 +20,6 @@ use super::session::{self, Session};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
-use crate::rule::RelayNames;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -112,22 +113,17 @@ fn upgrade(
     let Some(address_guard) = shared.count_address(address) else {
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
-    let relay = RelayNames::new(&community.config.relay.urls, connection.local, community.path());
-    let session = Session {
-        config: Arc::clone(&shared.config),
-        listener: session::listener(&community, relay),
-        community,
-        pipeline: Arc::clone(&shared.pipeline),
-        address,
-        challenge: challenge(),
-        stopping: shared.stopping.clone(),
-    };
+    let relay = shared.names(&community, connection.local);
+    let session = Session::new(Arc::clone(shared), community, relay, address);
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _guards = (guard, address_guard);
-        if let Ok(upgraded) = upgraded.await {
-            session.run(upgraded).await;
+        let upgraded = Box::pin(upgraded).await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>());
+        // Out of hyper's wrapping, whose buffers would stay otherwise. Connections are all plain TCP.
+        if let Ok(Ok(parts)) = upgraded {
+            let (stream, ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
+            session::run(session, stream, ahead).await;
         }
     });
     let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -136,12 +132,6 @@ fn upgrade(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Ok(answer)
-}
-
-/// What a client must sign to prove a key: 128 random bits.
-fn challenge() -> String {
-    let bytes: [u8; 16] = secp256k1::rand::random();
-    hex::encode(bytes)
 }
 
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so

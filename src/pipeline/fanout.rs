@@ -7,12 +7,11 @@ use crossbeam_channel::Receiver;
 
 use crate::clock::Clock;
 use crate::community::Community;
-use crate::event::Event;
 use crate::live::LiveEvent;
 use crate::outbox::Listener;
 use crate::policy::head_of;
 use crate::replay::ReplaySettings;
-use crate::rule::Context;
+use crate::rule::{Context, Head};
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -27,10 +26,11 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
     while let Ok(group) = input.recv() {
         let (community, now) = (&group.community, clock.now());
         let known = community.known();
-        let visible = |event: &Event, listener: &Listener, asked: bool| {
+        let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
+        let visible = |at: usize, listener: &Listener, asked: bool| {
             listener.with_keys(|keys| {
                 let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
-                community.visible(&head_of(event), &context)
+                community.visible(&heads[at], &context)
             })
         };
         let replay = ReplaySettings::from(&community.config.geohash);
