@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -119,10 +120,7 @@ fn upgrade(
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _guards = (guard, address_guard);
-        let upgraded = Box::pin(upgraded).await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>());
-        // Out of hyper's wrapping, whose buffers would stay otherwise. Connections are all plain TCP.
-        if let Ok(Ok(parts)) = upgraded {
-            let (stream, ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        if let Some((stream, ahead)) = Box::pin(plain(upgraded)).await {
             session::run(session, stream, ahead).await;
         }
     });
@@ -132,6 +130,13 @@ fn upgrade(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Ok(answer)
+}
+
+/// The stream of an upgraded connection, out of hyper's wrapping, and what was already read of it. All
+/// connections are plain TCP. Nothing of hyper's must outlive this: its buffer is 8 KiB.
+async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so

@@ -88,7 +88,7 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(mut session: Session, stream: TcpStream, ahead: Vec<u8>) {
+pub(super) async fn run(mut session: Box<Session>, stream: TcpStream, ahead: Vec<u8>) {
     let message_bytes_max = session.community.config.limits.message_bytes_max;
     let mut socket = Socket::new(stream, ahead, message_bytes_max);
     session.greet();
@@ -119,16 +119,16 @@ async fn drain(stream: &mut TcpStream) {
 }
 
 impl Session {
-    /// A session that has not begun.
+    /// A session that has not begun. On the heap, because futures keep a copy of what is moved into them.
     pub(super) fn new(
         shared: Arc<Shared>,
         community: Arc<Community>,
         relay: Arc<RelayNames>,
         address: IpAddr,
-    ) -> Session {
+    ) -> Box<Session> {
         let limits = &community.config.limits;
         let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
-        Session {
+        Box::new(Session {
             shared,
             listener: Arc::new(Listener::new(outbox, relay)),
             community,
@@ -138,7 +138,7 @@ impl Session {
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
             pinged_at: None,
-        }
+        })
     }
 
     fn greet(&self) {
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// Ends what is open, then the connection.
-    async fn part(mut self, socket: Socket<TcpStream>, end: End) {
+    async fn part(mut self: Box<Self>, socket: Socket<TcpStream>, end: End) {
         self.listener.outbox.close();
         for subscription in std::mem::take(&mut self.subscriptions) {
             self.end(&subscription);
