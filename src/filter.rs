@@ -157,6 +157,8 @@ fn set<T, E: de::Error>(slot: &mut Option<T>, name: &str, value: T) -> Result<()
 fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list.sort_unstable();
     list.dedup();
+    // A filter may stay for as long as its connection.
+    list.shrink_to_fit();
     list
 }
 

@@ -6,20 +6,24 @@
 //! was stored by the commit that the reader saw is dropped then, so nothing falls between and nothing
 //! comes twice.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+mod finder;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::config::Limits;
-use crate::event::{Event, Id, Kind, PublicKey, Verified};
-use crate::filter::{Filter, places};
+use crate::event::Verified;
+use crate::filter::Filter;
 use crate::message;
 use crate::outbox::{Frame, Listener, Subscription};
 use crate::replay::{Kept, Replay, ReplaySettings};
 use crate::rule::{Prefix, Refusal};
+use finder::Finder;
+
+/// Pairs of a subscription and an event that are gathered before they are delivered.
+const PAIRS_MAX: usize = 65_536;
 
 /// An event on its way to those who listen.
 pub struct LiveEvent {
@@ -37,12 +41,18 @@ struct Held {
     body: Bytes,
 }
 
+/// The live events that wait for one subscription's EOSE.
+#[derive(Default)]
+struct Hold {
+    events: Vec<Held>,
+    bytes: usize,
+}
+
 struct Entry {
     listener: Arc<Listener>,
     subscription: Arc<Subscription>,
     /// `None` once stored events are sent.
-    held: Option<Vec<Held>>,
-    held_bytes: usize,
+    hold: Option<Box<Hold>>,
     /// Events with a lower number were among the stored ones.
     as_of: u64,
 }
@@ -53,44 +63,11 @@ pub struct Live {
     registry: Mutex<Registry>,
 }
 
-/// What one filter is found by: its most selective condition.
-enum Key<'f> {
-    Ids(&'f [Id]),
-    /// A letter, values, and what other values begin with.
-    Tag(u8, &'f [String], &'f [String]),
-    Authors(&'f [PublicKey]),
-    Kinds(&'f [Kind]),
-    Any,
-}
-
-fn key_of(filter: &Filter) -> Key<'_> {
-    let tags = filter.tags.iter().map(|(letter, values)| match *letter {
-        places::LETTER => (*letter, values.as_slice(), filter.prefixes.as_slice()),
-        letter => (letter, values.as_slice(), [].as_slice()),
-    });
-    let fewest_values = tags.min_by_key(|(_, values, prefixes)| values.len() + prefixes.len());
-    match (&filter.ids, fewest_values, &filter.authors, &filter.kinds) {
-        (Some(ids), ..) => Key::Ids(ids),
-        (_, Some((letter, values, prefixes)), ..) => Key::Tag(letter, values, prefixes),
-        (_, _, Some(authors), _) => Key::Authors(authors),
-        (_, _, _, Some(kinds)) => Key::Kinds(kinds),
-        _ => Key::Any,
-    }
-}
-
 #[derive(Default)]
 struct Registry {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
-    hashes: RandomState,
-    by_id: HashMap<Id, Vec<u32>>,
-    /// By a keyed hash of letter and value; what shares a hash is told apart by the filter itself.
-    by_tag: HashMap<u64, Vec<u32>>,
-    /// By the same of what a place begins with.
-    by_prefix: HashMap<u64, Vec<u32>>,
-    by_author: HashMap<PublicKey, Vec<u32>>,
-    by_kind: HashMap<Kind, Vec<u32>>,
-    any: Vec<u32>,
+    finder: Finder,
     replay: Replay,
 }
 
@@ -112,8 +89,7 @@ impl Live {
         let entry = Entry {
             listener: Arc::clone(listener),
             subscription: Arc::clone(subscription),
-            held: Some(Vec::new()),
-            held_bytes: 0,
+            hold: Some(Box::default()),
             as_of: 0,
         };
         let number = match registry.free.pop() {
@@ -128,7 +104,7 @@ impl Live {
         };
         subscription.live.store(number, Ordering::SeqCst);
         for filter in &subscription.filters {
-            registry.change(filter, &mut |list| list.push(number));
+            registry.finder.add(filter, number);
         }
         registry.replay.matching(&subscription.filters, replay, now)
     }
@@ -138,18 +114,19 @@ impl Live {
         self.registry().unregister(subscription);
     }
 
-    /// Sends EOSE and what was held, and lets live events through from now on. Held events with
-    /// a number below `as_of` were among the stored ones.
-    pub fn release(&self, subscription: &Arc<Subscription>, as_of: u64, eose: String) {
+    /// Sends the last of what was stored, EOSE and what was held, and lets live events through from now on.
+    /// Held events with a number below `as_of` were among the stored ones.
+    pub fn release(&self, subscription: &Arc<Subscription>, as_of: u64, stored: Vec<Bytes>, eose: String) {
         let mut registry = self.registry();
         let Some(entry) = registry.entry(subscription) else { return };
         entry.as_of = as_of;
-        entry.listener.outbox.push(Frame::Answer(Arc::clone(subscription), eose));
-        for held in entry.held.take().unwrap_or_default() {
-            if held.number.is_none_or(|number| number >= as_of) {
-                entry.listener.outbox.push_live(Frame::Event(Arc::clone(subscription), held.body));
-            }
-        }
+        let hold = entry.hold.take().unwrap_or_default();
+        let stored = (!stored.is_empty()).then(|| Frame::events(subscription, stored));
+        let eose = Frame::Answer(Arc::clone(subscription), eose);
+        entry.listener.outbox.push_all(stored.into_iter().chain([eose]));
+        let is_new = |held: &Held| held.number.is_none_or(|number| number >= as_of);
+        let held = hold.events.into_iter().filter(is_new).map(|held| held.body);
+        entry.listener.outbox.push_live(subscription, held.collect());
     }
 
     /// Ends a subscription with a reason that its client is told. Nothing happens when it is not open.
@@ -169,76 +146,36 @@ impl Live {
         self.len() == 0
     }
 
-    /// Hands events to all who ask for them and may see them, as `visible` tells, given whether they
-    /// named it or its author, and keeps what is to be given to who joins later.
+    /// Hands events to all who ask for them and may see them, and keeps what is to be given to who joins
+    /// later. `visible` tells of the event at a place in `events`, given whether who listens named it or its
+    /// author.
+    ///
+    /// What each subscription receives of the group goes into its outbox at once: one lock and one wake-up.
     pub(crate) fn pass_on(
         &self,
         limits: &Limits,
         replay: ReplaySettings,
         now: u64,
         events: &[LiveEvent],
-        visible: impl Fn(&Event, &Listener, bool) -> bool,
+        visible: impl Fn(usize, &Listener, bool) -> bool,
     ) {
         let mut registry = self.registry();
-        let mut candidates = Vec::new();
-        for event in events {
+        let (mut candidates, mut pairs) = (Vec::new(), Vec::new());
+        for (at, event) in events.iter().enumerate() {
             if !registry.replay.note(&event.event, &event.body, replay, now) {
                 continue;
             }
-            registry.candidates(&event.event, &mut candidates);
-            for number in candidates.drain(..) {
-                registry.deliver(number, event, limits, &visible);
+            registry.finder.candidates(&event.event, &mut candidates);
+            pairs.extend(candidates.drain(..).map(|number| (number, at)));
+            if pairs.len() >= PAIRS_MAX {
+                registry.deliver_all(&mut pairs, events, limits, &visible);
             }
         }
+        registry.deliver_all(&mut pairs, events, limits, &visible);
     }
 }
 
 impl Registry {
-    fn tag_hash(&self, letter: u8, value: &str) -> u64 {
-        self.hashes.hash_one((letter, value))
-    }
-
-    /// Applies a change to each list that a filter is found by; lists that become empty are dropped.
-    fn change(&mut self, filter: &Filter, change: &mut impl FnMut(&mut Vec<u32>)) {
-        fn each<K: std::hash::Hash + Eq>(
-            map: &mut HashMap<K, Vec<u32>>,
-            keys: impl Iterator<Item = K>,
-            change: &mut impl FnMut(&mut Vec<u32>),
-        ) {
-            for key in keys {
-                match map.entry(key) {
-                    std::collections::hash_map::Entry::Occupied(mut list) => {
-                        change(list.get_mut());
-                        if list.get().is_empty() {
-                            list.remove();
-                        }
-                    }
-                    std::collections::hash_map::Entry::Vacant(place) => {
-                        let mut list = Vec::with_capacity(1);
-                        change(&mut list);
-                        if !list.is_empty() {
-                            place.insert(list);
-                        }
-                    }
-                }
-            }
-        }
-        match key_of(filter) {
-            Key::Ids(ids) => each(&mut self.by_id, ids.iter().copied(), change),
-            Key::Authors(authors) => each(&mut self.by_author, authors.iter().copied(), change),
-            Key::Kinds(kinds) => each(&mut self.by_kind, kinds.iter().copied(), change),
-            Key::Tag(letter, values, prefixes) => {
-                let hashes = |texts: &[String]| -> Vec<u64> {
-                    texts.iter().map(|text| self.tag_hash(letter, text)).collect()
-                };
-                let (values, prefixes) = (hashes(values), hashes(prefixes));
-                each(&mut self.by_tag, values.into_iter(), change);
-                each(&mut self.by_prefix, prefixes.into_iter(), change);
-            }
-            Key::Any => change(&mut self.any),
-        }
-    }
-
     fn entry(&mut self, subscription: &Arc<Subscription>) -> Option<&mut Entry> {
         let number = subscription.live.load(Ordering::SeqCst);
         let entry = self.entries.get_mut(number as usize)?.as_mut()?;
@@ -253,11 +190,7 @@ impl Registry {
         self.entries[number as usize] = None;
         self.free.push(number);
         for filter in &subscription.filters {
-            self.change(filter, &mut |list| {
-                if let Some(at) = list.iter().position(|other| *other == number) {
-                    list.swap_remove(at);
-                }
-            });
+            self.finder.remove(filter, number);
         }
     }
 
@@ -268,54 +201,54 @@ impl Registry {
         self.unregister(subscription);
     }
 
-    /// The entries that may want an event, each once.
-    fn candidates(&self, event: &Verified, out: &mut Vec<u32>) {
-        out.extend_from_slice(&self.any);
-        out.extend(self.by_kind.get(&event.kind).into_iter().flatten());
-        out.extend(self.by_author.get(&event.pubkey).into_iter().flatten());
-        out.extend(self.by_id.get(&event.id).into_iter().flatten());
-        if !self.by_tag.is_empty() {
-            for (letter, value) in event.tags.indexed() {
-                out.extend(self.by_tag.get(&self.tag_hash(letter, value)).into_iter().flatten());
-            }
+    /// Delivers pairs of an entry and an event, each once, to one entry after the other.
+    fn deliver_all(
+        &mut self,
+        pairs: &mut Vec<(u32, usize)>,
+        events: &[LiveEvent],
+        limits: &Limits,
+        visible: &impl Fn(usize, &Listener, bool) -> bool,
+    ) {
+        pairs.sort_unstable();
+        pairs.dedup();
+        for of_one in pairs.chunk_by(|(number, _), (other, _)| number == other) {
+            self.deliver(of_one, events, limits, visible);
         }
-        if !self.by_prefix.is_empty() {
-            for prefix in places::places(&event.tags).flat_map(places::prefixes_of) {
-                let hash = self.tag_hash(places::LETTER, prefix);
-                out.extend(self.by_prefix.get(&hash).into_iter().flatten());
-            }
-        }
-        out.sort_unstable();
-        out.dedup();
+        pairs.clear();
     }
 
+    /// Delivers events to the entry that all these pairs name.
     fn deliver(
         &mut self,
-        number: u32,
-        live: &LiveEvent,
+        pairs: &[(u32, usize)],
+        events: &[LiveEvent],
         limits: &Limits,
-        visible: &impl Fn(&Event, &Listener, bool) -> bool,
+        visible: &impl Fn(usize, &Listener, bool) -> bool,
     ) {
-        let Some(entry) = self.entries[number as usize].as_mut() else { return };
-        if live.number.is_some_and(|number| number < entry.as_of) {
-            return;
-        }
-        let event = &live.event;
-        let listener = &entry.listener;
-        let matching = entry.subscription.filters.iter().filter(|filter| filter.matches(event));
-        let asked = matching.map(Filter::names_events_or_authors).max();
-        if !asked.is_some_and(|asked| visible(event, listener, asked)) {
-            return;
-        }
-        let Some(held) = &mut entry.held else {
-            listener.outbox.push_live(Frame::Event(Arc::clone(&entry.subscription), live.body.clone()));
+        let Some((number, _)) = pairs.first() else { return };
+        let Some(entry) = self.entries[*number as usize].as_mut() else { return };
+        let (listener, subscription) = (&entry.listener, &entry.subscription);
+        let wanted = pairs.iter().filter_map(|(_, at)| {
+            let live = &events[*at];
+            if live.number.is_some_and(|number| number < entry.as_of) {
+                return None;
+            }
+            let matching = subscription.filters.iter().filter(|filter| filter.matches(&live.event));
+            let asked = matching.map(Filter::names_events_or_authors).max();
+            asked.is_some_and(|asked| visible(*at, listener, asked)).then_some(live)
+        });
+        let Some(hold) = &mut entry.hold else {
+            listener.outbox.push_live(subscription, wanted.map(|live| live.body.clone()).collect());
             return;
         };
-        entry.held_bytes += live.body.len();
-        held.push(Held { number: live.number, body: live.body.clone() });
-        if is_over(held.len(), entry.held_bytes, limits) {
-            let subscription = Arc::clone(&entry.subscription);
-            self.refuse(&subscription, &overflow());
+        for live in wanted {
+            hold.bytes += live.body.len();
+            hold.events.push(Held { number: live.number, body: live.body.clone() });
+            if is_over(hold.events.len(), hold.bytes, limits) {
+                let subscription = Arc::clone(subscription);
+                self.refuse(&subscription, &overflow());
+                return;
+            }
         }
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::config::SlowClient;
 use crate::event::PublicKey;
@@ -17,20 +17,24 @@ use crate::rule::RelayNames;
 /// What a frame takes besides its text.
 const FRAME_OVERHEAD_BYTES: usize = 64;
 
-/// A queue that grew beyond this many frames gives its memory back once it is empty.
-const KEPT_FRAMES_MAX: usize = 16;
+/// What a reader adds at once of one answer: as much as a session writes at once.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The same as a part of the outbox: several readers may add to one outbox at the same moment, and half of
+/// it is kept for other things.
+const ANSWER_PARTS_MIN: usize = 64;
 
 /// One of a client's subscriptions, or a query of its. A repeated REQ makes a new one and closes the old.
 #[derive(Debug)]
 pub struct Subscription {
     /// The client's name for it.
-    pub id: String,
+    pub id: Box<str>,
     /// What it asks for.
-    pub filters: Vec<Filter>,
+    pub filters: Box<[Filter]>,
+    event_head: Box<str>,
     /// Its place among the live ones; [`Subscription::NOT_LIVE`] before and after.
     pub(crate) live: AtomicU32,
     closed: AtomicBool,
-    event_head: String,
 }
 
 impl Subscription {
@@ -39,13 +43,12 @@ impl Subscription {
 
     /// An open subscription.
     pub fn new(id: String, filters: Vec<Filter>) -> Subscription {
-        let event_head = message::event_head(&id);
         Subscription {
-            id,
-            filters,
+            event_head: message::event_head(&id).into_boxed_str(),
+            id: id.into_boxed_str(),
+            filters: filters.into_boxed_slice(),
             live: AtomicU32::new(Self::NOT_LIVE),
             closed: AtomicBool::new(false),
-            event_head,
         }
     }
 
@@ -65,7 +68,7 @@ impl Subscription {
     }
 }
 
-/// One message to a client.
+/// Something to send: one message, or several of one subscription.
 #[derive(Debug)]
 pub enum Frame {
     /// For the connection as a whole.
@@ -74,35 +77,52 @@ pub enum Frame {
     Answer(Arc<Subscription>, String),
     /// An event for a subscription; its JSON is shared by all who receive it.
     Event(Arc<Subscription>, Bytes),
+    /// Several of them, in order.
+    Events(Arc<Subscription>, Vec<Bytes>),
 }
 
 impl Frame {
-    fn bytes(&self) -> usize {
-        FRAME_OVERHEAD_BYTES
-            + match self {
-                Frame::Text(text) | Frame::Answer(_, text) => text.len(),
-                Frame::Event(_, body) => body.len(),
-            }
-    }
-
-    /// The message's text; `None` when its subscription has ended meanwhile.
-    pub fn into_text(self) -> Option<String> {
-        match self {
-            Frame::Text(text) => Some(text),
-            Frame::Answer(subscription, text) => Some(text).filter(|_| !subscription.is_closed()),
-            Frame::Event(subscription, body) => {
-                if subscription.is_closed() {
-                    return None;
-                }
-                let mut text = Vec::with_capacity(subscription.event_head.len() + body.len() + 1);
-                text.extend_from_slice(subscription.event_head.as_bytes());
-                text.extend_from_slice(&body);
-                text.push(b']');
-                // Bodies are written by `Event::to_json`, from strings.
-                String::from_utf8(text).ok()
+    /// Events for a subscription, in order; at least one.
+    pub(crate) fn events(subscription: &Arc<Subscription>, mut bodies: Vec<Bytes>) -> Frame {
+        let subscription = Arc::clone(subscription);
+        match bodies.pop() {
+            Some(only) if bodies.is_empty() => Frame::Event(subscription, only),
+            last => {
+                bodies.extend(last);
+                Frame::Events(subscription, bodies)
             }
         }
     }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Frame::Text(text) | Frame::Answer(_, text) => FRAME_OVERHEAD_BYTES + text.len(),
+            Frame::Event(_, body) => event_bytes(body),
+            Frame::Events(_, bodies) => bodies.iter().map(event_bytes).sum(),
+        }
+    }
+
+    /// Hands over the text of each message, in pieces; nothing when its subscription has ended meanwhile.
+    pub fn texts(&self, mut put: impl FnMut(&[&[u8]])) {
+        match self {
+            Frame::Text(text) => put(&[text.as_bytes()]),
+            Frame::Answer(subscription, _)
+            | Frame::Event(subscription, _)
+            | Frame::Events(subscription, _)
+                if subscription.is_closed() => {}
+            Frame::Answer(_, text) => put(&[text.as_bytes()]),
+            Frame::Event(subscription, body) => put(&[subscription.event_head.as_bytes(), body, b"]"]),
+            Frame::Events(subscription, bodies) => {
+                let head = subscription.event_head.as_bytes();
+                bodies.iter().for_each(|body| put(&[head, body, b"]"]));
+            }
+        }
+    }
+}
+
+/// What an event takes in an outbox.
+pub(crate) fn event_bytes(body: &Bytes) -> usize {
+    FRAME_OVERHEAD_BYTES + body.len()
 }
 
 /// Work that waits until the client has read some of what it was sent.
@@ -113,6 +133,8 @@ struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
     parked: Vec<Parked>,
+    /// The session, when it waits for something to send.
+    waiting: Option<Waker>,
     closed: bool,
     /// Set when the client was too slow to be kept.
     overflowed: bool,
@@ -121,7 +143,6 @@ struct Queue {
 /// A session's bounded queue of frames.
 pub struct Outbox {
     queue: Mutex<Queue>,
-    notify: Notify,
     bytes_max: usize,
     slow_client: SlowClient,
 }
@@ -129,7 +150,7 @@ pub struct Outbox {
 impl Outbox {
     /// An empty outbox that holds up to `bytes_max`.
     pub fn new(bytes_max: usize, slow_client: SlowClient) -> Outbox {
-        Outbox { queue: Mutex::default(), notify: Notify::new(), bytes_max, slow_client }
+        Outbox { queue: Mutex::default(), bytes_max, slow_client }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -139,41 +160,50 @@ impl Outbox {
 
     /// Adds an answer. A client that lets its answers pile up beyond the bound is closed.
     pub fn push(&self, frame: Frame) {
-        let mut queue = self.queue();
-        if queue.closed {
-            return;
-        }
-        if queue.bytes + frame.bytes() > self.bytes_max {
-            self.overflow(queue);
-            return;
-        }
-        queue.bytes += frame.bytes();
-        queue.frames.push_back(frame);
-        drop(queue);
-        self.notify.notify_one();
+        self.push_all([frame]);
     }
 
-    /// Adds a live event, or does with a client that is too slow what the setting says.
-    pub fn push_live(&self, frame: Frame) {
-        if self.slow_client == SlowClient::Drop {
-            let queue = self.queue();
-            if queue.bytes + frame.bytes() > self.bytes_max {
+    /// Adds answers that belong together: they are sent in one go, if there is room.
+    pub fn push_all(&self, frames: impl IntoIterator<Item = Frame>) {
+        let mut queue = self.queue();
+        for frame in frames {
+            if queue.closed {
                 return;
             }
+            if queue.bytes + frame.bytes() > self.bytes_max {
+                self.overflow(queue);
+                return;
+            }
+            queue.bytes += frame.bytes();
+            queue.frames.push_back(frame);
         }
-        self.push(frame);
+        wake(queue);
+    }
+
+    /// Adds live events of a subscription, or does with a client that is too slow what the setting says.
+    pub fn push_live(&self, subscription: &Arc<Subscription>, mut bodies: Vec<Bytes>) {
+        if self.slow_client == SlowClient::Drop {
+            let mut bytes = self.queue().bytes;
+            bodies.retain(|body| {
+                let fits = bytes + event_bytes(body) <= self.bytes_max;
+                bytes += if fits { event_bytes(body) } else { 0 };
+                fits
+            });
+        }
+        if !bodies.is_empty() {
+            self.push(Frame::events(subscription, bodies));
+        }
     }
 
     fn overflow(&self, mut queue: MutexGuard<'_, Queue>) {
         queue.overflowed = true;
         queue.closed = true;
-        queue.frames = VecDeque::new();
+        let frames = std::mem::take(&mut queue.frames);
         queue.bytes = 0;
         let parked = std::mem::take(&mut queue.parked);
-        drop(queue);
+        wake(queue);
         // What was parked holds this outbox: it is dropped outside of the lock.
-        drop(parked);
-        self.notify.notify_one();
+        drop((frames, parked));
     }
 
     /// Whether a reader should wait before it adds more: half of the bound is kept for live events and
@@ -190,46 +220,52 @@ impl Outbox {
         None
     }
 
-    /// Whether more than half of the bound is taken.
-    pub fn is_busy(&self) -> bool {
-        self.queue().bytes >= self.bytes_max / 2
+    /// How many bytes of an answer a reader may add at once; `None` when it should wait, since more than half
+    /// of the bound is taken.
+    pub fn room_for_answer(&self) -> Option<usize> {
+        let room = (self.bytes_max / 2).checked_sub(self.queue().bytes).filter(|room| *room > 0)?;
+        Some(room.min(ANSWER_BYTES_MAX).min(self.bytes_max / ANSWER_PARTS_MIN).max(1))
     }
 
     /// Waits until there is something to send, or the outbox has overflowed.
-    pub async fn ready(&self) {
-        loop {
-            let notified = self.notify.notified();
-            {
-                let queue = self.queue();
-                if !queue.frames.is_empty() || queue.overflowed {
-                    return;
-                }
-            }
-            notified.await;
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue();
+        if !queue.frames.is_empty() || queue.overflowed {
+            return Poll::Ready(());
         }
+        match &mut queue.waiting {
+            Some(waiting) => waiting.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// Takes frames of up to `bytes` in all, but at least one if there is any; work that waited for room
     /// goes on.
-    pub fn take(&self, bytes: usize, out: &mut Vec<Frame>) {
+    pub fn take(&self, bytes: usize) -> VecDeque<Frame> {
         let mut queue = self.queue();
-        let mut taken = 0;
-        while taken < bytes
-            && let Some(frame) = queue.frames.pop_front()
-        {
-            taken += frame.bytes();
-            out.push(frame);
+        let mut out = VecDeque::new();
+        let mut taken = queue.bytes;
+        if queue.bytes <= bytes {
+            // An idle client's queue holds no memory.
+            out = std::mem::take(&mut queue.frames);
+        } else {
+            taken = 0;
+            while taken < bytes
+                && let Some(frame) = queue.frames.pop_front()
+            {
+                taken += frame.bytes();
+                out.push_back(frame);
+            }
         }
         queue.bytes -= taken;
-        if queue.frames.is_empty() && queue.frames.capacity() > KEPT_FRAMES_MAX {
-            queue.frames = VecDeque::new();
-        }
         let parked = match queue.bytes < self.bytes_max / 4 {
             true => std::mem::take(&mut queue.parked),
             false => Vec::new(),
         };
         drop(queue);
         parked.into_iter().for_each(|work| work());
+        out
     }
 
     /// Whether the client was too slow to be kept.
@@ -246,9 +282,18 @@ impl Outbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
-        let parked = std::mem::take(&mut queue.parked);
+        let left = (std::mem::take(&mut queue.parked), queue.waiting.take());
         drop(queue);
-        drop(parked);
+        drop(left);
+    }
+}
+
+/// Lets go of a queue and wakes its session, if it waits: one that is already up looks again by itself.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let waiting = queue.waiting.take();
+    drop(queue);
+    if let Some(waiting) = waiting {
+        waiting.wake();
     }
 }
 
@@ -256,15 +301,15 @@ impl Outbox {
 pub struct Listener {
     /// Where its answers go.
     pub outbox: Outbox,
-    /// The URLs that mean this relay on this connection.
-    pub relay: RelayNames,
+    /// The URLs that mean this relay on this connection; the same for all that came the same way.
+    pub relay: Arc<RelayNames>,
     /// The keys that it has proved (NIP-42).
     keys: RwLock<Vec<PublicKey>>,
 }
 
 impl Listener {
     /// A connection that has proved nothing.
-    pub fn new(outbox: Outbox, relay: RelayNames) -> Listener {
+    pub fn new(outbox: Outbox, relay: Arc<RelayNames>) -> Listener {
         Listener { outbox, relay, keys: RwLock::default() }
     }
 

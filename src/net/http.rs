@@ -9,7 +9,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::page;
@@ -18,7 +21,6 @@ use super::session::{self, Session};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
-use crate::rule::RelayNames;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -112,22 +114,14 @@ fn upgrade(
     let Some(address_guard) = shared.count_address(address) else {
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
-    let relay = RelayNames::new(&community.config.relay.urls, connection.local, community.path());
-    let session = Session {
-        config: Arc::clone(&shared.config),
-        listener: session::listener(&community, relay),
-        community,
-        pipeline: Arc::clone(&shared.pipeline),
-        address,
-        challenge: challenge(),
-        stopping: shared.stopping.clone(),
-    };
+    let relay = shared.names(&community, connection.local);
+    let session = Session::new(Arc::clone(shared), community, relay, address);
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _guards = (guard, address_guard);
-        if let Ok(upgraded) = upgraded.await {
-            session.run(upgraded).await;
+        if let Some((stream, ahead)) = Box::pin(plain(upgraded)).await {
+            session::run(session, stream, ahead).await;
         }
     });
     let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -138,10 +132,11 @@ fn upgrade(
     Ok(answer)
 }
 
-/// What a client must sign to prove a key: 128 random bits.
-fn challenge() -> String {
-    let bytes: [u8; 16] = secp256k1::rand::random();
-    hex::encode(bytes)
+/// The stream of an upgraded connection, out of hyper's wrapping, and what was already read of it. All
+/// connections are plain TCP. Nothing of hyper's must outlive this: its buffer is 8 KiB.
+async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::http::{self, Connection};
 use crate::clock::Clock;
@@ -25,13 +26,16 @@ use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
 use crate::rule::RelayNames;
-use crate::store::{Durability, Options, Store, StoreError};
+use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 
 /// Descriptors besides those of connections: the store's files, standard streams, timers.
 const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Connections that the kernel keeps waiting while the relay is busy accepting.
 const BACKLOG: u32 = 1_024;
+
+/// Names of the relay that are kept for the next connection: one for each community and address of this machine.
+const NAMES_MAX: usize = 4_096;
 
 /// How long accepting rests when the machine has no descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -71,8 +75,40 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) communities: Arc<Communities>,
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) stop: Arc<Stop>,
     addresses: Arc<Addresses>,
+    names: Mutex<Names>,
+}
+
+/// The names of the relay by the ways on which connections came, so that those of one way share them.
+type Names = HashMap<(CommunityId, Option<SocketAddr>), Arc<RelayNames>>;
+
+/// Tells all connections that the relay is stopping.
+#[derive(Default)]
+pub(super) struct Stop {
+    is_set: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.is_set.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    /// Whether the relay is stopping.
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the relay is stopping.
+    pub(super) async fn wait(&self) {
+        // From here on it hears of it, so between the look and the wait nothing is missed.
+        let notified = self.notify.notified();
+        if !self.is_set() {
+            notified.await;
+        }
+    }
 }
 
 /// Connections by address.
@@ -99,6 +135,17 @@ impl Shared {
         }
         *count += 1;
         Some(AddressGuard { addresses: Arc::clone(&self.addresses), address })
+    }
+
+    /// The URLs that mean a community to who came to this address of this machine.
+    pub(super) fn names(&self, community: &Community, local: Option<SocketAddr>) -> Arc<RelayNames> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= NAMES_MAX {
+            // Connections keep theirs.
+            names.clear();
+        }
+        let new = || Arc::new(RelayNames::new(&community.config.relay.urls, local, community.path()));
+        Arc::clone(names.entry((community.id, local)).or_insert_with(new))
     }
 }
 
@@ -136,7 +183,7 @@ pub struct Relay {
     runtime: Runtime,
     pipeline: Arc<Pipeline>,
     store: Arc<Store>,
-    stop: watch::Sender<bool>,
+    stop: Arc<Stop>,
     connections: Arc<Semaphore>,
     connections_max: usize,
     patience: Duration,
@@ -169,14 +216,15 @@ impl Relay {
         let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
         pipeline.start_learning(&communities)?;
         let pipeline = Arc::new(pipeline);
-        let (stop, stopping) = watch::channel(false);
+        let stop = Arc::<Stop>::default();
         let connections = Arc::new(Semaphore::new(connections_max));
         let shared = Arc::new(Shared {
             config: Arc::clone(&config),
             communities: Arc::clone(&communities),
             pipeline: Arc::clone(&pipeline),
-            stopping,
+            stop: Arc::clone(&stop),
             addresses: Arc::default(),
+            names: Mutex::default(),
         });
         runtime.spawn(accept(listener, shared, Arc::clone(&connections)));
         let patience = Duration::from_secs(config.server.shutdown_seconds_max);
@@ -248,7 +296,7 @@ impl Relay {
     /// When the store could not make everything durable.
     pub fn stop(self) -> Result<(), StoreError> {
         let Relay { runtime, pipeline, store, stop, connections, connections_max, patience, .. } = self;
-        let _ = stop.send(true);
+        stop.set();
         runtime.block_on(async {
             let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
             if tokio::time::timeout(patience, connections.acquire_many(all)).await.is_err() {
@@ -301,18 +349,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Waits until the relay is stopping.
-pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the relay is gone, which is as good a reason.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
 async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>) {
-    let mut stopping = shared.stopping.clone();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stopped(&mut stopping) => return,
+            () = shared.stop.wait() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -340,7 +381,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: 
     // Answers are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
     let header_time = Duration::from_secs(shared.config.server.http_header_seconds_max);
-    let mut stopping = shared.stopping.clone();
+    let stop = Arc::clone(&shared.stop);
     let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
     let service = service_fn(|request| http::serve(&connection, request));
     let serving = http1::Builder::new()
@@ -352,6 +393,6 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: 
     tokio::select! {
         // A peer that speaks no HTTP has been answered, or is gone.
         _ = &mut serving => {}
-        () = stopped(&mut stopping) => {}
+        () = stop.wait() => {}
     }
 }

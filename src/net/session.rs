@@ -2,34 +2,31 @@
 //! back. In: a WebSocket. Out: submissions, queries, frames. Never waits for the writer or a reader; it
 //! waits only for room in the bounds on what is under way.
 
-use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error::CapacityError};
+use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
-use super::server::stopped;
-use super::socket::Gathering;
+use super::server::Shared;
+use super::socket::{Received, Socket};
 use crate::community::Community;
-use crate::config::Config;
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::message::{self, ClientMessage, Malformed};
 use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
-use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
+use crate::pipeline::{Outcome, Reply, Submission};
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
 use crate::rule::{Prefix, Refusal, RelayNames};
@@ -46,29 +43,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is passed over at once of what comes after the end.
 const DRAIN_BYTES: usize = 16 * 1024;
 
-/// tungstenite's own buffer: the stream below it does the reading ahead.
-const READ_BUFFER_BYTES: usize = 1024;
-
-/// What a session needs besides its socket.
-pub(super) struct Session {
-    pub(super) config: Arc<Config>,
-    pub(super) community: Arc<Community>,
-    pub(super) pipeline: Arc<Pipeline>,
-    /// Whom rates are charged to.
-    pub(super) address: IpAddr,
-    pub(super) listener: Arc<Listener>,
-    /// What the client must sign to prove a key (NIP-42).
-    pub(super) challenge: String,
-    /// Becomes true when the relay is stopping.
-    pub(super) stopping: watch::Receiver<bool>,
-}
-
-type Socket = WebSocketStream<Gathering<TokioIo<Upgraded>>>;
-type PlainSocket = WebSocketStream<Gathering<TcpStream>>;
-
-/// What a socket yields: a message, an error, or its end.
-type Received = Option<Result<Message, Error>>;
-
 /// Why a session ends, as far as its client is told.
 enum End {
     /// The client left, or cannot be reached.
@@ -77,225 +51,279 @@ enum End {
     Close(CloseCode, &'static str),
 }
 
+/// An event for which there is no room yet, and the bytes that it needs.
+type Waiting = (Box<Submission>, u32);
+
+/// What a session does next.
+enum Turn {
+    /// Its client has answers, or less.
+    Send,
+    /// An event needs room in the bounds on what is under way; what the client sent after it waits.
+    MakeRoom(Box<Submission>, u32),
+    /// The client has been silent for a while.
+    Alarm,
+    /// The relay is stopping.
+    Stop,
+    End(End),
+}
+
 /// The protocol's side of a session: what is open and what was proved.
-struct Talk {
-    session: Session,
-    subscriptions: HashMap<String, Arc<Subscription>>,
-    /// Room for events of this connection that are under way.
-    room: Arc<Semaphore>,
+///
+/// Most sessions are idle most of the time, so what one holds then is as little as can be: what is rarely
+/// needed is made when it is needed, and futures that are rarely awaited are on the heap.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    community: Arc<Community>,
+    listener: Arc<Listener>,
+    subscriptions: Vec<Arc<Subscription>>,
+    /// Room for events of this connection that are under way; `None` before the first one.
+    room: Option<Arc<Semaphore>>,
+    /// Whom rates are charged to.
+    address: IpAddr,
+    /// What the client must sign to prove a key (NIP-42): 128 random bits.
+    challenge: [u8; 16],
+    heard_at: Instant,
+    /// When the client was asked for a sign of life, if it was since it gave the last one.
+    pinged_at: Option<Instant>,
 }
 
-/// A listener for a new connection.
-pub(super) fn listener(community: &Community, relay: RelayNames) -> Arc<Listener> {
-    let limits = &community.config.limits;
-    Arc::new(Listener::new(Outbox::new(limits.outbox_bytes_max, limits.slow_client), relay))
+/// Serves a connection until it ends.
+pub(super) async fn run(mut session: Box<Session>, stream: TcpStream, ahead: Vec<u8>) {
+    let message_bytes_max = session.community.config.limits.message_bytes_max;
+    let mut socket = Socket::new(stream, ahead, message_bytes_max);
+    session.greet();
+    let end = session.converse(&mut socket).await;
+    Box::pin(session.part(socket, end)).await;
 }
 
-impl Session {
-    /// Serves the connection until it ends.
-    pub(super) async fn run(self, upgraded: Upgraded) {
-        let limits = &self.community.config.limits;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(limits.message_bytes_max))
-            .max_frame_size(Some(limits.message_bytes_max));
-        // A plain TCP stream is taken out of hyper's wrapping, whose buffers would stay otherwise.
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => {
-                let stream = Gathering::new(parts.io.into_inner(), parts.read_buf.to_vec());
-                let socket: PlainSocket =
-                    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-                self.serve(socket).await;
-            }
-            Err(upgraded) => {
-                let stream = Gathering::new(TokioIo::new(upgraded), Vec::new());
-                let socket: Socket =
-                    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-                self.serve(socket).await;
-            }
-        }
-    }
-
-    async fn serve<S>(self, mut socket: WebSocketStream<S>)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let room = Arc::new(Semaphore::new(self.community.config.limits.ingest_events_per_connection_max));
-        let mut talk = Talk { session: self, subscriptions: HashMap::new(), room };
-        let listener = Arc::clone(&talk.session.listener);
-        let write_timeout = Duration::from_secs(talk.session.config.server.write_timeout_seconds);
-        listener.outbox.push(Frame::Text(message::auth(&talk.session.challenge)));
-        let end = talk.converse(&mut socket, write_timeout).await;
-        listener.outbox.close();
-        talk.end();
-        // tungstenite writes its answer to a client's close frame and leaves the flushing to the stream.
-        let _ = timeout(LAST_WORDS, socket.get_mut().flush()).await;
-        if let End::Close(code, reason) = end {
-            let frame = CloseFrame { code, reason: reason.into() };
+/// Says goodbye, where there is something to say, and waits a little for the client to take it.
+async fn leave(mut socket: Socket<TcpStream>, end: End, write_timeout: Duration) {
+    match end {
+        // The answer to a client's close frame may still be there.
+        End::Gone => drop(timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await),
+        End::Close(code, reason) => {
+            socket.close(CloseFrame { code, reason: reason.into() });
             // The client may be gone, or never answer.
-            let _ = timeout(write_timeout, socket.close(Some(frame))).await;
-            let _ = timeout(LAST_WORDS, drain(socket.get_mut())).await;
+            let _ = timeout(write_timeout, poll_fn(|cx| socket.poll_flush(cx))).await;
+            let _ = timeout(LAST_WORDS, drain(socket.stream())).await;
         }
     }
 }
 
 /// Passes over what the client still sends until it has closed its side too: to end a connection with
 /// something unread would reset it, and the client might never see why.
-async fn drain<S>(stream: &mut S)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn drain(stream: &mut TcpStream) {
     let _ = stream.shutdown().await;
     let mut passed_over = vec![0; DRAIN_BYTES];
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// Sends all that is in the outbox.
-async fn send<S>(
-    socket: &mut WebSocketStream<S>,
-    listener: &Listener,
-    write_timeout: Duration,
-) -> Result<(), End>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    while send_some(socket, listener, write_timeout).await? {}
-    Ok(())
-}
+impl Session {
+    /// A session that has not begun. On the heap, because futures keep a copy of what is moved into them.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        community: Arc<Community>,
+        relay: Arc<RelayNames>,
+        address: IpAddr,
+    ) -> Box<Session> {
+        let limits = &community.config.limits;
+        let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
+        Box::new(Session {
+            shared,
+            listener: Arc::new(Listener::new(outbox, relay)),
+            community,
+            subscriptions: Vec::new(),
+            room: None,
+            address,
+            challenge: secp256k1::rand::random(),
+            heard_at: Instant::now(),
+            pinged_at: None,
+        })
+    }
 
-/// Sends some of what is in the outbox; false when there was nothing.
-async fn send_some<S>(
-    socket: &mut WebSocketStream<S>,
-    listener: &Listener,
-    write_timeout: Duration,
-) -> Result<bool, End>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    if listener.outbox.has_overflowed() {
-        return Err(End::Close(CloseCode::Policy, "too slow: more waits to be sent than this relay keeps"));
+    fn greet(&self) {
+        self.say(message::auth(&hex::encode(self.challenge)));
     }
-    let mut frames = Vec::new();
-    listener.outbox.take(WRITE_BYTES_MAX, &mut frames);
-    if frames.is_empty() {
-        return Ok(false);
-    }
-    let write = async {
-        for text in frames.drain(..).filter_map(Frame::into_text) {
-            socket.feed(Message::text(text)).await?;
+
+    /// Ends what is open, then the connection.
+    async fn part(mut self: Box<Self>, socket: Socket<TcpStream>, end: End) {
+        self.listener.outbox.close();
+        for subscription in std::mem::take(&mut self.subscriptions) {
+            self.end(&subscription);
         }
-        socket.flush().await
-    };
-    match timeout(write_timeout, write).await {
-        Ok(Ok(())) => Ok(true),
-        _ => Err(End::Gone),
+        let write_timeout = self.write_timeout();
+        drop(self);
+        leave(socket, end, write_timeout).await;
     }
-}
 
-impl Talk {
-    async fn converse<S>(&mut self, socket: &mut WebSocketStream<S>, write_timeout: Duration) -> End
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let server = &self.session.config.server;
-        let interval = Duration::from_secs(server.ping_interval_seconds);
-        let patience = Duration::from_secs(server.ping_timeout_seconds);
-        let listener = Arc::clone(&self.session.listener);
-        let mut stopping = self.session.stopping.clone();
-        let mut alarm = Instant::now() + interval;
-        let mut awaits_pong = false;
+    fn write_timeout(&self) -> Duration {
+        Duration::from_secs(self.shared.config.server.write_timeout_seconds)
+    }
+
+    async fn converse(&mut self, socket: &mut Socket<TcpStream>) -> End {
+        let shared = Arc::clone(&self.shared);
+        let mut stopped = pin!(shared.stop.wait());
+        // Once is enough: it wakes this task, which then looks at the flag.
+        let _ = poll_fn(|cx| Poll::Ready(stopped.as_mut().poll(cx))).await;
+        let interval = Duration::from_secs(shared.config.server.ping_interval_seconds);
+        let mut alarm = pin!(sleep(interval));
         loop {
-            let received = tokio::select! {
-                biased;
-                () = stopped(&mut stopping) => return self.finish(socket, write_timeout).await,
-                () = listener.outbox.ready() => {
-                    if let Err(end) = send_some(socket, &listener, write_timeout).await {
-                        return end;
-                    }
-                    // However much there is to send, a CLOSE is heard.
-                    socket.next().now_or_never()
+            let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
+                Turn::Send => self.send_some(socket).await.err(),
+                Turn::MakeRoom(submission, bytes) => {
+                    Box::pin(self.make_room(submission, bytes)).await;
+                    None
                 }
-                received = socket.next() => Some(received),
-                () = sleep_until(alarm) => {
-                    if awaits_pong {
-                        return End::Gone;
+                Turn::Alarm => match self.is_silent(interval, alarm.as_mut()) {
+                    Ok(false) => None,
+                    Ok(true) => {
+                        socket.ping();
+                        self.flush(socket).await.err()
                     }
-                    awaits_pong = true;
-                    alarm = Instant::now() + patience;
-                    match timeout(write_timeout, socket.send(Message::Ping(Bytes::new()))).await {
-                        Ok(Ok(())) => None,
-                        _ => return End::Gone,
-                    }
+                    Err(end) => Some(end),
+                },
+                Turn::Stop => return Box::pin(self.finish(socket)).await,
+                Turn::End(end) => {
+                    // What was answered before the end is still sent.
+                    let _ = Box::pin(self.send(socket)).await;
+                    Some(end)
                 }
             };
-            if received.is_some() {
-                awaits_pong = false;
-                alarm = Instant::now() + interval;
-            }
-            if let Err(end) = self.receive_arrived(socket, received).await {
-                // What was answered before the end is still sent.
-                let _ = send(socket, &listener, write_timeout).await;
+            if let Some(end) = end {
                 return end;
             }
         }
     }
 
-    /// Handles a message, and those that have arrived behind it, up to a bound.
-    async fn receive_arrived<S>(
+    /// Handles what has arrived, up to a bound, and says what to do next. However much a client sends it gets
+    /// answers, and however much there is to send a CLOSE is heard: both come in turn.
+    fn poll_turn(
         &mut self,
-        socket: &mut WebSocketStream<S>,
-        mut next: Option<Received>,
-    ) -> Result<(), End>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let mut left = MESSAGES_AT_ONCE_MAX;
-        while let Some(received) = next {
-            self.receive(received).await?;
-            left -= 1;
-            next = if left > 0 { socket.next().now_or_never() } else { None };
+        socket: &mut Socket<TcpStream>,
+        mut alarm: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        loop {
+            if self.shared.stop.is_set() {
+                return Poll::Ready(Turn::Stop);
+            }
+            let mut heard = 0;
+            while heard < MESSAGES_AT_ONCE_MAX
+                && let Poll::Ready(received) = socket.poll_receive(cx)
+            {
+                heard += 1;
+                match self.receive(received) {
+                    Ok(None) => {}
+                    Ok(Some((submission, bytes))) => {
+                        self.heard_at = Instant::now();
+                        return Poll::Ready(Turn::MakeRoom(submission, bytes));
+                    }
+                    Err(end) => return Poll::Ready(Turn::End(end)),
+                }
+            }
+            if heard > 0 {
+                self.heard_at = Instant::now();
+            }
+            if self.listener.outbox.poll_ready(cx).is_ready() || socket.has_gathered() {
+                return Poll::Ready(Turn::Send);
+            }
+            if heard < MESSAGES_AT_ONCE_MAX {
+                return alarm.as_mut().poll(cx).map(|()| Turn::Alarm);
+            }
         }
-        Ok(())
+    }
+
+    /// The alarm went off: says whether the client is to be asked for a sign of life, and sets the alarm anew.
+    /// It is not moved whenever the client is heard: it looks, when it goes off, how long that is ago.
+    fn is_silent(&mut self, interval: Duration, alarm: Pin<&mut Sleep>) -> Result<bool, End> {
+        let now = Instant::now();
+        let patience = Duration::from_secs(self.shared.config.server.ping_timeout_seconds);
+        match self.pinged_at {
+            Some(pinged_at) if self.heard_at < pinged_at => return Err(End::Gone),
+            _ => self.pinged_at = None,
+        }
+        let due = self.heard_at + interval;
+        if now < due {
+            alarm.reset(due);
+            return Ok(false);
+        }
+        self.pinged_at = Some(now);
+        alarm.reset(now + patience);
+        Ok(true)
+    }
+
+    /// Sends all that is in the outbox.
+    async fn send(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+        while poll_fn(|cx| Poll::Ready(self.listener.outbox.poll_ready(cx))).await.is_ready() {
+            self.send_some(socket).await?;
+        }
+        self.flush(socket).await
+    }
+
+    /// Sends some of what is in the outbox.
+    async fn send_some(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+        let outbox = &self.listener.outbox;
+        if outbox.has_overflowed() {
+            return Err(End::Close(
+                CloseCode::Policy,
+                "too slow: more waits to be sent than this relay keeps",
+            ));
+        }
+        for frame in outbox.take(WRITE_BYTES_MAX) {
+            frame.texts(|pieces| socket.put(pieces));
+        }
+        self.flush(socket).await
+    }
+
+    /// Writes what has gathered. Most clients take it at once; for the others a timer is set.
+    async fn flush(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+        let flushed = poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
+        let flushed = match flushed {
+            Poll::Ready(flushed) => Ok(flushed),
+            Poll::Pending => {
+                Box::pin(timeout(self.write_timeout(), poll_fn(|cx| socket.poll_flush(cx)))).await
+            }
+        };
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(End::Gone),
+        }
     }
 
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
-    async fn finish<S>(&mut self, socket: &mut WebSocketStream<S>, write_timeout: Duration) -> End
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let all = self.session.community.config.limits.ingest_events_per_connection_max;
-        let _ = self.room.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
-        match send(socket, &self.session.listener, write_timeout).await {
+    async fn finish(&mut self, socket: &mut Socket<TcpStream>) -> End {
+        if let Some(room) = &self.room {
+            let all = self.community.config.limits.ingest_events_per_connection_max;
+            let _ = room.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+        }
+        match self.send(socket).await {
             Ok(()) => End::Close(CloseCode::Away, "the relay is stopping"),
             Err(end) => end,
         }
     }
 
-    async fn receive(&mut self, received: Received) -> Result<(), End> {
+    /// Handles a message; an event that needs room which is not there is given back.
+    fn receive(&mut self, received: Received) -> Result<Option<Waiting>, End> {
         match received {
-            Some(Ok(Message::Text(text))) => {
-                self.message(&text).await;
-                Ok(())
-            }
-            Some(Ok(Message::Binary(_))) => {
+            Ok(Message::Text(text)) => Ok(self.message(&text)),
+            Ok(Message::Binary(_)) => {
                 self.say(message::notice("messages are text; binary frames are not read"));
-                Ok(())
+                Ok(None)
             }
             // tungstenite answers pings and closing itself.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_))) => Ok(()),
-            Some(Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. }))) => {
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_)) => Ok(None),
+            Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. })) => {
                 self.say(message::notice(&format!("a message has at most {max_size} bytes")));
                 Err(End::Close(CloseCode::Size, "the message is too long"))
             }
-            Some(Err(Error::Utf8(_))) => Err(End::Close(CloseCode::Invalid, "text must be UTF-8")),
-            Some(Err(Error::Protocol(_))) => Err(End::Close(CloseCode::Protocol, "not as RFC 6455 has it")),
-            Some(Err(_)) | None => Err(End::Gone),
+            Err(Error::Utf8(_)) => Err(End::Close(CloseCode::Invalid, "text must be UTF-8")),
+            Err(Error::Protocol(_)) => Err(End::Close(CloseCode::Protocol, "not as RFC 6455 has it")),
+            Err(_) => Err(End::Gone),
         }
     }
 
     fn say(&self, text: String) {
-        self.session.listener.outbox.push(Frame::Text(text));
+        self.listener.outbox.push(Frame::Text(text));
     }
 
     fn refuse_event(&self, event: &Event, refusal: &Refusal) {
@@ -309,11 +337,11 @@ impl Talk {
         self.say(message::closed(id, refusal));
     }
 
-    async fn message(&mut self, text: &str) {
-        let bytes = self.session.pipeline.rates.address_bytes(&self.session.address, text.len());
+    fn message(&mut self, text: &str) -> Option<Waiting> {
+        let bytes = self.shared.pipeline.rates.address_bytes(&self.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
             (Ok(ClientMessage::Close(id)), _) => self.close(&id),
-            (Ok(ClientMessage::Event(event)), Ok(())) => self.event(event, text.len()).await,
+            (Ok(ClientMessage::Event(event)), Ok(())) => return self.event(event, text.len()),
             (Ok(ClientMessage::Auth(event)), Ok(())) => self.auth(event),
             (Ok(ClientMessage::Req { subscription, filters }), Ok(())) => {
                 self.query(subscription, filters, Want::Events);
@@ -337,11 +365,14 @@ impl Talk {
                 self.refuse_query(&id, &message::invalid(reason));
             }
         }
+        None
     }
 
-    /// Runs the rules that need no signature, answers what is known, and hands the rest over.
-    async fn event(&mut self, event: Event, bytes: usize) {
-        let Session { community, pipeline, address, listener, .. } = &self.session;
+    /// Runs the rules that need no signature, answers what is known, and hands the rest over, unless there is no
+    /// room for it.
+    fn event(&mut self, event: Event, bytes: usize) -> Option<Waiting> {
+        let Session { shared, community, address, listener, .. } = self;
+        let pipeline = &shared.pipeline;
         let now = pipeline.clock.now();
         let admitted = pipeline.rates.address_event(address).and_then(|()| {
             let known = community.known();
@@ -350,44 +381,69 @@ impl Talk {
             })
         });
         if let Err(refusal) = admitted {
-            return self.refuse_event(&event, &refusal);
+            self.refuse_event(&event, &refusal);
+            return None;
         }
         let facts = community.index().facts(&event);
         let reply = Reply::Listener(Arc::clone(listener));
-        match foresee(&event, &facts) {
-            Some(Placement::Duplicate) => return reply.send(&event.id, Outcome::Duplicate),
-            Some(Placement::Superseded) => return reply.send(&event.id, Outcome::Superseded),
+        let known = match foresee(&event, &facts) {
+            Some(Placement::Duplicate) => Some(Outcome::Duplicate),
+            Some(Placement::Superseded) => Some(Outcome::Superseded),
             Some(Placement::Deleted(refusal) | Placement::Refused(refusal)) => {
-                return reply.send(&event.id, Outcome::Refused(refusal));
+                Some(Outcome::Refused(refusal))
             }
-            Some(Placement::Insert | Placement::Replace | Placement::Ephemeral) | None => {}
-        }
-        // Neither is ever closed, and a message is never longer than the whole room.
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let (Ok(one), Ok(room)) = (
-            Arc::clone(&self.room).acquire_owned().await,
-            Arc::clone(&pipeline.ingest_bytes).acquire_many_owned(bytes).await,
-        ) else {
-            return;
+            Some(Placement::Insert | Placement::Replace | Placement::Ephemeral) | None => None,
         };
+        if let Some(outcome) = known {
+            reply.send(&event.id, outcome);
+            return None;
+        }
         let community = Arc::clone(community);
-        pipeline.submit(Submission {
-            community,
-            event,
-            reply,
-            admitted_at: Some(now),
-            permits: vec![one, room],
-        });
+        let mut submission =
+            Submission { community, event, reply, admitted_at: Some(now), permits: Vec::new() };
+        let (one, all) = (self.room(), &self.shared.pipeline.ingest_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let one = one.try_acquire_owned();
+        match one.and_then(|one| Ok([one, Arc::clone(all).try_acquire_many_owned(bytes)?])) {
+            Ok(permits) => {
+                submission.permits = Vec::from(permits);
+                self.shared.pipeline.submit(submission);
+                None
+            }
+            Err(_) => Some((Box::new(submission), bytes)),
+        }
+    }
+
+    /// Room for events of this connection.
+    fn room(&mut self) -> Arc<Semaphore> {
+        let all = self.community.config.limits.ingest_events_per_connection_max;
+        Arc::clone(self.room.get_or_insert_with(|| Arc::new(Semaphore::new(all))))
+    }
+
+    /// Hands an event over as soon as there is room for it.
+    async fn make_room(&mut self, mut submission: Box<Submission>, bytes: u32) {
+        let all = Arc::clone(&self.shared.pipeline.ingest_bytes);
+        // Neither is ever closed, and a message is never longer than the whole room.
+        if let (Ok(one), Ok(room)) = (self.room().acquire_owned().await, all.acquire_many_owned(bytes).await)
+        {
+            submission.permits = vec![one, room];
+            self.shared.pipeline.submit(*submission);
+        }
     }
 
     /// Checks a proof of a key (NIP-42). It takes effect before the next message is looked at.
     fn auth(&mut self, event: Event) {
-        let Session { community, pipeline, listener, challenge, address, .. } = &self.session;
+        let Session { community, shared, listener, challenge, address, .. } = self;
+        let pipeline = &shared.pipeline;
         let id = event.id;
         let now = pipeline.clock.now();
         let proved = pipeline.rates.address_event(address).and_then(|()| {
             let known = community.known();
-            nip42::prove(&event, challenge, &community.context(now, &[], &listener.relay, &known))?;
+            nip42::prove(
+                &event,
+                &hex::encode(*challenge),
+                &community.context(now, &[], &listener.relay, &known),
+            )?;
             let event = Verified::check(event, &mut Vec::new())?;
             if !listener.add_key(event.pubkey, community.config.nip42.keys_per_connection_max) {
                 let sentence = "this connection has proved as many keys as it may";
@@ -402,35 +458,8 @@ impl Talk {
     }
 
     fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
-        let Session { community, pipeline, address, listener, .. } = &self.session;
-        let now = pipeline.clock.now();
-        let most = community.config.limits.subscriptions_per_connection_max;
-        let admitted = pipeline.rates.address_request(address).and_then(|()| {
-            let known = community.known();
-            listener.with_keys(|keys| {
-                let context = community.context(now, keys, &listener.relay, &known);
-                community.admit_query(&id, &filters, &context)
-            })?;
-            if want == Want::Events
-                && !self.subscriptions.contains_key(&id)
-                && self.subscriptions.len() >= most
-            {
-                // Those that the relay has closed meanwhile do not count.
-                self.subscriptions.retain(|_, subscription| subscription.is_live());
-            }
-            if want == Want::Events
-                && !self.subscriptions.contains_key(&id)
-                && self.subscriptions.len() >= most
-            {
-                let sentence = format!("{most} subscriptions are open, as many as one connection may have");
-                return Err(Refusal::new(
-                    Prefix::Blocked,
-                    "limits.subscriptions_per_connection_max",
-                    sentence,
-                ));
-            }
-            Ok(())
-        });
+        let now = self.shared.pipeline.clock.now();
+        let admitted = self.admit_query(now, &id, &filters, want);
         if let Err(refusal) = admitted {
             return self.refuse_query(&id, &refusal);
         }
@@ -438,14 +467,14 @@ impl Talk {
             // A REQ takes the place of the one of its name.
             self.close(&id);
         }
-        let Session { community, pipeline, listener, .. } = &self.session;
+        let Session { community, listener, .. } = self;
         community.read_places(&mut filters);
         let subscription = Arc::new(Subscription::new(id, filters));
         let mut replay = Vec::new();
         if want == Want::Events {
             let settings = ReplaySettings::from(&community.config.geohash);
             replay = community.live.register(listener, &subscription, settings, now);
-            self.subscriptions.insert(subscription.id.clone(), Arc::clone(&subscription));
+            self.subscriptions.push(Arc::clone(&subscription));
         }
         let query = Query {
             community: Arc::clone(community),
@@ -454,23 +483,46 @@ impl Talk {
             want,
             replay,
         };
-        if let Err(refusal) = pipeline.readers.submit(query) {
+        if let Err(refusal) = self.shared.pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);
         }
     }
 
+    /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
+    fn admit_query(&mut self, now: u64, id: &str, filters: &[Filter], want: Want) -> Result<(), Refusal> {
+        let Session { shared, community, address, listener, .. } = self;
+        shared.pipeline.rates.address_request(address)?;
+        let known = community.known();
+        listener.with_keys(|keys| {
+            let context = community.context(now, keys, &listener.relay, &known);
+            community.admit_query(id, filters, &context)
+        })?;
+        let most = community.config.limits.subscriptions_per_connection_max;
+        if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {
+            return Ok(());
+        }
+        // Those that the relay has closed meanwhile do not count.
+        self.subscriptions.retain(|subscription| subscription.is_live());
+        if self.subscriptions.len() < most {
+            return Ok(());
+        }
+        let sentence = format!("{most} subscriptions are open, as many as one connection may have");
+        Err(Refusal::new(Prefix::Blocked, "limits.subscriptions_per_connection_max", sentence))
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| &*subscription.id == id)
+    }
+
     fn close(&mut self, id: &str) {
-        if let Some(subscription) = self.subscriptions.remove(id) {
-            subscription.close();
-            self.session.community.live.unregister(&subscription);
+        if let Some(at) = self.position(id) {
+            let subscription = self.subscriptions.swap_remove(at);
+            self.end(&subscription);
         }
     }
 
-    /// Ends all subscriptions.
-    fn end(&mut self) {
-        for (_, subscription) in self.subscriptions.drain() {
-            subscription.close();
-            self.session.community.live.unregister(&subscription);
-        }
+    fn end(&self, subscription: &Arc<Subscription>) {
+        subscription.close();
+        self.community.live.unregister(subscription);
     }
 }

@@ -7,12 +7,11 @@ use crossbeam_channel::Receiver;
 
 use crate::clock::Clock;
 use crate::community::Community;
-use crate::event::Event;
 use crate::live::LiveEvent;
 use crate::outbox::Listener;
 use crate::policy::head_of;
 use crate::replay::ReplaySettings;
-use crate::rule::Context;
+use crate::rule::{Context, Head};
 
 /// Events of one community that became known together.
 pub(super) struct LiveGroup {
@@ -22,15 +21,31 @@ pub(super) struct LiveGroup {
     pub(super) events: Vec<LiveEvent>,
 }
 
-/// Works until nobody can send any more.
+/// Events that are passed on at once, about.
+const EVENTS_AT_ONCE_MAX: usize = 1_024;
+
+/// Works until nobody can send any more. Groups that have gathered meanwhile are passed on as one: the more there
+/// is to do, the more frames a client gets by one write.
 pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
-    while let Ok(group) = input.recv() {
+    let mut other = None;
+    while let Some(mut group) = other.take().or_else(|| input.recv().ok()) {
+        while group.events.len() < EVENTS_AT_ONCE_MAX
+            && let Ok(next) = input.try_recv()
+        {
+            if next.community.id == group.community.id {
+                group.events.extend(next.events);
+            } else {
+                other = Some(next);
+                break;
+            }
+        }
         let (community, now) = (&group.community, clock.now());
         let known = community.known();
-        let visible = |event: &Event, listener: &Listener, asked: bool| {
+        let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
+        let visible = |at: usize, listener: &Listener, asked: bool| {
             listener.with_keys(|keys| {
                 let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
-                community.visible(&head_of(event), &context)
+                community.visible(&heads[at], &context)
             })
         };
         let replay = ReplaySettings::from(&community.config.geohash);

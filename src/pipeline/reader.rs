@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, BodyError};
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::config::Limits;
@@ -20,7 +20,7 @@ use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
 use crate::message;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
-use crate::outbox::{Frame, Listener, Subscription};
+use crate::outbox::{Frame, Listener, Subscription, event_bytes};
 use crate::policy::head_of;
 use crate::replay::Kept;
 use crate::rule::{Context, Head, Prefix, Refusal, RelayNames};
@@ -306,7 +306,7 @@ impl Reader {
         query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
     }
 
-    /// Sends what was found, as fast as the client reads, then EOSE.
+    /// Sends what was found, as fast as the client reads, then EOSE. What fits goes into the outbox at once.
     fn send(&self, mut answer: Answer) {
         let Query { community, listener, subscription, .. } = &answer.query;
         let outbox = &listener.outbox;
@@ -314,25 +314,23 @@ impl Reader {
             if outbox.is_closed() || subscription.is_closed() {
                 return;
             }
-            // Before each event, not after: many answers that go on at once would overflow the outbox
+            // Before each part, not after: many answers that go on at once would overflow the outbox
             // of a client that reads as it should.
-            if outbox.is_busy() {
+            let Some(room) = outbox.room_for_answer() else {
                 let (listener, jobs) = (Arc::clone(listener), self.0.jobs.clone());
                 let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
                 if let Some(parked) = listener.outbox.park_if_busy(parked) {
                     parked();
                 }
                 return;
-            }
-            let Some(found) = answer.found.next() else { break };
-            let body = match found.body {
-                Body::Stored(location) => self.0.bodies.get(community.id, location),
-                Body::Kept(body) => Ok(Some(body)),
             };
-            match body {
-                Ok(Some(body)) => outbox.push(Frame::Event(Arc::clone(subscription), body)),
-                // It was removed since the scan.
-                Ok(None) => {}
+            match self.read_some(community, &mut answer.found, room) {
+                Ok(bodies) if answer.found.len() > 0 => outbox.push(Frame::events(subscription, bodies)),
+                Ok(bodies) => {
+                    let eose = message::eose(&subscription.id, answer.hint);
+                    community.live.release(subscription, answer.as_of, bodies, eose);
+                    return;
+                }
                 Err(error) => {
                     tracing::error!("cannot read a stored event: {error}");
                     let sentence = "a stored event could not be read; its operator is told";
@@ -342,8 +340,30 @@ impl Reader {
                 }
             }
         }
-        let eose = message::eose(&subscription.id, answer.hint);
-        community.live.release(subscription, answer.as_of, eose);
+    }
+
+    /// The JSON of what was found next, until it fills this much of an outbox.
+    fn read_some(
+        &self,
+        community: &Community,
+        found: &mut std::vec::IntoIter<Hit>,
+        bytes: usize,
+    ) -> Result<Vec<Bytes>, BodyError> {
+        let (mut bodies, mut filled) = (Vec::new(), 0);
+        while filled < bytes
+            && let Some(hit) = found.next()
+        {
+            let body = match hit.body {
+                Body::Stored(location) => self.0.bodies.get(community.id, location)?,
+                Body::Kept(body) => Some(body),
+            };
+            // What was removed since the scan is passed over.
+            if let Some(body) = body {
+                filled += event_bytes(&body);
+                bodies.push(body);
+            }
+        }
+        Ok(bodies)
     }
 }
 
