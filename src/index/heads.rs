@@ -92,10 +92,12 @@ impl Heads {
     /// The number of the event's commit, by which readers know what is newer than their query.
     pub(super) fn number(&self, ordinal: u32) -> u64 {
         let row = self.get(ordinal);
-        match self.wide.get(&ordinal) {
-            Some(wide) if row.flags & WIDE != 0 => wide[1],
-            _ => u64::from(row.number_high) << 32 | u64::from(row.number_low),
+        if row.flags & WIDE != 0
+            && let Some(wide) = self.wide.get(&ordinal)
+        {
+            return wide[1];
         }
+        u64::from(row.number_high) << 32 | u64::from(row.number_low)
     }
 
     /// Where the store keeps the event.

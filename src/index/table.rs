@@ -125,16 +125,19 @@ impl Table {
 }
 
 impl Shard {
-    /// The places in which something of this hash may be, up to the first empty one.
-    fn places(&self, hash: u64) -> impl Iterator<Item = usize> {
-        let len = self.marks.len();
-        let start = start_of(hash, len);
-        (start..len).chain(0..start).take_while(|&place| self.marks[place] != EMPTY)
-    }
-
     fn place_of(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<usize> {
-        let mark = mark_of(hash);
-        self.places(hash).find(|&place| self.marks[place] == mark && is_it(self.ordinals[place]))
+        let (mark, len) = (mark_of(hash), self.marks.len());
+        if len == 0 {
+            return None;
+        }
+        let mut place = start_of(hash, len);
+        loop {
+            match self.marks[place] {
+                EMPTY => return None,
+                found if found == mark && is_it(self.ordinals[place]) => return Some(place),
+                _ => place = if place + 1 == len { 0 } else { place + 1 },
+            }
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = u32> {
