@@ -61,6 +61,10 @@ pub(super) struct Corpus {
     repostable: VecDeque<Event>,
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
 /// Kind, tags and content.
 type Parts = (u16, Tags, String);
 
@@ -76,21 +80,49 @@ impl Corpus {
         }
     }
 
+    /// The date of the last event.
+    pub(super) fn time(&self) -> u64 {
+        self.time
+    }
+
     /// The next events. What takes time, their signatures, is spread over the cores.
     pub(super) fn events(&mut self, count: usize) -> Vec<Event> {
-        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        self.events_by(count, threads)
+        self.events_by(count, cores())
     }
 
     fn events_by(&mut self, count: usize, threads: usize) -> Vec<Event> {
-        let mut drafts: Vec<Draft> = (0..count).map(|_| self.draft()).collect();
-        let people = &self.world.people;
+        let drafts = (0..count).map(|_| self.draft()).collect();
+        self.sign(drafts, threads)
+    }
+
+    fn sign(&self, mut drafts: Vec<Draft>, threads: usize) -> Vec<Event> {
+        let (people, share) = (&self.world.people, drafts.len().div_ceil(threads).max(1));
         std::thread::scope(|scope| {
-            for share in drafts.chunks_mut(count.div_ceil(threads).max(1)) {
+            for share in drafts.chunks_mut(share) {
                 scope.spawn(move || share.iter_mut().for_each(|draft| draft.sign(people)));
             }
         });
         drafts.into_iter().map(|draft| draft.event).collect()
+    }
+
+    /// Notes of one person.
+    pub(super) fn notes_of(&mut self, person: usize, count: usize) -> Vec<Event> {
+        let drafts = (0..count).map(|_| {
+            let parts = self.note();
+            self.finish(parts, Writer::Person(person))
+        });
+        let drafts = drafts.collect();
+        self.sign(drafts, cores())
+    }
+
+    /// The next events, dated anywhere between two moments: old ones that come late.
+    pub(super) fn old_events(&mut self, count: usize, from: u64, until: u64) -> Vec<Event> {
+        let drafts = (0..count).map(|_| {
+            self.time = from + self.dice.below(until - from);
+            self.draft()
+        });
+        let drafts = drafts.collect();
+        self.sign(drafts, cores())
     }
 
     fn draft(&mut self) -> Draft {
@@ -101,6 +133,10 @@ impl Corpus {
             0 | 3 | 10_002 => Writer::Person(self.dice.below(PEOPLE) as usize),
             _ => Writer::Person(self.dice.power_law(PEOPLE) as usize),
         };
+        self.finish((kind, tags, content), writer)
+    }
+
+    fn finish(&mut self, (kind, tags, content): Parts, writer: Writer) -> Draft {
         self.time += 1;
         let pubkey = match writer {
             Writer::Person(number) => self.world.people[number].key,

@@ -50,8 +50,3 @@ pub(super) fn public(keypair: &Keypair) -> PublicKey {
 pub(super) fn all() -> Vec<Person> {
     (0..PEOPLE).map(Person::new).collect()
 }
-
-/// The author of this number.
-pub(super) fn author(number: u64) -> PublicKey {
-    public(&keypair(number % PEOPLE))
-}

@@ -1,12 +1,9 @@
-//! What a process has used, from /proc, and a relay started for the measurement. In: a process id, or
-//! a folder. Out: CPU seconds and bytes.
+//! What processes have used, from /proc. In: a process id. Out: CPU seconds and bytes.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Failure;
+use super::stats::Figures;
 
 /// Kernel clock ticks a second in /proc: 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -30,77 +27,58 @@ pub(super) fn anonymous_bytes(pid: u32) -> Result<u64, Failure> {
     Ok(kib * 1024)
 }
 
-/// The relay that is measured.
-pub(super) struct Relay {
-    /// The process, when the measurement started it; it ends with this value.
-    child: Option<Child>,
+/// Time on the clock, and of the cores, from its start on.
+pub(super) struct Meter {
     pid: u32,
-    /// Where it listens, as host and port.
-    pub(super) address: String,
-    /// From the start of the process until it listened.
-    pub(super) ready_after: Duration,
-    /// Events that it found in its store.
-    pub(super) loaded: u64,
+    began: Instant,
+    relay_cpu: f64,
+    client_cpu: f64,
 }
 
-impl Relay {
-    /// Starts this program on a folder, with settings of its own and no rate limits.
-    pub(super) fn start(folder: &Path, settings: &str) -> Result<Relay, Failure> {
-        let config = folder.join("relay.toml");
-        std::fs::write(&config, format!("{settings}\n[rate]\nenabled = false\n"))?;
-        let began = Instant::now();
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .arg("--data")
-            .arg(folder.join("data"))
-            .args(["--listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-        let (mut address, mut ready_after) = (None, Duration::ZERO);
-        for line in &mut lines {
-            let line = line?;
-            if let Some(found) = line.strip_prefix("plaza: listening on ws://") {
-                (address, ready_after) = (Some(found.to_owned()), began.elapsed());
-            }
-            let loaded = line.strip_prefix("plaza: ").and_then(|line| line.split_once(" events loaded"));
-            if let (Some(address), Some((loaded, _))) = (&address, loaded) {
-                let (pid, address, loaded) = (child.id(), address.clone(), loaded.parse()?);
-                let relay = Relay { child: Some(child), pid, address, ready_after, loaded };
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Ok(relay);
-            }
-        }
-        child.wait()?;
-        Err("the relay did not start".into())
+/// What some work took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) seconds: f64,
+    pub(super) relay_cpu: f64,
+    pub(super) client_cpu: f64,
+}
+
+impl Meter {
+    /// Begins to measure a relay's process and this one.
+    pub(super) fn start(pid: u32) -> Result<Meter, Failure> {
+        let (relay_cpu, client_cpu) = (cpu_seconds(pid)?, cpu_seconds(std::process::id())?);
+        Ok(Meter { pid, began: Instant::now(), relay_cpu, client_cpu })
     }
 
-    /// A relay that somebody else has started, by host and port and process id.
-    pub(super) fn running(address: &str, pid: u32) -> Relay {
-        Relay { child: None, pid, address: address.to_owned(), ready_after: Duration::ZERO, loaded: 0 }
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// Stops it in order, if the measurement started it.
-    pub(super) fn stop(mut self) -> Result<(), Failure> {
-        if let Some(child) = &mut self.child {
-            Command::new("kill").arg(self.pid.to_string()).status()?;
-            child.wait()?;
-        }
-        Ok(())
+    /// What was spent so far.
+    pub(super) fn spent(&self) -> Result<Spent, Failure> {
+        Ok(Spent {
+            seconds: self.began.elapsed().as_secs_f64(),
+            relay_cpu: cpu_seconds(self.pid)? - self.relay_cpu,
+            client_cpu: cpu_seconds(std::process::id())? - self.client_cpu,
+        })
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+impl Spent {
+    /// Adds what further work took.
+    pub(super) fn add(&mut self, other: Spent) {
+        self.seconds += other.seconds;
+        self.relay_cpu += other.relay_cpu;
+        self.client_cpu += other.client_cpu;
+    }
+
+    /// The relay's CPU for each of so many pieces of work, in microseconds.
+    pub(super) fn relay_micros(&self, pieces: usize) -> f64 {
+        self.relay_cpu / pieces.max(1) as f64 * 1e6
+    }
+
+    /// A rate, the relay's CPU a piece, and the client's share of all CPU that both took: the client shares the
+    /// cores, so a rate says the less of the relay the larger that is.
+    pub(super) fn put(&self, figures: &mut Figures, key: &str, unit: &str, pieces: usize) {
+        figures.put(format!("{key}_{unit}_per_second"), pieces as f64 / self.seconds.max(f64::EPSILON));
+        figures.put(format!("{key}_relay_cpu_microseconds"), self.relay_micros(pieces));
+        let both = (self.relay_cpu + self.client_cpu).max(f64::EPSILON);
+        figures.put(format!("{key}_client_cpu_share"), self.client_cpu / both);
     }
 }

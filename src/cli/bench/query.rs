@@ -1,184 +1,251 @@
-//! Queries as clients ask them, by shape. In: events that are stored. Out: latency alone, and a rate over
-//! several connections with the relay's CPU for each.
+//! Queries: each shape alone, all shapes in turn alone, an author's events page by page, and all shapes over several
+//! connections. In: a relay with stored events. Out: latencies, rates, the relay's CPU.
 
 use std::time::{Duration, Instant};
 
-use super::client::{Client, frame};
+use super::Failure;
+use super::client::{Client, is_silence};
+use super::corpus::World;
 use super::dice::Dice;
-use super::people::author;
-use super::{Failure, median};
-use crate::event::{Event, Kind};
+use super::process::Meter;
+use super::relay::{Relay, Settings};
+use super::reply::{Reply, created_at, reply};
+use super::report::Table;
+use super::sample::Sample;
+use super::shapes::{Draw, PREFIX, SHAPES, Shape};
+use super::stage::Stage;
+use super::stats::{Figures, Times};
 
-/// Queries of each shape that are measured alone.
-const ALONE: usize = 200;
+/// Queries of each shape that warm up what a running relay has warm.
+const WARM_UP: usize = 20;
 
-/// A kind of query, and how one is written.
-pub(super) struct Shape {
-    pub(super) name: &'static str,
-    write: fn(&Draw<'_>, &mut Dice) -> String,
+/// Different queries of each shape that each of several connections asks.
+const TOGETHER: usize = 50;
+
+/// What one connection received.
+#[derive(Default, Clone, Copy)]
+struct Received {
+    queries: usize,
+    events: usize,
+    bytes: usize,
+    /// The oldest date among the events of the last answer.
+    oldest: u64,
+    answered: usize,
 }
 
-/// What queries are drawn from.
-pub(super) struct Draw<'a> {
-    events: &'a [Event],
+/// How an answer ended.
+enum Answer {
+    Whole,
+    /// Not at all, in time.
+    None,
 }
 
-impl Draw<'_> {
-    fn event(&self, dice: &mut Dice) -> &Event {
-        &self.events[dice.below(self.events.len() as u64) as usize]
+impl Received {
+    /// Asks, and reads the whole answer. `dated`: whether dates of events are read.
+    fn ask(&mut self, client: &mut Client, message: &[u8], dated: bool) -> Result<Answer, Failure> {
+        client.send(message)?;
+        (self.oldest, self.answered) = (u64::MAX, 0);
+        let (mut is_whole, mut is_refused) = (false, false);
+        while !is_whole && !is_refused {
+            let received = client.receive(|text| {
+                self.bytes += text.len();
+                match reply(text) {
+                    Reply::Event => {
+                        self.answered += 1;
+                        if dated {
+                            self.oldest = self.oldest.min(created_at(text).unwrap_or(u64::MAX));
+                        }
+                    }
+                    Reply::Eose | Reply::Count => is_whole = true,
+                    // No answer to what was asked, such as COUNT where that is unknown.
+                    Reply::Closed | Reply::Notice => is_refused = true,
+                    Reply::Ok(..) | Reply::Other => {}
+                }
+            });
+            match received {
+                Err(error) if is_silence(&error) => return Ok(Answer::None),
+                other => other?,
+            }
+        }
+        self.events += self.answered;
+        self.queries += 1;
+        Ok(if is_whole { Answer::Whole } else { Answer::None })
+    }
+}
+
+/// One connection that asks, and stops hoping after a while.
+pub(super) struct Asker<'a> {
+    address: &'a str,
+    patience: Duration,
+    client: Client,
+    received: Received,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn connect(address: &'a str, patience: Duration) -> Result<Asker<'a>, Failure> {
+        let client = Client::connect(address)?;
+        client.set_patience(patience)?;
+        Ok(Asker { address, patience, client, received: Received::default() })
     }
 
-    fn note(&self, dice: &mut Dice) -> &Event {
-        loop {
-            let event = self.event(dice);
-            if event.kind == Kind(1) {
-                return event;
+    /// How long the answer took; `None` if there was none, after which the connection is a new one, on which no
+    /// late answer comes.
+    fn time(&mut self, message: &[u8], dated: bool) -> Result<Option<Duration>, Failure> {
+        let began = Instant::now();
+        match self.received.ask(&mut self.client, message, dated)? {
+            Answer::Whole => Ok(Some(began.elapsed())),
+            Answer::None => {
+                *self = Asker::connect(self.address, self.patience)?;
+                Ok(None)
             }
         }
     }
 
-    fn authors(dice: &mut Dice, count: usize) -> String {
-        let keys: Vec<String> = (0..count).map(|_| format!("\"{}\"", author(dice.next()))).collect();
-        keys.join(",")
-    }
-}
-
-pub(super) const SHAPES: &[Shape] = &[
-    Shape {
-        name: "home feed, 300 authors",
-        write: |_, dice| format!(r#"{{"kinds":[1,6],"authors":[{}],"limit":50}}"#, Draw::authors(dice, 300)),
-    },
-    Shape {
-        name: "profiles of 50 authors",
-        write: |_, dice| format!(r#"{{"kinds":[0],"authors":[{}]}}"#, Draw::authors(dice, 50)),
-    },
-    Shape {
-        name: "thread",
-        write: |draw, dice| format!(r##"{{"kinds":[1,7],"#e":["{}"],"limit":100}}"##, draw.note(dice).id),
-    },
-    Shape {
-        name: "mentions",
-        write: |draw, dice| {
-            format!(r##"{{"#p":["{}"],"kinds":[1,6,7],"limit":50}}"##, draw.note(dice).pubkey)
-        },
-    },
-    Shape {
-        name: "global page",
-        write: |draw, dice| format!(r#"{{"kinds":[1],"until":{},"limit":50}}"#, draw.event(dice).created_at),
-    },
-    Shape {
-        name: "20 ids",
-        write: |draw, dice| {
-            let ids: Vec<String> = (0..20).map(|_| format!("\"{}\"", draw.note(dice).id)).collect();
-            format!(r#"{{"ids":[{}]}}"#, ids.join(","))
-        },
-    },
-    Shape {
-        name: "hashtag",
-        write: |draw, dice| {
-            format!(r##"{{"#t":["coffee"],"until":{},"limit":50}}"##, draw.event(dice).created_at)
-        },
-    },
-    Shape {
-        name: "geohash",
-        write: |draw, dice| {
-            format!(
-                r##"{{"#g":["u33d{:x}"],"until":{},"limit":50}}"##,
-                dice.below(16),
-                draw.event(dice).created_at
-            )
-        },
-    },
-    Shape {
-        name: "one author's page",
-        write: |draw, dice| {
-            let event = draw.note(dice);
-            format!(r#"{{"authors":["{}"],"until":{},"limit":50}}"#, event.pubkey, event.created_at)
-        },
-    },
-    Shape {
-        name: "listings",
-        write: |draw, dice| {
-            format!(r#"{{"kinds":[30402],"until":{},"limit":30}}"#, draw.event(dice).created_at)
-        },
-    },
-    Shape {
-        name: "nothing matches",
-        write: |_, dice| {
-            format!(
-                r##"{{"kinds":[1],"authors":[{}],"#t":["never{}"]}}"##,
-                Draw::authors(dice, 20),
-                dice.next()
-            )
-        },
-    },
-];
-
-impl Shape {
-    fn message(&self, draw: &Draw<'_>, dice: &mut Dice) -> String {
-        format!(r#"["REQ","q",{}]"#, (self.write)(draw, dice))
-    }
-}
-
-/// What one connection received.
-#[derive(Default, Clone, Copy)]
-pub(super) struct Received {
-    pub(super) queries: usize,
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-}
-
-impl Received {
-    /// Asks and reads up to EOSE.
-    fn ask(&mut self, client: &mut Client, message: &[u8]) -> Result<(), Failure> {
-        client.send(message)?;
-        let mut is_answered = false;
-        while !is_answered {
-            client.receive(|text| {
-                self.bytes += text.len();
-                is_answered |= text.starts_with(br#"["EOSE""#) || text.starts_with(br#"["CLOSED""#);
-                self.events += usize::from(text.starts_with(br#"["EVENT""#));
-            })?;
+    /// Times of so many queries of a shape, and events an answer; `None` as soon as one has no answer.
+    pub(super) fn shape(
+        &mut self,
+        shape: &Shape,
+        draw: &Draw<'_>,
+        queries: usize,
+    ) -> Result<Option<(Times, f64)>, Failure> {
+        let (mut dice, mut times) = (Dice::new(7), Times::default());
+        self.received = Received::default();
+        for number in 0..queries + WARM_UP.min(queries) {
+            let Some(time) = self.time(&shape.frame(draw, &mut dice), false)? else { return Ok(None) };
+            if number >= WARM_UP.min(queries) {
+                times.push(time);
+            }
         }
-        self.queries += 1;
-        Ok(())
+        Ok(Some((times, self.received.events as f64 / self.received.queries as f64)))
     }
-}
 
-/// Median and 99th percentile of a shape's latency with nothing else to do, in milliseconds, and events
-/// an answer.
-pub(super) fn alone(address: &str, events: &[Event], shape: &Shape) -> Result<(f64, f64, f64), Failure> {
-    let (draw, mut dice) = (Draw { events }, Dice::new(7));
-    let mut client = Client::connect(address)?;
-    let mut received = Received::default();
-    let mut times = Vec::with_capacity(ALONE);
-    for number in 0..ALONE + 20 {
-        let mut message = Vec::new();
-        frame(shape.message(&draw, &mut dice).as_bytes(), &mut message);
-        let began = Instant::now();
-        received.ask(&mut client, &message)?;
-        // The first ones warm up what a running relay has warm.
-        if number >= 20 {
-            times.push(began.elapsed().as_secs_f64() * 1e3);
+    /// All these shapes in turn.
+    fn mix(&mut self, shapes: &[&Shape], draw: &Draw<'_>, queries: usize) -> Result<Times, Failure> {
+        let (mut dice, mut times) = (Dice::new(11), Times::default());
+        for shape in shapes.iter().cycle().take(queries * shapes.len()) {
+            times.push(self.time(&shape.frame(draw, &mut dice), false)?.ok_or("a query had no answer")?);
+        }
+        Ok(times)
+    }
+
+    /// All events of an author, page by page until one is empty: the times of the pages, and how many events there
+    /// were. No two events of a corpus have the same date.
+    pub(super) fn pages(&mut self, author: &str, limit: usize) -> Result<Option<(Times, usize)>, Failure> {
+        let (mut times, mut until, mut events) = (Times::default(), u64::from(u32::MAX), 0);
+        loop {
+            let filter = format!(r#"{{"authors":["{author}"],"until":{until},"limit":{limit}}}"#);
+            let mut message = Vec::new();
+            super::client::frame(format!(r#"["REQ","q",{filter}]"#).as_bytes(), &mut message);
+            let Some(time) = self.time(&message, true)? else { return Ok(None) };
+            times.push(time);
+            events += self.received.answered;
+            if self.received.answered == 0 {
+                return Ok(Some((times, events)));
+            }
+            if self.received.oldest > until {
+                return Err("a page holds events that are newer than was asked for".into());
+            }
+            until = self.received.oldest.saturating_sub(1);
         }
     }
-    times.sort_by(f64::total_cmp);
-    let p99 = times[times.len() * 99 / 100];
-    Ok((median(times), p99, received.events as f64 / received.queries as f64))
 }
 
-/// All shapes in turn, on several connections at once, for a while.
-pub(super) fn together(
-    address: &str,
-    events: &[Event],
-    connections: usize,
+/// Each shape alone. Returns those that were answered.
+pub(super) fn by_shape<'s>(
+    asker: &mut Asker<'_>,
+    draw: &Draw<'_>,
+    shapes: &'s [Shape],
+    queries: usize,
+    figures: &mut Figures,
+) -> Result<Vec<&'s Shape>, Failure> {
+    let mut answered = Vec::new();
+    for shape in shapes {
+        let key = format!("query_{}", shape.key);
+        match asker.shape(shape, draw, queries)? {
+            Some((times, events)) => {
+                figures.put_times(&key, &times);
+                figures.put(format!("{key}_answer_events"), events);
+                answered.push(shape);
+            }
+            None => figures.put_no_answer(format!("{key}_median_milliseconds")),
+        }
+    }
+    Ok(answered)
+}
+
+/// Pages of several authors to their ends, until so many are timed.
+fn pages_to_the_end(
+    asker: &mut Asker<'_>,
+    draw: &Draw<'_>,
+    pages: usize,
+    figures: &mut Figures,
+) -> Result<(), Failure> {
+    let (mut dice, mut all) = (Dice::new(13), Times::default());
+    while all.len() < pages {
+        let author = draw.sample.draw(&mut dice).pubkey.to_string();
+        match asker.pages(&author, 50)? {
+            Some((times, _)) => all.extend(&times),
+            None => {
+                figures.put_no_answer("query_pages_median_milliseconds");
+                return Ok(());
+            }
+        }
+    }
+    figures.put_times("query_pages", &all);
+    Ok(())
+}
+
+/// Shapes in turn, on several connections at once, for a while.
+fn together(
+    relay: &Relay,
+    shapes: &[&Shape],
+    stage: &Stage,
+    draw: &Draw<'_>,
+    figures: &mut Figures,
+) -> Result<(), Failure> {
+    let connections = stage.options.connections;
+    // Written before the clock starts, and asked in turn.
+    let messages: Vec<Vec<Vec<u8>>> = (0..connections as u64)
+        .map(|number| {
+            let mut dice = Dice::new(100 + number);
+            shapes
+                .iter()
+                .cycle()
+                .take(shapes.len() * TOGETHER)
+                .map(|shape| shape.frame(draw, &mut dice))
+                .collect()
+        })
+        .collect();
+    let mut clients: Vec<Client> =
+        (0..connections).map(|_| Client::connect(&relay.address)).collect::<Result<_, _>>()?;
+    let time = Duration::from_secs_f64(stage.options.query_seconds);
+    ask_together(&mut clients, &messages, time.mul_f64(0.2))?;
+    let meter = Meter::start(relay.pid())?;
+    let received = ask_together(&mut clients, &messages, time)?;
+    meter.spent()?.put(figures, "query_together", "queries", received.queries);
+    figures.put("query_together_answer_events", received.events as f64 / received.queries as f64);
+    figures.put("query_together_answer_bytes", received.bytes as f64 / received.queries as f64);
+    Ok(())
+}
+
+fn ask_together(
+    clients: &mut [Client],
+    messages: &[Vec<Vec<u8>>],
     time: Duration,
 ) -> Result<Received, Failure> {
-    let totals = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections)
-            .map(|number| {
+    let began = Instant::now();
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (clients.iter_mut().zip(messages))
+            .map(|(client, messages)| {
                 scope.spawn(move || {
-                    one_of_many(address, events, number as u64, time).map_err(|failure| failure.to_string())
+                    let mut received = Received::default();
+                    for message in messages.iter().cycle() {
+                        received.ask(client, message, false).map_err(|failure| failure.to_string())?;
+                        if began.elapsed() >= time {
+                            break;
+                        }
+                    }
+                    Ok::<Received, String>(received)
                 })
             })
             .collect();
@@ -186,31 +253,77 @@ pub(super) fn together(
             threads.into_iter().map(|thread| thread.join().map_err(|_| "a client panicked".to_owned())?);
         joined.collect::<Result<Vec<Received>, String>>()
     })?;
-    Ok(totals.iter().fold(Received::default(), |sum, one| Received {
+    Ok(parts.iter().fold(Received::default(), |sum, one| Received {
         queries: sum.queries + one.queries,
         events: sum.events + one.events,
         bytes: sum.bytes + one.bytes,
+        ..sum
     }))
 }
 
-fn one_of_many(address: &str, events: &[Event], number: u64, time: Duration) -> Result<Received, Failure> {
-    let (draw, mut dice) = (Draw { events }, Dice::new(100 + number));
-    let mut client = Client::connect(address)?;
-    // Written before the clock starts, and asked in turn.
-    let messages: Vec<Vec<u8>> = (0..SHAPES.len() * 50)
-        .map(|at| {
-            let mut message = Vec::new();
-            frame(SHAPES[at % SHAPES.len()].message(&draw, &mut dice).as_bytes(), &mut message);
-            message
-        })
-        .collect();
-    let mut received = Received::default();
-    let began = Instant::now();
-    for message in messages.iter().cycle() {
-        received.ask(&mut client, message)?;
-        if began.elapsed() >= time {
-            break;
-        }
+fn run(stage: &Stage, relay: &Relay, world: &World, sample: &Sample) -> Result<Figures, Failure> {
+    let (draw, mut figures) = (Draw { world, sample }, Figures::default());
+    let queries = stage.options.queries;
+    let mut asker = Asker::connect(&relay.address, stage.patience())?;
+    let answered = by_shape(&mut asker, &draw, SHAPES, queries, &mut figures)?;
+    figures.put_times("query_mix", &asker.mix(&answered, &draw, queries)?);
+    figures.put("query_mix_shapes", answered.len() as f64);
+    pages_to_the_end(&mut asker, &draw, queries, &mut figures)?;
+    together(relay, &answered, stage, &draw, &mut figures)?;
+    Ok(figures)
+}
+
+/// Filters by beginnings of geohashes, which are a setting.
+fn prefixes(stage: &Stage, sample: &Sample) -> Result<Figures, Failure> {
+    let relay = stage.target.launch(Settings { has_prefix_filters: true, ..Settings::default() })?;
+    let (world, mut figures) = (&stage.world, Figures::default());
+    let mut asker = Asker::connect(&relay.address, stage.patience())?;
+    by_shape(&mut asker, &Draw { world, sample }, &[PREFIX], stage.options.queries, &mut figures)?;
+    relay.stop()?;
+    Ok(figures)
+}
+
+fn latency(key: &str) -> Vec<String> {
+    vec![format!("{key}_median_milliseconds"), format!("{key}_p99_milliseconds")]
+}
+
+fn table(stage: &Stage, stored: usize) -> Table {
+    let mut table = Table::new(format!(
+        "queries of {stored} stored events, medians of {}: median, p99",
+        stage.options.runs
+    ));
+    table.row("one REQ alone, all shapes in turn", latency("query_mix"));
+    table.row("shapes of these that were answered in time", vec!["query_mix_shapes".to_owned()]);
+    for shape in SHAPES.iter().chain([&PREFIX]) {
+        table.row(shape.name, latency(&format!("query_{}", shape.key)));
     }
-    Ok(received)
+    table.row("one author's pages to the end, a page", latency("query_pages"));
+    let together =
+        |keys: &[&str]| keys.iter().map(|key| format!("query_together_{key}")).collect::<Vec<String>>();
+    table.row(
+        format!("all shapes over {} connections", stage.options.connections),
+        together(&["queries_per_second"]),
+    );
+    table.row("relay's CPU a query of these", together(&["relay_cpu_microseconds"]));
+    table.row("events and bytes an answer", together(&["answer_events", "answer_bytes"]));
+    table.row("client's share of all CPU", together(&["client_cpu_share"]));
+    table
+}
+
+/// Measures several times.
+pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
+    let (relay, filled) = stage.filled(Settings::default())?;
+    let mut runs = Vec::new();
+    for number in 0..stage.options.runs {
+        stage.say(format_args!("queries, run {} of {}", number + 1, stage.options.runs));
+        runs.push(run(stage, &relay, &stage.world, &filled.sample)?);
+    }
+    relay.stop()?;
+    let mut figures = Figures::medians(&runs);
+    if stage.target.is_plaza() {
+        figures.append(prefixes(stage, &filled.sample)?);
+    }
+    let table = table(stage, filled.sample.stored());
+    stage.keep(filled);
+    Ok((table, figures))
 }

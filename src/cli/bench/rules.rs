@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Failure;
+use super::report::Table;
+use super::stage::{BATCH_EVENTS, Stage};
+use super::stats::Figures;
+use crate::clock::Clock;
 use crate::config::{Config, Settings};
 use crate::domain::lists::Domains;
 use crate::event::{Event, Verified};
 use crate::policy::{Policy, rules};
 use crate::rule::people::People;
 use crate::rule::{Check, Context, Known, Related, RelayNames};
-
-/// What all rules together may cost for an event at the median, in nanoseconds.
-pub(super) const TARGET_NANOS: f64 = 5_000.0;
 
 /// Domains of the blocklist.
 const DOMAINS: usize = 5_000;
@@ -84,18 +85,19 @@ files = ["blocklist.csv"]
 
 /// Nanoseconds an event, of one part of the rules.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Cost {
-    pub(super) name: &'static str,
-    pub(super) median: f64,
-    pub(super) p99: f64,
+struct Cost {
+    key: &'static str,
+    name: &'static str,
+    median: f64,
+    p99: f64,
 }
 
 /// What was measured.
-pub(super) struct Costs {
-    /// The rules by when they run; the first line is what the target is for.
-    pub(super) parts: Vec<Cost>,
+struct Costs {
+    /// The rules by when they run.
+    parts: Vec<Cost>,
     /// The dearest single rules, by the mean.
-    pub(super) dearest: Vec<(&'static str, f64)>,
+    dearest: Vec<(&'static str, f64)>,
 }
 
 /// How long something takes for each event; once before without a clock, so that caches are as warm as a busy
@@ -112,9 +114,9 @@ fn nanos(events: &[Event], mut run: impl FnMut(&Event)) -> Vec<f64> {
     each
 }
 
-fn cost(name: &'static str, each: &[f64]) -> Cost {
+fn cost(key: &'static str, name: &'static str, each: &[f64]) -> Cost {
     let at = |share: usize| each.get(each.len() * share / 100).copied().unwrap_or(0.0);
-    Cost { name, median: at(50), p99: at(99) }
+    Cost { key, name, median: at(50), p99: at(99) }
 }
 
 /// The settings, whose members are the authors of these events.
@@ -129,11 +131,32 @@ fn blocklist() -> Domains {
     Domains::parse(&[("blocklist", domains)]).0
 }
 
+/// Measures the rules over the corpus.
+pub(super) fn measured(stage: &Stage) -> Result<(Table, Figures), Failure> {
+    stage.say("rules");
+    let events = stage.corpus(stage.options.seed).events(stage.options.events.min(BATCH_EVENTS));
+    let costs = measure(&events, Clock::system().now())?;
+    let mut table = Table::new(format!("rules of all presets, {} events: median, p99", events.len()));
+    let mut figures = Figures::default();
+    for part in &costs.parts {
+        let keys = ["median", "p99"].map(|which| format!("rules_{}_{which}_nanoseconds", part.key));
+        figures.put(&keys[0], part.median);
+        figures.put(&keys[1], part.p99);
+        table.row(part.name, keys.to_vec());
+    }
+    for (rule, mean) in &costs.dearest {
+        let key = format!("rules_{}_mean_nanoseconds", rule.replace('.', "_"));
+        figures.put(&key, *mean);
+        table.row(format!("one of the dearest: {rule}, mean"), vec![key]);
+    }
+    Ok((table, figures))
+}
+
 /// Measures all rules over these events, at a time.
 ///
 /// # Errors
 /// Never, but for faults of the settings above.
-pub(super) fn measure(events: &[Event], now: u64) -> Result<Costs, Failure> {
+fn measure(events: &[Event], now: u64) -> Result<Costs, Failure> {
     let settings = settings(events)?;
     let people = Arc::new(People::of(&settings, events));
     let known = Known { people, domains: Arc::new(blocklist()), ..Known::compiled(&settings) };
@@ -151,9 +174,9 @@ pub(super) fn measure(events: &[Event], now: u64) -> Result<Costs, Failure> {
     });
     let wants = nanos(events, |event| drop(std::hint::black_box(policy.wants(event, &related, &context))));
     let parts = vec![
-        cost("before the signature", &admit),
-        cost("after it (invoices)", &dear),
-        cost("what rules ask of the store", &wants),
+        cost("admit", "before the signature (target: 5 µs at the median)", &admit),
+        cost("verified", "after it (invoices)", &dear),
+        cost("wants", "what rules ask of the store", &wants),
     ];
     Ok(Costs { parts, dearest: dearest(events, &context) })
 }
