@@ -165,7 +165,26 @@ impl Outbox {
 
     /// Adds answers that belong together: they are sent in one go, if there is room.
     pub fn push_all(&self, frames: impl IntoIterator<Item = Frame>) {
-        let mut queue = self.queue();
+        self.add(self.queue(), frames);
+    }
+
+    /// Adds live events of a subscription, or does with a client that is too slow what the setting says.
+    pub fn push_live(&self, subscription: &Arc<Subscription>, mut bodies: Vec<Bytes>) {
+        let queue = self.queue();
+        if self.slow_client == SlowClient::Drop {
+            let mut bytes = queue.bytes;
+            bodies.retain(|body| {
+                let fits = bytes + event_bytes(body) <= self.bytes_max;
+                bytes += if fits { event_bytes(body) } else { 0 };
+                fits
+            });
+        }
+        if !bodies.is_empty() {
+            self.add(queue, [Frame::events(subscription, bodies)]);
+        }
+    }
+
+    fn add(&self, mut queue: MutexGuard<'_, Queue>, frames: impl IntoIterator<Item = Frame>) {
         for frame in frames {
             if queue.closed {
                 return;
@@ -178,21 +197,6 @@ impl Outbox {
             queue.frames.push_back(frame);
         }
         wake(queue);
-    }
-
-    /// Adds live events of a subscription, or does with a client that is too slow what the setting says.
-    pub fn push_live(&self, subscription: &Arc<Subscription>, mut bodies: Vec<Bytes>) {
-        if self.slow_client == SlowClient::Drop {
-            let mut bytes = self.queue().bytes;
-            bodies.retain(|body| {
-                let fits = bytes + event_bytes(body) <= self.bytes_max;
-                bytes += if fits { event_bytes(body) } else { 0 };
-                fits
-            });
-        }
-        if !bodies.is_empty() {
-            self.push(Frame::events(subscription, bodies));
-        }
     }
 
     fn overflow(&self, mut queue: MutexGuard<'_, Queue>) {

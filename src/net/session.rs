@@ -203,34 +203,35 @@ impl Session {
         mut alarm: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Turn> {
-        loop {
-            if self.shared.stop.is_set() {
-                return Poll::Ready(Turn::Stop);
-            }
-            let mut heard = 0;
-            while heard < MESSAGES_AT_ONCE_MAX
-                && let Poll::Ready(received) = socket.poll_receive(cx)
-            {
-                heard += 1;
-                match self.receive(received) {
-                    Ok(None) => {}
-                    Ok(Some((submission, bytes))) => {
-                        self.heard_at = Instant::now();
-                        return Poll::Ready(Turn::MakeRoom(submission, bytes));
-                    }
-                    Err(end) => return Poll::Ready(Turn::End(end)),
+        if self.shared.stop.is_set() {
+            return Poll::Ready(Turn::Stop);
+        }
+        let mut heard = 0;
+        while heard < MESSAGES_AT_ONCE_MAX
+            && let Poll::Ready(received) = socket.poll_receive(cx)
+        {
+            heard += 1;
+            match self.receive(received) {
+                Ok(None) => {}
+                Ok(Some((submission, bytes))) => {
+                    self.heard_at = Instant::now();
+                    return Poll::Ready(Turn::MakeRoom(submission, bytes));
                 }
-            }
-            if heard > 0 {
-                self.heard_at = Instant::now();
-            }
-            if self.listener.outbox.poll_ready(cx).is_ready() || socket.has_gathered() {
-                return Poll::Ready(Turn::Send);
-            }
-            if heard < MESSAGES_AT_ONCE_MAX {
-                return alarm.as_mut().poll(cx).map(|()| Turn::Alarm);
+                Err(end) => return Poll::Ready(Turn::End(end)),
             }
         }
+        if heard > 0 {
+            self.heard_at = Instant::now();
+        }
+        if self.listener.outbox.poll_ready(cx).is_ready() || socket.has_gathered() {
+            return Poll::Ready(Turn::Send);
+        }
+        if heard == MESSAGES_AT_ONCE_MAX {
+            // There may be more, but other sessions have their turn first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        alarm.as_mut().poll(cx).map(|()| Turn::Alarm)
     }
 
     /// The alarm went off: says whether the client is to be asked for a sign of life, and sets the alarm anew.
