@@ -512,6 +512,160 @@ fn a_relay_that_is_not_there_is_named() {
     assert_eq!(done.code, 2, "one or the other: {done:?}");
 }
 
+/// Options that make a measurement small.
+const SMALL: &[&str] = &[
+    "--events=300",
+    "--runs=1",
+    "--connections=2",
+    "--queries=3",
+    "--query-seconds=0.2",
+    "--fanout-subscriptions=12",
+    "--fanout-connections=5",
+    "--fanout-events=20",
+    "--fanout-rate=200",
+    "--idle-connections=30",
+];
+
+impl Folder {
+    /// Measures parts in small, and returns the report; all of these figures must be in it.
+    fn bench(&self, arguments: &[&str], figures: &[&str]) -> Value {
+        let done = self.run(&[&["bench", "--json"], arguments, SMALL].concat());
+        assert_eq!(done.code, 0, "{done:?}");
+        let report: Value = serde_json::from_str(&done.data).expect("one JSON object");
+        for figure in figures {
+            let value = report["figures"][figure].as_f64();
+            assert!(value.is_some_and(|value| value >= 0.0), "{figure} is {value:?} in {report}");
+        }
+        // Every cell of every table names a figure that was measured.
+        for table in report["tables"].as_array().expect("tables") {
+            let rows = table["rows"].as_array().expect("rows").iter();
+            for key in
+                rows.flat_map(|row| row["cells"].as_array().expect("cells")).flat_map(|cell| cell.as_array())
+            {
+                let names = key.iter().filter_map(Value::as_str);
+                names.for_each(|name| assert!(report["figures"].get(name).is_some(), "{name} is no figure"));
+            }
+        }
+        assert!(!self.path("bench-data").exists(), "what was measured with is removed");
+        report
+    }
+}
+
+#[test]
+fn bench_measures_how_events_are_taken() {
+    let figures = [
+        "ingest_new_events_per_second",
+        "ingest_new_signatures_share",
+        "ingest_new_relay_cpu_microseconds",
+        "ingest_new_answer_p99_milliseconds",
+        "ingest_alone_answer_median_milliseconds",
+        "ingest_copy_relay_cpu_microseconds",
+        "ingest_mix_events_per_second",
+        "ingest_mix_client_cpu_share",
+        "limit_signatures_per_second",
+        "limit_syncs_per_second",
+    ];
+    let report = Folder::new().bench(&["ingest"], &figures);
+    assert_eq!(report["figures"]["ingest_refused_events"], 0.0);
+    assert_eq!((&report["relay"], &report["about"]["seed"]), (&json!("plaza"), &json!(1)));
+    assert!(report["about"]["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0), "{report}");
+}
+
+#[test]
+fn bench_measures_queries_and_start_of_the_same_store() {
+    let figures = [
+        "query_mix_median_milliseconds",
+        "query_mix_p99_milliseconds",
+        "query_home_feed_median_milliseconds",
+        "query_count_p99_milliseconds",
+        "query_geohash_prefix_median_milliseconds",
+        "query_pages_p99_milliseconds",
+        "query_together_queries_per_second",
+        "query_together_relay_cpu_microseconds",
+        "start_serving_seconds",
+        "start_memory_event_bytes",
+        "start_disk_event_bytes",
+    ];
+    // A start fails unless just as many events are found as must have been stored.
+    let report = Folder::new().bench(&["query", "start"], &figures);
+    assert_eq!(report["figures"]["query_mix_shapes"], 12.0);
+}
+
+#[test]
+fn bench_counts_deliveries_and_connections() {
+    let figures = [
+        "fanout_full_deliveries_per_second",
+        "fanout_full_relay_cpu_microseconds",
+        "fanout_full_latency_p99_milliseconds",
+        "fanout_steady_latency_median_milliseconds",
+        "connections_each_bytes",
+        "connections_opened_per_second",
+    ];
+    let report = Folder::new().bench(&["fanout", "connections"], &figures);
+    assert_eq!(report["figures"]["fanout_wrong_deliveries"], 0.0);
+    assert!(report["figures"]["fanout_full_deliveries_an_event"].as_f64() > Some(1.0), "{report}");
+    assert_eq!(report["figures"]["connections_open"], 30.0);
+}
+
+#[test]
+fn bench_measures_growth_and_pages() {
+    let figures = [
+        "at_100_query_thread_median_milliseconds",
+        "at_400_growth_new_events_per_second",
+        "at_400_growth_old_relay_cpu_microseconds",
+        "at_400_start_memory_event_bytes",
+        "pages_first_median_milliseconds",
+        "pages_last_p99_milliseconds",
+    ];
+    let report =
+        Folder::new().bench(&["growth", "pages", "--sizes=400,100", "--pages-events=1200"], &figures);
+    assert_eq!(report["tables"][0]["columns"], json!(["100", "400"]));
+    // 500, 500, 200 and none.
+    assert_eq!(report["figures"]["pages_count"], 4.0);
+}
+
+#[test]
+fn bench_measures_relays_of_others_and_sets_them_side_by_side() {
+    let folder = Folder::new();
+    folder.write("relay.toml", "[rate]\nenabled = false\n");
+    // Any relay is started, emptied and stopped by its command; here Plaza plays that relay.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let (address, program) = (format!("127.0.0.1:{port}"), env!("CARGO_BIN_EXE_plaza"));
+    let start = format!("{program} run --listen {address} --data other");
+    let other = ["--relay", &address, "--start", &start, "--data", "other", "--name", "other"];
+    let figures = ["ingest_new_events_per_second", "query_mix_median_milliseconds", "start_serving_seconds"];
+    let report = folder.bench(&[&["ingest", "query", "start"][..], &other].concat(), &figures);
+    assert_eq!(report["relay"], "other");
+    assert!(report["figures"].get("query_geohash_prefix_median_milliseconds").is_none(), "Plaza's own");
+    folder.write("other.json", report.to_string());
+    // One that runs already is named by its process.
+    let serving = folder.serve(&["run", "--data", "running"]);
+    let (address, pid) = (serving.url.trim_start_matches("ws://").to_owned(), serving.child.id().to_string());
+    let running = ["--relay", &address, "--pid", &pid, "--name", "running"];
+    let report = folder.bench(&[&["ingest", "start"][..], &running].concat(), &figures[..1]);
+    assert!(report["figures"].get("start_serving_seconds").is_none(), "nobody can start it");
+    folder.write("running.json", report.to_string());
+    let done = folder.run(&["bench", "table", "other.json", "running.json"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(
+        done.data.contains("| ingest of 300 events, medians of 1 | other | running |\n|---|---|---|\n"),
+        "{done:?}"
+    );
+    assert!(done.data.lines().any(|line| line.starts_with("| one REQ alone") && line.ends_with(" ms | – |")));
+    folder.run(&["bench", "table", "nowhere.json"]).refused(&["nowhere.json: "]);
+}
+
+#[test]
+fn bench_writes_its_corpus() {
+    let folder = Folder::new();
+    let done = folder.run(&["bench", "corpus", "--events", "50"]);
+    assert_eq!((done.code, done.data.lines().count()), (0, 50), "{done:?}");
+    let imported = folder.feed(&["import", "-"], done.data.as_bytes());
+    assert!(imported.said("50 events stored, 0 were there already"), "{imported:?}");
+    assert_eq!(folder.run(&["bench", "corpus", "--events", "50"]).data, done.data, "always the same");
+}
+
 #[test]
 fn help_says_what_each_command_does() {
     let folder = Folder::new();
@@ -521,6 +675,7 @@ fn help_says_what_each_command_does() {
         (&["check-config", "--help"], &["[default: relay.toml]"]),
         (&["import", "--help"], &["standard input", "--data", "one event a line"]),
         (&["export", "--help"], &["--filter", "oldest first"]),
+        (&["bench", "--help"], &["ingest", "--json", "--relay", "table", "corpus"]),
     ];
     for (arguments, words) in table {
         let done = folder.run(arguments);

@@ -164,10 +164,10 @@ pub(super) fn by_shape<'s>(
         match asker.shape(shape, draw, queries)? {
             Some((times, events)) => {
                 figures.put_times(&key, &times);
-                figures.put(format!("{key}_answer_events"), events);
+                figures.put(format!("{key}_answer_events"), events.round());
                 answered.push(shape);
             }
-            None => figures.put_no_answer(format!("{key}_median_milliseconds")),
+            None => latency(&key).into_iter().for_each(|key| figures.put_no_answer(key)),
         }
     }
     Ok(answered)
@@ -186,7 +186,7 @@ fn pages_to_the_end(
         match asker.pages(&author, 50)? {
             Some((times, _)) => all.extend(&times),
             None => {
-                figures.put_no_answer("query_pages_median_milliseconds");
+                latency("query_pages").into_iter().for_each(|key| figures.put_no_answer(key));
                 return Ok(());
             }
         }
@@ -289,13 +289,14 @@ fn latency(key: &str) -> Vec<String> {
 
 fn table(stage: &Stage, stored: usize) -> Table {
     let mut table = Table::new(format!(
-        "queries of {stored} stored events, medians of {}: median, p99",
+        "queries of {stored} stored events, medians of {}: median, p99, events an answer",
         stage.options.runs
     ));
     table.row("one REQ alone, all shapes in turn", latency("query_mix"));
     table.row("shapes of these that were answered in time", vec!["query_mix_shapes".to_owned()]);
-    for shape in SHAPES.iter().chain([&PREFIX]) {
-        table.row(shape.name, latency(&format!("query_{}", shape.key)));
+    for shape in SHAPES.iter().chain([&PREFIX].into_iter().filter(|_| stage.target.is_plaza())) {
+        let key = format!("query_{}", shape.key);
+        table.row(shape.name, [latency(&key), vec![format!("{key}_answer_events")]].concat());
     }
     table.row("one author's pages to the end, a page", latency("query_pages"));
     let together =

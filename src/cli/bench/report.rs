@@ -70,8 +70,7 @@ pub(super) struct Report {
 }
 
 /// A figure as people read it.
-pub(super) fn shown(key: &str, value: Option<f64>) -> String {
-    let Some(value) = value else { return "no answer".to_owned() };
+pub(super) fn shown(key: &str, value: f64) -> String {
     let unit = UNITS.iter().find(|(unit, ..)| key.ends_with(unit));
     let (_, digits, words) = unit.copied().unwrap_or(("", usize::from(value.fract() != 0.0), ""));
     match digits {
@@ -80,9 +79,13 @@ pub(super) fn shown(key: &str, value: Option<f64>) -> String {
     }
 }
 
-/// One cell: its figures with a comma between; a dash when nothing of it was measured.
+/// One cell: its figures with a comma between; a dash when nothing of it was measured, and words when the relay gave
+/// no answer in time.
 fn cell(keys: &[String], figures: &dyn Fn(&str) -> Option<Option<f64>>) -> String {
-    let cells: Vec<String> = keys.iter().filter_map(|key| Some(shown(key, figures(key)?))).collect();
+    if keys.iter().any(|key| figures(key) == Some(None)) {
+        return "no answer".to_owned();
+    }
+    let cells: Vec<String> = keys.iter().filter_map(|key| Some(shown(key, figures(key)??))).collect();
     if cells.is_empty() { "–".to_owned() } else { cells.join(", ") }
 }
 
@@ -262,7 +265,7 @@ mod tests {
             ("a_events", 2.25, "2.2"),
         ];
         for (key, value, words) in cases {
-            assert_eq!(shown(key, Some(value)), words, "{key}");
+            assert_eq!(shown(key, value), words, "{key}");
         }
     }
 
@@ -284,7 +287,7 @@ mod tests {
         let side = SideBySide::new(vec![report("plaza", Some(0.5)).json(), other.json()]).markdown();
         for line in [
             "| ingest | plaza | other |",
-            "| thread | 0.50 ms, 2.00 ms | no answer, 2.00 ms |",
+            "| thread | 0.50 ms, 2.00 ms | no answer |",
             "| only there | 12,346/s | 12,346/s |",
             "other: fanout could not be measured: it lost events",
         ] {
