@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::community::{Communities, Community};
 use crate::event::Event;
 use crate::nips::nip40;
-use crate::pipeline::{Outcome, Pipeline, Reply, Submission};
+use crate::pipeline::{Outcome, Permits, Pipeline, Reply, Submission};
 use crate::rule::{Prefix, Refusal};
 
 /// Events that are under way at once.
@@ -207,7 +207,13 @@ fn read(lines: &mut Lines, pipeline: &Pipeline, community: &Arc<Community>) -> R
                 let reply = Reply::Channel(number, answers.clone());
                 let community = Arc::clone(community);
                 let admitted_at = None;
-                pipeline.submit(Submission { community, event, reply, admitted_at, permits: Vec::new() });
+                pipeline.submit(Submission {
+                    community,
+                    event,
+                    reply,
+                    admitted_at,
+                    permits: Permits::default(),
+                });
                 under_way += 1;
             }
             Err(Refused::Line(reason)) => summary.bad_line(number, reason),

@@ -34,6 +34,14 @@ impl Tags {
         self.tag_ends.push(self.value_ends.len() as u32);
     }
 
+    /// Takes all tags out and keeps the room for others; false when that is more than `bytes`.
+    pub(super) fn clear_within(&mut self, bytes: usize) -> bool {
+        self.text.clear();
+        self.value_ends.clear();
+        self.tag_ends.clear();
+        self.text.capacity() + 4 * (self.value_ends.capacity() + self.tag_ends.capacity()) <= bytes
+    }
+
     /// Appends a whole tag.
     pub fn push<'v>(&mut self, values: impl IntoIterator<Item = &'v str>) {
         for value in values {

@@ -26,7 +26,7 @@ use crate::message::{self, ClientMessage, Malformed};
 use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
-use crate::pipeline::{Outcome, Reply, Submission};
+use crate::pipeline::{Outcome, Permits, Reply, Submission};
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
 use crate::rule::{Prefix, Refusal, RelayNames};
@@ -401,13 +401,13 @@ impl Session {
         }
         let community = Arc::clone(community);
         let mut submission =
-            Submission { community, event, reply, admitted_at: Some(now), permits: Vec::new() };
+            Submission { community, event, reply, admitted_at: Some(now), permits: Permits::default() };
         let (one, all) = (self.room(), &self.shared.pipeline.ingest_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let one = one.try_acquire_owned();
         match one.and_then(|one| Ok([one, Arc::clone(all).try_acquire_many_owned(bytes)?])) {
             Ok(permits) => {
-                submission.permits = Vec::from(permits);
+                submission.permits = permits.map(Some);
                 self.shared.pipeline.submit(submission);
                 None
             }
@@ -427,7 +427,7 @@ impl Session {
         // Neither is ever closed, and a message is never longer than the whole room.
         if let (Ok(one), Ok(room)) = (self.room().acquire_owned().await, all.acquire_many_owned(bytes).await)
         {
-            submission.permits = vec![one, room];
+            submission.permits = [Some(one), Some(room)];
             self.shared.pipeline.submit(*submission);
         }
     }

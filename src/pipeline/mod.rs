@@ -82,6 +82,10 @@ impl Reply {
     }
 }
 
+/// Room in the bounds on what is under way: of its connection in number, of all in bytes. What an operator brings
+/// needs none.
+pub type Permits = [Option<OwnedSemaphorePermit>; 2];
+
 /// An event on its way to the store. It passed all rules that need no signature.
 pub struct Submission {
     /// Where it was sent.
@@ -94,7 +98,7 @@ pub struct Submission {
     /// is asked.
     pub admitted_at: Option<u64>,
     /// Room in the bounds on what is under way, given back when the event is answered.
-    pub permits: Vec<OwnedSemaphorePermit>,
+    pub permits: Permits,
 }
 
 /// The running threads.

@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
-use super::{Outcome, Reply};
+use super::{Outcome, Permits, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
@@ -37,7 +36,7 @@ pub(super) struct Checked {
     /// When it passed the other rules; `None` for what an operator brings, of which no rule is asked.
     pub(super) admitted_at: Option<u64>,
     /// Held until the event is answered.
-    pub(super) permits: Vec<OwnedSemaphorePermit>,
+    pub(super) permits: Permits,
 }
 
 /// A round of removing what expired or vanished.
@@ -72,7 +71,7 @@ pub(super) struct Writer {
 struct Placed {
     checked: Checked,
     /// Copies of it that came before it was safe: answered together.
-    copies: Vec<(Reply, Vec<OwnedSemaphorePermit>)>,
+    copies: Vec<(Reply, Permits)>,
     removes: Vec<Stored>,
 }
 
