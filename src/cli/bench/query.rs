@@ -266,7 +266,10 @@ fn run(stage: &Stage, relay: &Relay, world: &World, sample: &Sample) -> Result<F
     let queries = stage.options.queries;
     let mut asker = Asker::connect(&relay.address, stage.patience())?;
     let answered = by_shape(&mut asker, &draw, SHAPES, queries, &mut figures)?;
-    figures.put_times("query_mix", &asker.mix(&answered, &draw, queries)?);
+    let meter = Meter::start(relay.pid())?;
+    let times = asker.mix(&answered, &draw, queries)?;
+    figures.put("query_mix_relay_cpu_microseconds", meter.spent()?.relay_micros(times.len()));
+    figures.put_times("query_mix", &times);
     figures.put("query_mix_shapes", answered.len() as f64);
     pages_to_the_end(&mut asker, &draw, queries, &mut figures)?;
     together(relay, &answered, stage, &draw, &mut figures)?;
@@ -293,6 +296,7 @@ fn table(stage: &Stage, stored: usize) -> Table {
         stage.options.runs
     ));
     table.row("one REQ alone, all shapes in turn", latency("query_mix"));
+    table.row("relay's CPU for it", vec!["query_mix_relay_cpu_microseconds".to_owned()]);
     table.row("shapes of these that were answered in time", vec!["query_mix_shapes".to_owned()]);
     for shape in SHAPES.iter().chain([&PREFIX].into_iter().filter(|_| stage.target.is_plaza())) {
         let key = format!("query_{}", shape.key);
