@@ -90,12 +90,41 @@ measure() {
     fi
 }
 
-# build NAME VERSION: a peer from crates.io, once.
+# Peers from crates.io are built once.
+build_nostr_rs_relay() {
+    cargo install --quiet nostr-rs-relay --version 0.8.12 --root "$cache"
+}
+
+# Its full-text search brings dictionaries of Japanese and Korean, which their crates download while they are built,
+# from where they cannot always be had. That search is off below, so rnostr is built without them.
+build_rnostr() {
+    local source="$cache/rnostr-source" sources
+    sources="$source/vendor"
+    rm -rf "$source"
+    mkdir -p "$source/src"
+    cat >"$source/Cargo.toml" <<TOML
+[package]
+name = "sources"
+version = "0.0.0"
+edition = "2021"
+[workspace]
+[dependencies]
+rnostr = "=0.4.8"
+nostr-db = "=0.4.5"
+TOML
+    : >"$source/src/lib.rs"
+    cargo vendor --quiet --versioned-dirs --manifest-path "$source/Cargo.toml" "$sources" >/dev/null &&
+        sed -i 's/^\[dependencies\.charabia\]$/&\ndefault-features = false/' "$sources/nostr-db-0.4.5/Cargo.toml" &&
+        printf '\n[workspace]\n[patch.crates-io]\nnostr-db = { path = "../nostr-db-0.4.5" }\n' \
+            >>"$sources/rnostr-0.4.8/Cargo.toml" &&
+        cargo install --quiet --path "$sources/rnostr-0.4.8" --root "$cache"
+}
+
+# build NAME COMMAND: a peer, unless it is there.
 build() {
-    local name=$1 version=$2
-    [ ! -x "$cache/bin/$name" ] || return 0
-    say "building $name $version; this takes a while"
-    CARGO_TARGET_DIR="$cache/target" cargo install --quiet "$name" --version "$version" --root "$cache"
+    [ ! -x "$cache/bin/$1" ] || return 0
+    say "building $1; this takes a while"
+    CARGO_TARGET_DIR="$cache/target" "$2"
 }
 
 # Settings of the peers. They listen on this machine only.
@@ -157,8 +186,8 @@ TOML
 measure plaza
 for peer in ${peer_list[@]+"${peer_list[@]}"}; do
     case $peer in
-        nostr-rs-relay) if build "$peer" 0.8.12; then nostr_rs_relay; else say "$peer does not build here"; fi ;;
-        rnostr) if build "$peer" 0.4.8; then rnostr; else say "$peer does not build here"; fi ;;
+        nostr-rs-relay) if build "$peer" build_nostr_rs_relay; then nostr_rs_relay; else say "$peer does not build here"; fi ;;
+        rnostr) if build "$peer" build_rnostr; then rnostr; else say "$peer does not build here"; fi ;;
         *) die "$peer is no peer that this script builds; use --relay" ;;
     esac
 done

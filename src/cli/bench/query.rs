@@ -120,7 +120,12 @@ impl<'a> Asker<'a> {
     }
 
     /// All these shapes in turn.
-    fn mix(&mut self, shapes: &[&Shape], draw: &Draw<'_>, queries: usize) -> Result<Times, Failure> {
+    pub(super) fn mix(
+        &mut self,
+        shapes: &[&Shape],
+        draw: &Draw<'_>,
+        queries: usize,
+    ) -> Result<Times, Failure> {
         let (mut dice, mut times) = (Dice::new(11), Times::default());
         for shape in shapes.iter().cycle().take(queries * shapes.len()) {
             times.push(self.time(&shape.frame(draw, &mut dice), false)?.ok_or("a query had no answer")?);
