@@ -60,7 +60,8 @@ fn step(stage: &Stage, filled: &mut Filled, size: usize, empty: u64) -> Result<F
     inserted(stage, &relay, &mut filled.sample, &events, "growth_old", &mut figures)?;
     let mut asker = Asker::connect(&relay.address, stage.patience())?;
     let draw = Draw { world: &stage.world, sample: &filled.sample };
-    by_shape(&mut asker, &draw, SHAPES, stage.options.queries, &mut figures)?;
+    let answered = by_shape(&mut asker, &draw, SHAPES, stage.options.queries, &mut figures)?;
+    figures.put_times("query_mix", &asker.mix(&answered, &draw, stage.options.queries)?);
     relay.stop()?;
     if stage.target.can_restart() {
         starts(stage, filled, empty, &mut figures)?;
@@ -97,7 +98,13 @@ fn table(sizes: &[usize]) -> Table {
     let shapes = SHAPES.iter().map(|shape| {
         row(&format!("{}, median", shape.name), &[format!("query_{}_median_milliseconds", shape.key)])
     });
+    let mix = ["median", "p99"].map(|which| format!("query_mix_{which}_milliseconds"));
+    let mix = row("one REQ alone, all shapes in turn: median, p99", &mix);
     let others = ROWS.iter().map(|(label, key)| row(label, &[(*key).to_owned()]));
     let columns = sizes.iter().map(|size| crate::words::number(*size as u64)).collect();
-    Table { title: "stored events".to_owned(), columns, rows: shapes.chain(others).collect() }
+    Table {
+        title: "stored events".to_owned(),
+        columns,
+        rows: std::iter::once(mix).chain(shapes).chain(others).collect(),
+    }
 }

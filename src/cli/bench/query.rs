@@ -120,7 +120,12 @@ impl<'a> Asker<'a> {
     }
 
     /// All these shapes in turn.
-    fn mix(&mut self, shapes: &[&Shape], draw: &Draw<'_>, queries: usize) -> Result<Times, Failure> {
+    pub(super) fn mix(
+        &mut self,
+        shapes: &[&Shape],
+        draw: &Draw<'_>,
+        queries: usize,
+    ) -> Result<Times, Failure> {
         let (mut dice, mut times) = (Dice::new(11), Times::default());
         for shape in shapes.iter().cycle().take(queries * shapes.len()) {
             times.push(self.time(&shape.frame(draw, &mut dice), false)?.ok_or("a query had no answer")?);
@@ -266,7 +271,10 @@ fn run(stage: &Stage, relay: &Relay, world: &World, sample: &Sample) -> Result<F
     let queries = stage.options.queries;
     let mut asker = Asker::connect(&relay.address, stage.patience())?;
     let answered = by_shape(&mut asker, &draw, SHAPES, queries, &mut figures)?;
-    figures.put_times("query_mix", &asker.mix(&answered, &draw, queries)?);
+    let meter = Meter::start(relay.pid())?;
+    let times = asker.mix(&answered, &draw, queries)?;
+    figures.put("query_mix_relay_cpu_microseconds", meter.spent()?.relay_micros(times.len()));
+    figures.put_times("query_mix", &times);
     figures.put("query_mix_shapes", answered.len() as f64);
     pages_to_the_end(&mut asker, &draw, queries, &mut figures)?;
     together(relay, &answered, stage, &draw, &mut figures)?;
@@ -293,6 +301,7 @@ fn table(stage: &Stage, stored: usize) -> Table {
         stage.options.runs
     ));
     table.row("one REQ alone, all shapes in turn", latency("query_mix"));
+    table.row("relay's CPU for it", vec!["query_mix_relay_cpu_microseconds".to_owned()]);
     table.row("shapes of these that were answered in time", vec!["query_mix_shapes".to_owned()]);
     for shape in SHAPES.iter().chain([&PREFIX].into_iter().filter(|_| stage.target.is_plaza())) {
         let key = format!("query_{}", shape.key);
