@@ -9,9 +9,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::snapshot::SnapshotError;
 
-/// A read array grows by this many bytes at a time, so that a damaged length ends the file before it fills
+/// A read array is filled by this many bytes at a time, so that a damaged length ends the file before it fills
 /// the memory.
 const STEP_BYTES: usize = 4 << 20;
+
+/// Up to this size an array gets its whole memory at once; what is not filled is never touched.
+const AHEAD_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(STEP_BYTES <= AHEAD_BYTES_MAX);
 
 /// Values that are their own bytes.
 pub(super) trait Plain: FromBytes + IntoBytes + Immutable + Copy {}
@@ -72,11 +77,13 @@ impl<'r, R: Read> Source<'r, R> {
     /// So many values.
     pub(super) fn values<T: Plain>(&mut self, count: usize) -> Result<Vec<T>, SnapshotError> {
         let mut values: Vec<T> = Vec::new();
+        let no_room = |_| SnapshotError::Damaged("a length");
+        values.try_reserve_exact(count.min(AHEAD_BYTES_MAX / size_of::<T>())).map_err(no_room)?;
         let step = (STEP_BYTES / size_of::<T>()).max(1);
         while values.len() < count {
             let start = values.len();
             let more = step.min(count - start);
-            values.try_reserve(more).map_err(|_| SnapshotError::Damaged("a length"))?;
+            values.try_reserve(more).map_err(no_room)?;
             values.resize(start + more, T::new_zeroed());
             let bytes = values[start..].as_mut_bytes();
             self.input.read_exact(bytes)?;

@@ -44,8 +44,8 @@ pub enum SnapshotError {
 }
 
 impl Index {
-    /// Writes all that [`Index::read_snapshot`] needs. What is written holds the secret keys of the index's
-    /// hashes: nobody but the relay may read it.
+    /// Writes all that [`Index::read_snapshot`] needs, in large and small pieces: `out` should gather them. What
+    /// is written holds the secret keys of the index's hashes: nobody but the relay may read it.
     ///
     /// # Errors
     /// When `out` cannot be written.
@@ -71,8 +71,8 @@ impl Index {
         sink.finish()
     }
 
-    /// Reads what [`Index::write_snapshot`] wrote, and nothing beyond it. `by_prefix` must be as it was for
-    /// [`Index::new`].
+    /// Reads what [`Index::write_snapshot`] wrote, and nothing beyond it, in pieces of any size: `input` should be
+    /// buffered. `by_prefix` must be as it was for [`Index::new`].
     ///
     /// # Errors
     /// When it is not exactly that.

@@ -55,7 +55,7 @@ impl TagLists {
         self.blocks.write(sink)
     }
 
-    /// Reads lists of numbers below `bound`, and checks that all rows' lists are such.
+    /// Reads the lists, of which nothing is known before [`TagLists::check`].
     pub(super) fn read<R: Read>(source: &mut Source<'_, R>) -> Result<Self, SnapshotError> {
         Ok(TagLists { blocks: Arena::read(source)? })
     }
