@@ -22,7 +22,7 @@ fn answers(relay: &TestRelay) -> Value {
         json!({"until": NOW + 40, "limit": 10}),
     ];
     let found: Vec<Vec<String>> = filters.iter().map(|filter| client.ids(filter.clone())).collect();
-    let counts: Vec<u64> = filters.iter().map(|filter| client.count(&[filter.clone()])).collect();
+    let counts: Vec<u64> = filters.iter().map(|filter| client.count(std::slice::from_ref(filter))).collect();
     json!({ "found": found, "counts": counts, "stored": relay.stored() })
 }
 
