@@ -106,6 +106,10 @@ pub(super) const PREFIX: Shape = req("geohash_prefix", "geohash prefix", |draw, 
 });
 
 impl Shape {
+    pub(super) fn is_count(&self) -> bool {
+        self.verb == "COUNT"
+    }
+
     /// A frame that asks it.
     pub(super) fn frame(&self, draw: &Draw<'_>, dice: &mut Dice) -> Vec<u8> {
         let mut out = Vec::new();
