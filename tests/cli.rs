@@ -648,10 +648,7 @@ fn bench_measures_relays_of_others_and_sets_them_side_by_side() {
     folder.write("running.json", report.to_string());
     let done = folder.run(&["bench", "table", "other.json", "running.json"]);
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(
-        done.data.contains("| ingest of 300 events, medians of 1 | other | running |\n|---|---|---|\n"),
-        "{done:?}"
-    );
+    assert!(done.data.contains("| ingest | other | running |\n|---|---|---|\n"), "{done:?}");
     assert!(done.data.lines().any(|line| line.starts_with("| one REQ alone") && line.ends_with(" ms | – |")));
     folder.run(&["bench", "table", "nowhere.json"]).refused(&["nowhere.json: "]);
 }

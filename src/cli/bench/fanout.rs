@@ -370,9 +370,8 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     relay.stop()?;
     stage.keep(filled);
     let title = format!(
-        "fan-out to {subscriptions} subscriptions of {AUTHORS} authors over {} connections, medians of {}",
-        connections.min(subscriptions),
-        stage.options.runs
+        "fan-out to {subscriptions} subscriptions of {AUTHORS} authors over {} connections",
+        connections.min(subscriptions)
     );
     Ok((Table::of(title, ROWS), Figures::medians(&runs)))
 }

@@ -23,6 +23,7 @@ const ROWS: &[(&str, &str)] = &[
     ("relay's CPU a new event", "growth_new_relay_cpu_microseconds"),
     ("random old events", "growth_old_events_per_second"),
     ("relay's CPU an old event", "growth_old_relay_cpu_microseconds"),
+    ("of all these, stored after lists were replaced", "start_stored_events"),
     ("from start to the first answer", "start_serving_seconds"),
     ("resident memory an event, caches aside", "start_memory_event_bytes"),
     ("disk an event", "start_disk_event_bytes"),

@@ -16,7 +16,8 @@ use crate::event::Event;
 /// Of what relays are sent, one in so many is new.
 const NEW_ONE_IN: usize = 5;
 
-/// Copies are of one of so many events before them, mostly of late ones.
+/// Copies are of one of so many events before them. At full rate that is some tens of milliseconds, as long as copies
+/// take over other paths; few come while the relay is still busy with the first.
 const COPIED_BACK: usize = 1_000;
 
 /// Events that are sent one at a time.
@@ -42,6 +43,8 @@ const ROWS: &[(&str, &[&str])] = &[
         "from sending to OK in that mix: median, p99",
         &["ingest_mix_answer_median_milliseconds", "ingest_mix_answer_p99_milliseconds"],
     ),
+    ("each event five times at once", &["ingest_burst_events_per_second"]),
+    ("relay's CPU an event of those", &["ingest_burst_relay_cpu_microseconds"]),
     (
         "client's share of all CPU: new, copies, mix",
         &["ingest_new_client_cpu_share", "ingest_copy_client_cpu_share", "ingest_mix_client_cpu_share"],
@@ -88,6 +91,11 @@ impl Work {
     }
 }
 
+/// Each event so many times in a row, which is over as many connections at the same moment.
+fn at_once(new: &[Event]) -> Vec<&Event> {
+    new.iter().flat_map(|event| std::iter::repeat_n(event, NEW_ONE_IN)).collect()
+}
+
 /// Events in the order in which a relay sees them that is told most of them by several clients: each once, and
 /// copies of it soon after.
 fn with_copies<'e>(new: &'e [Event], dice: &mut Dice) -> Vec<&'e Event> {
@@ -95,7 +103,7 @@ fn with_copies<'e>(new: &'e [Event], dice: &mut Dice) -> Vec<&'e Event> {
     for (number, event) in new.iter().enumerate() {
         order.push(event);
         for _ in 1..NEW_ONE_IN {
-            let back = dice.power_law((number + 1).min(COPIED_BACK) as u64) as usize;
+            let back = dice.below((number + 1).min(COPIED_BACK) as u64) as usize;
             order.push(&new[number - back]);
         }
     }
@@ -111,7 +119,7 @@ fn run(stage: &mut Stage, seed: u64) -> Result<(Figures, Filled), Failure> {
     // Threads, tables and the allocator of a relay that has run for a while are warm.
     stage.fill(&relay, &mut filled, (events / 20).min(2_000))?;
     let mut publishers = Publishers::connect(&relay.address, connections)?;
-    let (mut new, mut copies, mut mix) = (Work::default(), Work::default(), Work::default());
+    let [mut new, mut copies, mut mix, mut burst] = [(); 4].map(|()| Work::default());
     let (mut signatures, mut dice) = (None, Dice::new(seed));
     while new.events < events {
         let batch = filled.corpus.events((events - new.events).min(BATCH_EVENTS));
@@ -123,19 +131,19 @@ fn run(stage: &mut Stage, seed: u64) -> Result<(Figures, Filled), Failure> {
         copies.add(metered(&relay, &mut publishers, &shares, pace)?, batch.len());
         filled.sample.observe(&batch);
     }
-    while mix.events < events {
-        let left = (events - mix.events).min(BATCH_EVENTS);
-        let batch = filled.corpus.events(left.div_ceil(NEW_ONE_IN));
-        let order = with_copies(&batch, &mut dice);
-        mix.add(
-            metered(&relay, &mut publishers, &deal(order.iter().copied(), connections), pace)?,
-            order.len(),
-        );
-        filled.sample.observe(&batch);
+    for (work, is_at_once) in [(&mut mix, false), (&mut burst, true)] {
+        while work.events < events {
+            let batch = filled.corpus.events((events - work.events).min(BATCH_EVENTS).div_ceil(NEW_ONE_IN));
+            let order = if is_at_once { at_once(&batch) } else { with_copies(&batch, &mut dice) };
+            let shares = deal(order.iter().copied(), connections);
+            work.add(metered(&relay, &mut publishers, &shares, pace)?, order.len());
+            filled.sample.observe(&batch);
+        }
     }
     new.put(&mut figures, "ingest_new");
     copies.put(&mut figures, "ingest_copy");
     mix.put(&mut figures, "ingest_mix");
+    burst.put(&mut figures, "ingest_burst");
     let (signatures, signature_micros) = signatures.unwrap_or((f64::INFINITY, 0.0));
     figures.put("limit_signatures_per_second", signatures);
     figures.put("limit_signature_cpu_microseconds", signature_micros);
@@ -175,8 +183,7 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
         last = Some(filled);
     }
     last.into_iter().for_each(|filled| stage.keep(filled));
-    let title = format!("ingest of {} events, medians of {}", stage.options.events, stage.options.runs);
-    Ok((Table::of(title, ROWS), Figures::medians(&runs)))
+    Ok((Table::of("ingest", ROWS), Figures::medians(&runs)))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use crate::words::number;
 use corpus::{BEGINNING, Corpus, World};
 use machine::Machine;
 use relay::Target;
@@ -220,10 +221,11 @@ fn target(options: &Options) -> Result<Target, Failure> {
 
 fn heading(options: &Options, machine: &Machine) -> String {
     format!(
-        "{}; client and relay share them. Corpus of {} events, seed {}; plaza {}.",
+        "{}; client and relay share them. Corpus of {} events, seed {}; medians of {} runs; plaza {}.",
         machine.words(),
-        options.events,
+        number(options.events as u64),
         options.seed,
+        options.runs,
         env!("CARGO_PKG_VERSION")
     )
 }

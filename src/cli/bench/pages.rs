@@ -8,6 +8,7 @@ use super::relay::Settings;
 use super::report::Table;
 use super::stage::{BATCH_EVENTS, Stage};
 use super::stats::{Figures, Times};
+use crate::words::number;
 
 /// Events on a page.
 const PAGE_EVENTS: usize = 500;
@@ -68,8 +69,7 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
         runs.push(figures(&times));
     }
     relay.stop()?;
-    let title =
-        format!("one author's {events} events in pages of {PAGE_EVENTS}, medians of {}", stage.options.runs);
+    let title = format!("one author's {} events in pages of {PAGE_EVENTS}", number(events as u64));
     Ok((Table::of(title, ROWS), Figures::medians(&runs[1..])))
 }
 
