@@ -169,7 +169,7 @@ max_message_length = 524288
 max_subscriptions = 1000
 max_filters = 32
 max_limit = 5000
-max_event_time_older_than_now = 3153600000
+max_event_time_older_than_now = 1500000000
 [metrics]
 enabled = false
 [auth]
@@ -180,7 +180,7 @@ enabled = false
 enabled = true
 TOML
     measure rnostr --name "rnostr 0.4.8" --relay 127.0.0.1:7802 --data "$folder/data" \
-        --start "env RUST_LOG=error '$cache/bin/rnostr' relay --config '$folder/rnostr.toml'"
+        --start "env RUST_LOG=error '$cache/bin/rnostr' relay -c '$folder/rnostr.toml'"
 }
 
 measure plaza

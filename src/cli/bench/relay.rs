@@ -215,15 +215,21 @@ fn start_other(address: &str, command: &str, folder: &Path) -> Result<Relay, Fai
     let mut relay = Relay { child: Some(child), pid, address, serving_after, loaded: None };
     while answers(&relay.address).is_err() {
         if let Some(status) = relay.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
-            return Err(format!("the relay ended with {status}; see relay.log").into());
+            return Err(format!("the relay ended with {status}: {}", last_words(folder)).into());
         }
         if began.elapsed() > START_PATIENCE {
-            return Err("the relay did not answer; see relay.log".into());
+            return Err(format!("the relay does not answer: {}", last_words(folder)).into());
         }
         std::thread::sleep(LOOK_AGAIN);
     }
     relay.serving_after = began.elapsed();
     Ok(relay)
+}
+
+/// The last thing that a relay wrote.
+fn last_words(folder: &Path) -> String {
+    let log = std::fs::read_to_string(folder.join("relay.log")).unwrap_or_default();
+    log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
 }
 
 /// Whether it answers a request; waits for that.
