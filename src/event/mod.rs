@@ -12,7 +12,7 @@ pub use json::{EventError, write_json_string};
 pub(crate) use json::{Text, describe};
 pub use kind::{Kind, KindClass};
 pub use tags::{Tag, Tags};
-pub use verified::{Checker, Forgery, TrueLately, Verified};
+pub use verified::{Checker, Forgery, Verified};
 
 use sha2::{Digest, Sha256};
 

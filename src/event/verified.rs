@@ -1,7 +1,6 @@
 //! The proof, carried in a type, that an event's id and signature are true.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secp256k1::{XOnlyPublicKey, schnorr};
 use sha2::{Digest, Sha256};
@@ -49,57 +48,35 @@ impl Verified {
 /// How many authors' keys a [`Checker`] keeps.
 const KEYS_KEPT: usize = 2_048;
 
-/// How many events a [`TrueLately`] keeps.
+/// How many signatures that proved true a [`Checker`] keeps.
 const TRUE_KEPT: usize = 2_048;
 
-/// Signatures that proved true lately, for all who check. An event that many clients send at once arrives again
-/// before it is stored; a copy with the same signature need not be checked again.
-#[derive(Debug)]
-pub struct TrueLately {
-    /// By the end of the id. Ids that end alike make the place change hands, and no more.
-    places: Vec<Mutex<Option<(Id, Signature)>>>,
-}
-
-impl Default for TrueLately {
-    fn default() -> Self {
-        TrueLately { places: (0..TRUE_KEPT).map(|_| Mutex::default()).collect() }
-    }
-}
-
-impl TrueLately {
-    fn place(&self, id: &Id) -> MutexGuard<'_, Option<(Id, Signature)>> {
-        let [.., high, low] = id.0;
-        let place = &self.places[usize::from(u16::from_be_bytes([high, low])) % TRUE_KEPT];
-        place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether just this signature of this id was true. It is the author's, whom the id names with all else.
-    fn has(&self, event: &Event) -> bool {
-        *self.place(&event.id) == Some((event.id, event.sig))
-    }
-
-    fn note(&self, event: &Event) {
-        *self.place(&event.id) = Some((event.id, event.sig));
-    }
-}
-
 /// Checks many events. It agrees with [`Verified::check`], and costs less: memory is reused, the point of a
-/// key that has signed lately need not be found again (a tenth of the whole), and the event's JSON is made
-/// from the canonical bytes that were hashed.
+/// key that has signed lately need not be found again (a tenth of the whole), the event's JSON is made from
+/// the canonical bytes that were hashed, and a copy with a signature that proved true lately is not checked
+/// again: an event that many clients send at once arrives again before it is stored.
 #[derive(Debug)]
 pub struct Checker {
-    lately: Arc<TrueLately>,
     canonical: Vec<u8>,
     /// By the end of the key. Who makes keys that end alike makes the place change hands, and no more.
     keys: Vec<Option<(PublicKey, XOnlyPublicKey)>>,
+    /// By the end of the id, in the same way. An id names all but the signature.
+    true_lately: Vec<Option<(Id, Signature)>>,
+}
+
+impl Default for Checker {
+    fn default() -> Self {
+        Checker { canonical: Vec::new(), keys: vec![None; KEYS_KEPT], true_lately: vec![None; TRUE_KEPT] }
+    }
+}
+
+/// Where among so many places something is kept that ends with these bytes.
+fn place_of(bytes: &[u8; 32], places: usize) -> usize {
+    let [.., high, low] = *bytes;
+    usize::from(u16::from_be_bytes([high, low])) % places
 }
 
 impl Checker {
-    /// One of several that share what proved true lately.
-    pub fn new(lately: Arc<TrueLately>) -> Checker {
-        Checker { lately, canonical: Vec::new(), keys: vec![None; KEYS_KEPT] }
-    }
-
     /// Checks an event as [`Verified::check`] does, and returns its JSON with it.
     ///
     /// # Errors
@@ -110,19 +87,19 @@ impl Checker {
         if Id(Sha256::digest(&self.canonical).into()) != event.id {
             return Err(Forgery::Id);
         }
-        if !self.lately.has(&event) {
+        let place = place_of(&event.id.0, TRUE_KEPT);
+        if self.true_lately[place] != Some((event.id, event.sig)) {
             let key = self.key(&event.pubkey)?;
             let signature = schnorr::Signature::from_byte_array(event.sig.0);
             schnorr::verify(&signature, &event.id.0, &key).map_err(|_| Forgery::Signature)?;
-            self.lately.note(&event);
+            self.true_lately[place] = Some((event.id, event.sig));
         }
         let json = event.json_from_canonical(&self.canonical, parts);
         Ok((Verified(event), json))
     }
 
     fn key(&mut self, key: &PublicKey) -> Result<XOnlyPublicKey, Forgery> {
-        let [.., high, low] = key.0;
-        let place = &mut self.keys[usize::from(u16::from_be_bytes([high, low])) % KEYS_KEPT];
+        let place = &mut self.keys[place_of(&key.0, KEYS_KEPT)];
         match place {
             Some((kept, point)) if kept == key => Ok(*point),
             _ => {
@@ -168,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_checker_agrees_with_the_plain_check() {
-        let mut checker = Checker::new(Arc::default());
+        let mut checker = Checker::default();
         // The second round finds what was kept of the first: keys, and what proved true; forgeries come between.
         for round in 0..2 {
             for author in 1..=40 {

@@ -176,13 +176,11 @@ impl Pipeline {
         let (writer, writer_input) = unbounded();
         let (fanout, fanout_input) = bounded(FANOUT_GROUPS_MAX);
         let mut threads = Vec::new();
-        let lately = Arc::default();
         for _ in 0..threads_or_cores(config.server.verify_threads) {
             let verifier = verify::Verifier {
                 input: submissions.clone(),
                 output: writer.clone(),
                 rates: Arc::clone(&rates),
-                lately: Arc::clone(&lately),
             };
             threads.push(spawn("plaza-verify", move || verifier.run())?);
         }

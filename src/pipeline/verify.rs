@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
-use crate::event::{Checker, TrueLately};
+use crate::event::Checker;
 use crate::policy::is_rate_exempt;
 use crate::rate::Rates;
 use crate::rule::{Refusal, RelayNames};
@@ -22,13 +22,12 @@ pub(super) struct Verifier {
     pub(super) input: Receiver<(u64, Submission)>,
     pub(super) output: Sender<WriterInput>,
     pub(super) rates: Arc<Rates>,
-    pub(super) lately: Arc<TrueLately>,
 }
 
 impl Verifier {
     /// Works until nobody can submit any more.
     pub(super) fn run(self) {
-        let mut checker = Checker::new(Arc::clone(&self.lately));
+        let mut checker = Checker::default();
         while let Ok(first) = self.input.recv() {
             let mut batch = Vec::new();
             let mut next = Some(first);
