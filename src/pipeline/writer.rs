@@ -173,10 +173,15 @@ impl Gathering {
     }
 }
 
-/// Whether an event will probably be removed one day: by its next version, or when it expires.
-fn will_go(event: &Verified) -> bool {
-    matches!(event.kind.class(), KindClass::Replaceable | KindClass::Addressable)
-        || nip40::expires_at(event).is_some()
+/// Whether an event will probably be removed one day: by its next version, or when it expires. Most articles
+/// and listings stay as they are; what has replaced an earlier version will be replaced itself.
+fn will_go(event: &Verified, replaces: bool) -> bool {
+    let has_next = match event.kind.class() {
+        KindClass::Replaceable => true,
+        KindClass::Addressable => replaces,
+        KindClass::Regular | KindClass::Ephemeral => false,
+    };
+    has_next || nip40::expires_at(event).is_some()
 }
 
 fn is_request(kind: Kind) -> bool {
@@ -301,7 +306,7 @@ impl Writer {
         for Placed { checked, removes, .. } in &mut placed {
             let community = &checked.community;
             let record = std::mem::take(&mut checked.record);
-            match will_go(&checked.event) {
+            match will_go(&checked.event, !removes.is_empty()) {
                 true => group.insert_loose(community.id, record),
                 false => group.insert(community.id, record),
             }
