@@ -1,15 +1,27 @@
 //! An event as the store keeps it: binary, about half as long as its JSON, its head readable without
 //! parsing text. In: events. Out: bytes, and back. Never touches sled.
 //!
-//! Version 1: version byte, id (32), author (32), signature (64), `created_at` (8, little-endian), kind
-//! (2), tags, content to the end. Tags: their number, then for each the number of its values, then for
-//! each value `length * 2 + h` and its bytes, where `h` is 1 when lowercase hex is written as half as
-//! many bytes. Numbers are LEB128.
+//! Version 2: version byte, id (32), author (32), signature (64), `created_at`, kind (2, little-endian), tags,
+//! how the content is written (0 as it is, 1 what it is in base64), content to the end. Tags: their number,
+//! then for each the number of its values, then for each value `length * 2 + h` and its bytes, where `h` is
+//! 1 when lowercase hex is written as half as many bytes. Numbers are LEB128.
+//!
+//! Version 1, which is still read, has `created_at` in 8 bytes, little-endian, and all content as it is.
+
+use data_encoding::BASE64;
 
 use crate::event::{Event, Id, Kind, PublicKey, Signature, Tags};
 
-/// The only version that this build reads and writes.
-const VERSION: u8 = 1;
+/// The version that this build writes; it reads this and [`VERSION_1`].
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
+
+/// How content is written.
+const PLAIN: u8 = 0;
+const AS_BASE64: u8 = 1;
+
+/// Base64 shorter than this is kept as text: it may well be a word.
+const BASE64_BYTES_MIN: usize = 64;
 
 /// Hex shorter than this is kept as text: it would save too little.
 const HEX_DIGITS_MIN: usize = 16;
@@ -19,7 +31,7 @@ const HEX_DIGITS_MIN: usize = 16;
 pub enum RecordError {
     /// Written by another version of plaza.
     #[error(
-        "the record has version {0}, and this plaza reads version {VERSION} only; run the plaza that wrote it, or a newer one"
+        "the record has version {0}, and this plaza reads versions up to {VERSION} only; run the plaza that wrote it, or a newer one"
     )]
     UnknownVersion(u8),
     /// Not what was written.
@@ -34,15 +46,34 @@ pub fn encode(event: &Event) -> Vec<u8> {
     out.extend_from_slice(&event.id.0);
     out.extend_from_slice(&event.pubkey.0);
     out.extend_from_slice(&event.sig.0);
-    out.extend_from_slice(&event.created_at.to_le_bytes());
+    write_number(event.created_at, &mut out);
     out.extend_from_slice(&event.kind.0.to_le_bytes());
-    write_number(event.tags.len(), &mut out);
+    write_number(event.tags.len() as u64, &mut out);
     for tag in event.tags.iter() {
-        write_number(tag.len(), &mut out);
+        write_number(tag.len() as u64, &mut out);
         tag.iter().for_each(|value| write_value(value, &mut out));
     }
-    out.extend_from_slice(event.content.as_bytes());
+    match base64_of(&event.content) {
+        Some(bytes) => {
+            out.push(AS_BASE64);
+            out.extend_from_slice(&bytes);
+        }
+        None => {
+            out.push(PLAIN);
+            out.extend_from_slice(event.content.as_bytes());
+        }
+    }
     out
+}
+
+/// What a text is in base64, with padding; `None` unless that gives back just this text. So are encrypted
+/// messages and gift wraps written (NIP-44).
+fn base64_of(text: &str) -> Option<Vec<u8>> {
+    if text.len() < BASE64_BYTES_MIN || !text.len().is_multiple_of(4) {
+        return None;
+    }
+    // It takes only the canonical form.
+    BASE64.decode(text.as_bytes()).ok()
 }
 
 /// Reads a record.
@@ -51,24 +82,37 @@ pub fn encode(event: &Event) -> Vec<u8> {
 /// When its version is unknown or it is not what [`encode`] wrote.
 pub fn decode(record: &[u8]) -> Result<Event, RecordError> {
     let (mut event, content) = decode_without_content(record)?;
-    event.content = std::str::from_utf8(content)
-        .map_err(|_| RecordError::Damaged("its content is not UTF-8"))?
-        .to_owned();
+    let (how, content) = match (record.first(), content) {
+        (Some(&VERSION_1), content) => (PLAIN, content),
+        (_, [how, content @ ..]) => (*how, content),
+        (_, []) => return Err(RecordError::Damaged("it ends before its content")),
+    };
+    event.content = match how {
+        PLAIN => std::str::from_utf8(content)
+            .map_err(|_| RecordError::Damaged("its content is not UTF-8"))?
+            .to_owned(),
+        AS_BASE64 => BASE64.encode(content),
+        _ => return Err(RecordError::Damaged("its content is written in an unknown way")),
+    };
     Ok(event)
 }
 
-/// Reads all of a record but the content, which the index has no use for; it is returned as it stands.
+/// Reads all of a record but the content, which the index has no use for; what is left of the record is
+/// returned with it.
 ///
 /// # Errors
 /// When its version is unknown or it is not what [`encode`] wrote.
 pub fn decode_without_content(record: &[u8]) -> Result<(Event, &[u8]), RecordError> {
     let mut input = Input(record);
     let [version] = input.take::<1>()?;
-    if version != VERSION {
+    if !matches!(version, VERSION | VERSION_1) {
         return Err(RecordError::UnknownVersion(version));
     }
     let (id, pubkey, sig) = (Id(input.take()?), PublicKey(input.take()?), Signature(input.take()?));
-    let created_at = u64::from_le_bytes(input.take()?);
+    let created_at = match version {
+        VERSION_1 => u64::from_le_bytes(input.take()?),
+        _ => input.number()?,
+    };
     let kind = Kind(u16::from_le_bytes(input.take()?));
     let mut tags = Tags::default();
     let mut hex = String::new();
@@ -82,7 +126,7 @@ pub fn decode_without_content(record: &[u8]) -> Result<(Event, &[u8]), RecordErr
     Ok((event, input.0))
 }
 
-fn write_number(mut number: usize, out: &mut Vec<u8>) {
+fn write_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -96,11 +140,11 @@ fn write_value(value: &str, out: &mut Vec<u8>) {
         && digits.is_multiple_of(2)
         && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !is_hex {
-        write_number(digits * 2, out);
+        write_number(digits as u64 * 2, out);
         out.extend_from_slice(value.as_bytes());
         return;
     }
-    write_number(digits + 1, out);
+    write_number(digits as u64 + 1, out);
     let start = out.len();
     out.resize(start + digits / 2, 0);
     // The digits were checked, and there are two of them for each byte.
@@ -122,11 +166,11 @@ impl<'a> Input<'a> {
         Ok(*taken)
     }
 
-    fn number(&mut self) -> Result<usize, RecordError> {
-        let mut number = 0_usize;
-        for shift in (0..35).step_by(7) {
+    fn number(&mut self) -> Result<u64, RecordError> {
+        let mut number = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.take::<1>()?;
-            number |= usize::from(byte & 0x7f) << shift;
+            number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(number);
             }
@@ -136,7 +180,7 @@ impl<'a> Input<'a> {
 
     fn value(&mut self, tags: &mut Tags, hex: &mut String) -> Result<(), RecordError> {
         let header = self.number()?;
-        let bytes = self.bytes(header / 2)?;
+        let bytes = self.bytes(usize::try_from(header / 2).unwrap_or(usize::MAX))?;
         if header % 2 == 0 {
             tags.push_value(
                 std::str::from_utf8(bytes).map_err(|_| RecordError::Damaged("a tag is not UTF-8"))?,
@@ -180,6 +224,13 @@ mod tests {
             event([&["e", &hex, "wss://x"][..], &["-"], &[]].into_iter().collect(), "text \u{0} ü"),
             event([["x", &upper], ["x", odd], ["x", &hex[..14]], ["x", ""]].into_iter().collect(), &hex),
             event([["x", long.as_str()]].into_iter().collect(), &long),
+            // Base64, and what only looks like it: bits that do not count, no padding, another alphabet, a word.
+            event(Tags::default(), &format!("{}QQ==", "AbC/".repeat(30))),
+            event(Tags::default(), &format!("{}QR==", "AbC/".repeat(30))),
+            event(Tags::default(), &format!("{}QQ", "AbC/".repeat(30))),
+            event(Tags::default(), &"AbC_".repeat(30)),
+            event(Tags::default(), &format!("{}\n", "AbC/".repeat(30))),
+            event(Tags::default(), "word"),
         ];
         for event in table {
             let record = encode(&event);
@@ -189,6 +240,28 @@ mod tests {
                 assert_ne!(decode(&record[..end]).as_ref(), Ok(&event));
             }
         }
+    }
+
+    #[test]
+    fn encrypted_content_takes_three_quarters() {
+        let text = "c2VjcmV0".repeat(100);
+        let plain = encode(&event(Tags::default(), &text.replace('c', "-"))).len();
+        assert_eq!(plain - encode(&event(Tags::default(), &text)).len(), text.len() / 4);
+    }
+
+    #[test]
+    fn records_of_version_1_are_read() {
+        let expected = event([["e", &"0af9".repeat(16)]].into_iter().collect(), &"c2VjcmV0".repeat(100));
+        let mut record = vec![VERSION_1];
+        record.extend_from_slice(&[1; 32]);
+        record.extend_from_slice(&[2; 32]);
+        record.extend_from_slice(&[3; 64]);
+        record.extend_from_slice(&u64::MAX.to_le_bytes());
+        record.extend_from_slice(&65_535_u16.to_le_bytes());
+        record.extend_from_slice(&[1, 2, 2, b'e', 65]);
+        record.extend_from_slice(&[0x0a, 0xf9].repeat(16));
+        record.extend_from_slice(expected.content.as_bytes());
+        assert_eq!(decode(&record), Ok(expected));
     }
 
     #[test]
