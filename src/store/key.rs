@@ -20,8 +20,8 @@
 //!
 //! - Keys of packs to come are written before, in order and with empty values (*blanks*). Leaves are then
 //!   split while they are next to nothing, each pack is written once, by the link that fills its blank, and
-//!   its leaf is never touched again. Numbers of packs are multiples of 64, so that blanks fit. With values
-//!   of 4,000 bytes the store's file is 1.3 times what it holds, against 2.0.
+//!   its leaf is never touched again. Numbers of packs are multiples of 64, so that blanks fit. Packs of
+//!   4,000 bytes take 1.1 times their length in sled's file, and 1.6 times when they are plainly appended.
 //! - The last eight numbers of `03` are *bookends*: tiny entries behind the newest loose record. The upper
 //!   half of a split is then theirs, and what was appended is written once again instead of twice.
 

@@ -28,19 +28,16 @@ pub(super) const VALUE_BYTES_MAX: usize = 6_400;
 
 /// A pack is closed before it grows past this, unless its only record is longer.
 ///
-/// Measured with 500,000 records of 400 bytes, 2 busy cores, a cache of 128 MB; CPU in microseconds a record
-/// (`50` and `500` are records a group); replace: 10 % removed at random while as many come in; a get that
-/// misses sled's cache takes 8 to 19 µs and one that hits it 0.7 to 1.6 µs, whatever the pack.
+/// Measured with 200 MB of random values, 100 values a group, sled's cache at 128 MB, the file in the kernel's:
+/// CPU of a value, length of sled's file by that of the values, and a get of a page that is in no cache.
 ///
-/// | target | CPU 50 | CPU 500 | inserts/s 500 | scan | bytes a record, after replace | CPU replace |
-/// |---|---|---|---|---|---|---|
-/// | none | 24.0 | 15.4 | 64,000 | 0.88 s | 701, 856 | 65 |
-/// | 1,000 | 16.4 | 10.2 | 107,000 | 0.40 s | 680, 836 | 60 |
-/// | 2,000 | 17.5 | 6.2 | 178,000 | 0.32 s | 674, 912 | 59 |
-/// | 4,000 | 13.5 | 4.8 | 223,000 | 0.21 s | 677, 1,249 | 81 |
-/// | 6,400 | 11.4 | 4.7 | 229,000 | 0.18 s | 681, 1,258 | 82 |
+/// | bytes a value | appended plainly | into blanks (`key.rs`) |
+/// |---|---|---|
+/// | 1,000 | 9.6 µs, 1.74, 10.9 µs | 9.3 µs, 1.44, 18.4 µs |
+/// | 2,000 | 12.7 µs, 1.67, 12.0 µs | 10.7 µs, 1.22, 18.4 µs |
+/// | 4,000 | 18.6 µs, 1.57, 13.2 µs | 14.0 µs, 1.11, 19.4 µs |
 ///
-/// Larger packs insert and scan a little quicker, but each removal rewrites more.
+/// Each removal rewrites its pack, so that larger ones would make deletions dear.
 pub(super) const PACK_BYTES_TARGET: usize = 4_000;
 
 /// Numbers from one pack to the next, and so the most slots that a pack has.
