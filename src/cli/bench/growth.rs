@@ -11,12 +11,15 @@ use super::report::{Row, Table};
 use super::sample::Sample;
 use super::shapes::{Draw, SHAPES};
 use super::stage::{Filled, Stage};
-use super::start::{empty_bytes, starts};
+use super::start::{SMALLEST, empty_bytes, starts};
 use super::stats::Figures;
 use crate::event::Event;
 
 /// Events whose insertion is measured at each size: new ones, and as many old ones.
 const INSERTED: usize = 20_000;
+
+/// What the keys of figures beyond caches begin with.
+const BEYOND: &str = "small_caches_";
 
 const ROWS: &[(&str, &str)] = &[
     ("new events", "growth_new_events_per_second"),
@@ -66,8 +69,28 @@ fn step(stage: &Stage, filled: &mut Filled, size: usize, empty: u64) -> Result<F
     relay.stop()?;
     if stage.target.can_restart() {
         starts(stage, filled, empty, &mut figures)?;
+        beyond_caches(stage, filled, &mut figures)?;
     }
     Ok(figures)
+}
+
+/// Asks the same with caches as small as they can be, so that sizes differ in nothing else: by default a small store
+/// lies within the caches whole, and a large one does not.
+fn beyond_caches(stage: &Stage, filled: &Filled, figures: &mut Figures) -> Result<(), Failure> {
+    let relay = stage.target.launch(SMALLEST)?;
+    let mut asker = Asker::connect(&relay.address, stage.patience())?;
+    let draw = Draw { world: &stage.world, sample: &filled.sample };
+    let mut beyond = Figures::default();
+    let answered = by_shape(&mut asker, &draw, SHAPES, stage.options.queries, &mut beyond)?;
+    beyond.put_times("query_mix", &asker.mix(&answered, &draw, stage.options.queries)?);
+    for (key, value) in beyond.iter() {
+        let key = format!("{BEYOND}{key}");
+        match value {
+            Some(value) => figures.put(key, value),
+            None => figures.put_no_answer(key),
+        }
+    }
+    relay.stop()
 }
 
 /// Measures at each size, from the smallest on.
@@ -97,15 +120,20 @@ fn table(sizes: &[usize]) -> Table {
         Row { label: label.to_owned(), cells: sizes.iter().map(cell).collect() }
     };
     let shapes = SHAPES.iter().map(|shape| {
-        row(&format!("{}, median", shape.name), &[format!("query_{}_median_milliseconds", shape.key)])
+        let key = format!("query_{}_median_milliseconds", shape.key);
+        row(&format!("{}: median, with least caches", shape.name), &[key.clone(), format!("{BEYOND}{key}")])
     });
     let mix = ["median", "p99"].map(|which| format!("query_mix_{which}_milliseconds"));
-    let mix = row("one REQ alone, all shapes in turn: median, p99", &mix);
+    let beyond = mix.clone().map(|key| format!("{BEYOND}{key}"));
+    let mix = [
+        row("one REQ alone, all shapes in turn: median, p99", &mix),
+        row("the same with least caches: median, p99", &beyond),
+    ];
     let others = ROWS.iter().map(|(label, key)| row(label, &[(*key).to_owned()]));
     let columns = sizes.iter().map(|size| crate::words::number(*size as u64)).collect();
     Table {
         title: "stored events".to_owned(),
         columns,
-        rows: std::iter::once(mix).chain(shapes).chain(others).collect(),
+        rows: mix.into_iter().chain(shapes).chain(others).collect(),
     }
 }
