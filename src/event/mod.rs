@@ -47,8 +47,7 @@ impl Event {
     /// Appends the canonical form, `[0,pubkey,created_at,kind,tags,content]`, whose SHA-256 is the id.
     ///
     /// Control characters are written as `\u00XX`, the form that clients hash, not verbatim as
-    /// NIP-01's text would have it.
-    /// Returns where in `out` the tags and the content begin.
+    /// NIP-01's text would have it. Returns where in `out` the tags and the content begin.
     pub fn write_canonical(&self, out: &mut Vec<u8>) -> CanonicalParts {
         out.extend_from_slice(b"[0,\"");
         self.pubkey.write_hex(out);
@@ -76,6 +75,32 @@ impl Event {
 
     /// Appends the event as JSON, fields in NIP-01's order, without white space.
     pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.write_json_with(
+            out,
+            |out| self.tags.write_json(out),
+            |out| write_json_string(&self.content, out),
+        );
+    }
+
+    /// What [`Event::to_json`] returns, made from the canonical form, which has most of it already.
+    fn json_from_canonical(&self, canonical: &[u8], parts: CanonicalParts) -> Vec<u8> {
+        let mut out = Vec::with_capacity(canonical.len() + 384);
+        let tags = &canonical[parts.tags..parts.content - 1];
+        let content = &canonical[parts.content..canonical.len() - 1];
+        self.write_json_with(
+            &mut out,
+            |out| out.extend_from_slice(tags),
+            |out| out.extend_from_slice(content),
+        );
+        out
+    }
+
+    fn write_json_with(
+        &self,
+        out: &mut Vec<u8>,
+        tags: impl FnOnce(&mut Vec<u8>),
+        content: impl FnOnce(&mut Vec<u8>),
+    ) {
         out.extend_from_slice(b"{\"id\":\"");
         self.id.write_hex(out);
         out.extend_from_slice(b"\",\"pubkey\":\"");
@@ -85,34 +110,12 @@ impl Event {
         out.extend_from_slice(b",\"kind\":");
         json::write_u64(u64::from(self.kind.0), out);
         out.extend_from_slice(b",\"tags\":");
-        self.tags.write_json(out);
+        tags(out);
         out.extend_from_slice(b",\"content\":");
-        write_json_string(&self.content, out);
+        content(out);
         out.extend_from_slice(b",\"sig\":\"");
         self.sig.write_hex(out);
         out.extend_from_slice(b"\"}");
-    }
-
-    /// What [`Event::to_json`] returns, made from the canonical form, which has most of it already.
-    fn json_from_canonical(&self, canonical: &[u8], parts: CanonicalParts) -> Vec<u8> {
-        let CanonicalParts { tags, content } = parts;
-        let mut out = Vec::with_capacity(canonical.len() + 384);
-        out.extend_from_slice(b"{\"id\":\"");
-        self.id.write_hex(&mut out);
-        out.extend_from_slice(b"\",\"pubkey\":\"");
-        self.pubkey.write_hex(&mut out);
-        out.extend_from_slice(b"\",\"created_at\":");
-        json::write_u64(self.created_at, &mut out);
-        out.extend_from_slice(b",\"kind\":");
-        json::write_u64(u64::from(self.kind.0), &mut out);
-        out.extend_from_slice(b",\"tags\":");
-        out.extend_from_slice(&canonical[tags..content]);
-        out.extend_from_slice(b"\"content\":");
-        out.extend_from_slice(&canonical[content..canonical.len() - 1]);
-        out.extend_from_slice(b",\"sig\":\"");
-        self.sig.write_hex(&mut out);
-        out.extend_from_slice(b"\"}");
-        out
     }
 
     /// The event as JSON text.
