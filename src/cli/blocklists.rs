@@ -106,7 +106,8 @@ fn write_touched(out: &mut impl std::io::Write, touched: Option<&Touched>) -> st
 /// What each list, by name, does to the bridged events that are stored.
 fn touched<'d>(community: &Community, domains: &'d Domains) -> BTreeMap<&'d str, Touched> {
     let mut touched: BTreeMap<&str, Touched> = BTreeMap::new();
-    let allowed = &community.config.blocklist.domains_allowed;
+    let settings = community.settings();
+    let allowed = &settings.blocklist.domains_allowed;
     community.index().each_bridged(|author, origins| {
         let names = origins.iter().filter_map(|origin| origin.domain.as_deref());
         let verdicts = names.filter(|name| !allowed.covers(name)).filter_map(|name| domains.find(name));

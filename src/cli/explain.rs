@@ -108,7 +108,7 @@ impl Explain {
         };
         let community = Arc::clone(self.community.find(&communities)?);
         let relay =
-            RelayNames::new(&community.config.relay.urls, Some(config.server.listen), community.path());
+            RelayNames::new(&community.settings().relay.urls, Some(config.server.listen), community.path());
         let bodies = store.map(|store| Bodies::new(store, 0));
         read_lists(&community);
         if let Some(bodies) = &bodies {
@@ -120,9 +120,9 @@ impl Explain {
 
 impl Bench {
     fn explain(&self, given: &Given) -> Result<Explanation, Failure> {
-        let known = self.community.known();
-        let context = self.community.context(self.now, &self.keys, &self.relay, &known);
-        Ok(explain(&self.community, &given.event, given.is_signed, &context, self.bodies.as_ref())?)
+        let rules = self.community.rules();
+        let context = rules.context(self.now, &self.keys, &self.relay);
+        Ok(explain(&self.community, &rules, &given.event, given.is_signed, &context, self.bodies.as_ref())?)
     }
 
     /// The rules in order, each with what it says and the settings that decide.
@@ -156,7 +156,7 @@ impl Bench {
 
     /// A setting as relay.toml has it; `None` when nothing is set.
     fn setting(&self, key: &str) -> Option<String> {
-        let sections = self.config.sections_of(&self.community.config);
+        let sections = self.config.sections_of(&self.community.settings());
         let (section, name) = key.split_once('.')?;
         let value = sections.get(section)?.get(name)?;
         let is_empty = match value {

@@ -68,7 +68,7 @@ impl Communities {
     fn add(&mut self, community: Community) {
         let at = self.all.len();
         self.by_path.insert(community.path().to_owned(), at);
-        if let Some(host) = &community.config.relay.host {
+        if let Some(host) = &community.settings().relay.host {
             self.by_host.insert(host.clone(), at);
         }
         self.all.push(Arc::new(community));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::Community;
+use super::{Community, Rules};
 use crate::event::{Event, Kind, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Progress, Scan};
@@ -19,7 +19,7 @@ use crate::nips::{nip32, nip51, nip56};
 use crate::policy::Needs;
 use crate::rule::hidden::{Hidden, HiddenBuilder};
 use crate::rule::people::{Graph, GraphBuilder, People, Profiles, ProfilesBuilder};
-use crate::rule::{Head, Known, RelayNames, Want};
+use crate::rule::{Context, Head, Known, RelayNames, Want};
 use crate::store::Location;
 
 /// Index entries that are looked at before the writer may have the index again.
@@ -46,7 +46,6 @@ const HIDDEN: u8 = 4;
 
 /// What a community has to learn, and what of it is stale.
 pub(super) struct Lessons {
-    needs: Needs,
     stale: AtomicU8,
     /// Whether learning is under way: what it has not seen may bear on what it will know.
     is_learning: AtomicBool,
@@ -57,23 +56,25 @@ pub(crate) type Read<'r> = &'r mut dyn FnMut(Location) -> Option<Event>;
 
 impl Lessons {
     /// Everything that the rules need is stale.
-    pub(super) fn new(needs: Needs) -> Lessons {
-        let mut stale = 0;
-        for (part, is_needed) in [
-            (FOLLOWS, needs.hops || needs.follows),
-            (PROFILES, needs.profiles),
-            (HIDDEN, needs.mutes || needs.reports),
-        ] {
-            stale |= if is_needed { part } else { 0 };
-        }
-        Lessons { needs, stale: AtomicU8::new(stale), is_learning: AtomicBool::new(false) }
+    pub(super) fn new(needs: &Needs) -> Lessons {
+        Lessons { stale: AtomicU8::new(parts(needs)), is_learning: AtomicBool::new(false) }
     }
+}
+
+/// The parts of what is known that rules need.
+fn parts(needs: &Needs) -> u8 {
+    let all = [
+        (FOLLOWS, needs.hops || needs.follows),
+        (PROFILES, needs.profiles),
+        (HIDDEN, needs.mutes || needs.reports),
+    ];
+    all.iter().filter(|(_, is_needed)| *is_needed).fold(0, |sum, (part, _)| sum | part)
 }
 
 impl Community {
     /// Whether its rules need to know anything of what is stored.
     pub(crate) fn has_lessons(&self) -> bool {
-        !self.lessons.needs.is_empty()
+        !self.rules().needs.is_empty()
     }
 
     /// Whether something changed since it was learned.
@@ -83,16 +84,17 @@ impl Community {
 
     /// An event of this kind and author was added or removed. The writer calls it while it changes the index.
     pub(crate) fn notice(&self, kind: Kind, author: &PublicKey) {
-        let needs = self.lessons.needs;
+        let rules = self.rules();
+        let needs = &rules.needs;
         if needs.is_empty() {
             return;
         }
         let parts = match kind {
-            Kind::FOLLOWS if needs.follows || needs.hops && self.bears_on_trust(author) => FOLLOWS,
+            Kind::FOLLOWS if needs.follows || needs.hops && self.bears_on_trust(&rules, author) => FOLLOWS,
             Kind::PROFILE if needs.profiles => PROFILES,
-            Kind::MUTES if self.config.reports.moderators.contains(author) => HIDDEN,
+            Kind::MUTES if rules.settings.reports.moderators.contains(author) => HIDDEN,
             Kind::REPORT | Kind::LABEL if needs.reports => HIDDEN,
-            Kind::VANISH => Lessons::new(needs).stale.into_inner(),
+            Kind::VANISH => parts(needs),
             _ => 0,
         };
         self.lessons.stale.fetch_or(parts, Ordering::SeqCst);
@@ -100,33 +102,34 @@ impl Community {
 
     /// Whether the list of an author may change who is trusted: strangers' lists do not, unless they are about to
     /// be no strangers any more.
-    fn bears_on_trust(&self, author: &PublicKey) -> bool {
+    fn bears_on_trust(&self, rules: &Rules, author: &PublicKey) -> bool {
         // Asked first: once learning is over, what it learned is in place.
         self.lessons.is_learning.load(Ordering::SeqCst)
-            || self.known().people.hops(author).is_some_and(|hops| hops < self.config.trust.hops_max)
+            || rules.known.people.hops(author).is_some_and(|hops| hops < rules.settings.trust.hops_max)
     }
 
     /// Learns what is stale and puts it in place of what was known. One thread at a time calls it.
     pub(crate) fn learn(&self, read: Read<'_>) {
         self.lessons.is_learning.store(true, Ordering::SeqCst);
         let mut stale = self.lessons.stale.swap(0, Ordering::SeqCst);
-        let mut people = People::clone(&self.known().people);
+        let rules = self.rules();
+        let mut people = People::clone(&rules.known.people);
         if stale & FOLLOWS != 0 {
-            people.graph = Arc::new(self.learn_follows(read));
+            people.graph = Arc::new(self.learn_follows(&rules, read));
             // Who is a trusted reporter may have changed.
-            if self.lessons.needs.reports && self.config.reports.hops_max.is_some() {
+            if rules.needs.reports && rules.settings.reports.hops_max.is_some() {
                 stale |= HIDDEN;
             }
         }
         if stale & PROFILES != 0 {
-            people.profiles = Arc::new(self.learn_profiles(read));
+            people.profiles = Arc::new(self.learn_profiles(&rules, read));
         }
         let people = Arc::new(people);
-        let hidden = (stale & HIDDEN != 0).then(|| Arc::new(self.learn_hidden(&people, read)));
-        self.change_known(|known| {
-            known.people = people;
+        let hidden = (stale & HIDDEN != 0).then(|| Arc::new(self.learn_hidden(&rules, &people, read)));
+        self.change_rules(|rules| {
+            rules.known.people = people;
             if let Some(hidden) = hidden {
-                known.hidden = hidden;
+                rules.known.hidden = hidden;
             }
         });
         self.lessons.is_learning.store(false, Ordering::SeqCst);
@@ -134,10 +137,10 @@ impl Community {
 
     /// Lists of the roots first, then of whom they follow, and so on, so that what fits into the bounds is what
     /// is nearest; then all others, where rules ask about everybody.
-    fn learn_follows(&self, read: Read<'_>) -> Graph {
-        let mut builder = GraphBuilder::new(&self.config);
+    fn learn_follows(&self, rules: &Rules, read: Read<'_>) -> Graph {
+        let mut builder = GraphBuilder::new(&rules.settings);
         let mut seen = HashSet::new();
-        for hops in 0..self.config.trust.hops_max {
+        for hops in 0..rules.settings.trust.hops_max {
             let lists = self.newest_of_each(&builder.at_hop(hops), Kind::FOLLOWS);
             for lead in in_order(lists) {
                 seen.insert(lead.author);
@@ -146,7 +149,7 @@ impl Community {
                 }
             }
         }
-        if self.lessons.needs.follows {
+        if rules.needs.follows {
             let (lists, _) = self.found(&[Kind::FOLLOWS], |_| true, usize::MAX);
             for lead in in_order(lists).filter(|lead| !seen.contains(&lead.author)) {
                 if let Some(list) = self.newest(lead, Kind::FOLLOWS, read) {
@@ -167,8 +170,8 @@ impl Community {
         graph
     }
 
-    fn learn_profiles(&self, read: Read<'_>) -> Profiles {
-        let mut builder = ProfilesBuilder::new(&self.config);
+    fn learn_profiles(&self, rules: &Rules, read: Read<'_>) -> Profiles {
+        let mut builder = ProfilesBuilder::new(&rules.settings);
         let (profiles, _) = self.found(&[Kind::PROFILE], |_| true, usize::MAX);
         for lead in in_order(profiles) {
             if let Some(profile) = self.newest(lead, Kind::PROFILE, read) {
@@ -183,11 +186,11 @@ impl Community {
         profiles
     }
 
-    fn learn_hidden(&self, people: &Arc<People>, read: Read<'_>) -> Hidden {
-        let reports = &self.config.reports;
+    fn learn_hidden(&self, rules: &Rules, people: &Arc<People>, read: Read<'_>) -> Hidden {
+        let reports = &rules.settings.reports;
         let reports_max = reports.reports_max as usize;
         let mut builder = HiddenBuilder::new(reports_max);
-        if self.lessons.needs.mutes {
+        if rules.needs.mutes {
             let moderators: Vec<PublicKey> = reports.moderators.iter().copied().collect();
             for lead in in_order(self.newest_of_each(&moderators, Kind::MUTES)) {
                 let list = self.newest(lead, Kind::MUTES, read);
@@ -195,10 +198,10 @@ impl Community {
             }
         }
         let mut is_cut = false;
-        if self.lessons.needs.reports {
-            let known = Known { people: Arc::clone(people), ..Known::default() };
+        if rules.needs.reports {
+            let known = Known { people: Arc::clone(people), ..rules.known.clone() };
             let relay = RelayNames::default();
-            let context = self.context(0, &[], &relay, &known);
+            let context = Context { known: &known, ..rules.context(0, &[], &relay) };
             let by_trusted = |head: &Head<'_>| nip56::is_reporter(head.author, &context);
             let kinds: &[Kind] =
                 if reports.labels.is_empty() { &[Kind::REPORT] } else { &[Kind::REPORT, Kind::LABEL] };
@@ -345,10 +348,10 @@ mod tests {
             assert_eq!(community.is_stale(), community.has_lessons(), "all is new to it: {text}");
             community.learn(&mut |_| None);
             assert!(!community.is_stale(), "{text}");
-            let mut graph = GraphBuilder::new(&community.config);
+            let mut graph = GraphBuilder::new(&community.settings());
             graph.add(&list(1, 3));
             let people = People { graph: Arc::new(graph.finish()), ..People::default() };
-            community.change_known(|known| known.people = Arc::new(people));
+            community.change_rules(|rules| rules.known.people = Arc::new(people));
             community.notice(Kind(kind), &key(author));
             assert_eq!(community.is_stale(), is_stale, "kind {kind} by {author}: {text}");
         }

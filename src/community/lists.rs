@@ -45,13 +45,14 @@ fn text_of(file: &Path) -> io::Result<String> {
 impl Community {
     /// Whether its settings name blocklists.
     pub(crate) fn has_lists(&self) -> bool {
-        !self.config.blocklist.files.is_empty()
+        !self.settings().blocklist.files.is_empty()
     }
 
     /// Reads the lists whose files changed since they were read, and puts what all of them say in place of what
     /// was known. Returns what is wrong in those that are new; empty when nothing changed.
     pub(crate) fn read_lists(&self) -> Vec<Warning> {
-        let files = &self.config.blocklist.files;
+        let settings = self.settings();
+        let files = &settings.blocklist.files;
         let mut lists = self.lists.0.lock().unwrap_or_else(PoisonError::into_inner);
         lists.resize_with(files.len(), || List { stamp: None, text: "".into() });
         let mut changed = Vec::new();
@@ -91,7 +92,7 @@ impl Community {
                 report.silence,
             );
         }
-        self.change_known(|known| known.domains = Arc::new(domains));
+        self.change_rules(|rules| rules.known.domains = Arc::new(domains));
         faults.extend(warnings.into_iter().filter(|warning| changed.contains(&warning.list)));
         faults
     }

@@ -4,12 +4,14 @@
 mod all;
 mod learn;
 mod lists;
+mod rules;
 pub(crate) mod snapshot;
 mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use all::Communities;
+pub use rules::Rules;
 pub use tally::{Count, Tally};
 
 use crate::config::{Mode, Settings};
@@ -17,9 +19,7 @@ use crate::event::{Event, PublicKey, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
-use crate::policy::{Needs, Policy};
-use crate::rate::BridgeRate;
-use crate::rule::{Context, Decision, Head, Known, Refusal, Related, RelayNames};
+use crate::rule::{Context, Decision, Head, Refusal, Related};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
@@ -30,19 +30,16 @@ pub(crate) const VANISHED: StateTable = StateTable(1);
 pub struct Community {
     /// Its number in the store.
     pub id: CommunityId,
-    /// Its settings.
-    pub config: Settings,
     /// Its live subscriptions.
     pub live: Live,
     /// What its rules refused.
     pub tally: Tally,
-    /// Its rules.
-    pub policy: Policy,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
-    /// How many bridged events it still takes.
-    bridge_rate: BridgeRate,
-    known: RwLock<Arc<Known>>,
+    /// Whether its index finds events by what their places begin with.
+    by_prefix: bool,
+    path: String,
+    rules: RwLock<Arc<Rules>>,
     lists: lists::Lists,
     lessons: learn::Lessons,
     index: RwLock<Index>,
@@ -137,15 +134,15 @@ impl Community {
 
     /// A community in which nothing is stored.
     fn empty(id: CommunityId, config: Settings) -> Community {
+        let rules = Rules::new(config);
         Community {
             id,
-            policy: Policy::new(&config),
             caught_up_with: 0,
-            lessons: learn::Lessons::new(Needs::of(&config)),
+            by_prefix: rules.settings.geohash.prefix_filters,
+            path: rules.settings.relay.path.clone(),
+            lessons: learn::Lessons::new(&rules.needs),
             lists: lists::Lists::default(),
-            known: RwLock::new(Arc::new(Known::compiled(&config))),
-            bridge_rate: BridgeRate::new(&config.bridge),
-            config,
+            rules: RwLock::new(Arc::new(rules)),
             live: Live::default(),
             tally: Tally::default(),
             index: RwLock::default(),
@@ -154,7 +151,7 @@ impl Community {
 
     /// Where it is, beginning with a slash.
     pub fn path(&self) -> &str {
-        &self.config.relay.path
+        &self.path
     }
 
     /// The index, to read. Hold it briefly: the writer waits for it.
@@ -167,53 +164,29 @@ impl Community {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What its rules know besides events and settings, as of now.
-    pub fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts something else in place of a part of what its rules know.
-    pub(crate) fn change_known(&self, change: impl FnOnce(&mut Known)) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = Known::clone(&known);
-        change(&mut changed);
-        *known = Arc::new(changed);
-    }
-
-    /// What a rule of this community may know.
-    pub fn context<'a>(
-        &'a self,
-        now: u64,
-        keys: &'a [PublicKey],
-        relay: &'a RelayNames,
-        known: &'a Known,
-    ) -> Context<'a> {
-        Context { now, config: &self.config, keys, relay, known, asked: false }
-    }
-
     /// Asks the rules that need no signature, and counts what they say.
     ///
     /// # Errors
     /// The first refusal.
-    pub fn admit(&self, event: &Event, context: &Context<'_>) -> Decision {
-        self.counted(self.policy.admit(event, context, &mut |refusal| self.would_refuse(refusal)))
+    pub fn admit(&self, rules: &Rules, event: &Event, context: &Context<'_>) -> Decision {
+        self.counted(rules.policy.admit(event, context, &mut |refusal| self.would_refuse(refusal)))
     }
 
     /// Asks the rules that are dear, of an event that is true, and counts what they say.
     ///
     /// # Errors
     /// The first refusal.
-    pub fn admit_verified(&self, event: &Verified, context: &Context<'_>) -> Decision {
-        self.counted(self.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal)))
+    pub fn admit_verified(&self, rules: &Rules, event: &Verified, context: &Context<'_>) -> Decision {
+        self.counted(rules.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal)))
     }
 
     /// Charges the community's budget of bridged events, and counts what is beyond it.
     ///
     /// # Errors
     /// The refusal, when the budget is used up.
-    pub fn admit_bridged(&self, event: &Verified) -> Decision {
-        match self.bridge_rate.bridged_event(event) {
-            Err(refusal) if self.config.bridge.mode == Mode::Shadow => {
+    pub fn admit_bridged(&self, rules: &Rules, event: &Verified) -> Decision {
+        match rules.bridge_rate.bridged_event(event) {
+            Err(refusal) if rules.settings.bridge.mode == Mode::Shadow => {
                 self.would_refuse(&refusal);
                 Ok(())
             }
@@ -225,15 +198,21 @@ impl Community {
     ///
     /// # Errors
     /// The first refusal.
-    pub fn admit_placed(&self, event: &Verified, related: &Related, context: &Context<'_>) -> Decision {
+    pub fn admit_placed(
+        &self,
+        rules: &Rules,
+        event: &Verified,
+        related: &Related,
+        context: &Context<'_>,
+    ) -> Decision {
         let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
-        self.counted(self.policy.admit_placed(event, related, context, shadowed))
+        self.counted(rules.policy.admit_placed(event, related, context, shadowed))
     }
 
     /// Reads the places of admitted filters (nips/geohash-filters.md), where this community's settings say so.
     pub fn read_places(&self, filters: &mut [Filter]) {
         // The index was made for it at the same time: this setting does not change while a relay runs.
-        if self.config.geohash.prefix_filters {
+        if self.by_prefix {
             places::read_places(filters);
         }
     }
@@ -242,16 +221,22 @@ impl Community {
     ///
     /// # Errors
     /// The first refusal.
-    pub fn admit_query(&self, subscription: &str, filters: &[Filter], context: &Context<'_>) -> Decision {
+    pub fn admit_query(
+        &self,
+        rules: &Rules,
+        subscription: &str,
+        filters: &[Filter],
+        context: &Context<'_>,
+    ) -> Decision {
         let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
-        self.counted(self.policy.admit_query(subscription, filters, context, shadowed))
+        self.counted(rules.policy.admit_query(subscription, filters, context, shadowed))
     }
 
     /// Whether an event may be shown, counted or streamed to who asks.
-    pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
-        let is_visible = self.policy.visible(head, context);
+    pub fn visible(&self, rules: &Rules, head: &Head<'_>, context: &Context<'_>) -> bool {
+        let is_visible = rules.policy.visible(head, context);
         if is_visible {
-            self.policy.would_hide(head, context).for_each(|rule| self.tally.would_hide(rule));
+            rules.policy.would_hide(head, context).for_each(|rule| self.tally.would_hide(rule));
         }
         is_visible
     }

@@ -62,7 +62,7 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
 
 /// What a community says of itself: its information document, its rules (`?rules`), or a page for people.
 fn page(connection: &Connection, community: &Community, request: &Request<Incoming>) -> Answer {
-    let settings = &community.config;
+    let settings = &*community.settings();
     let headers = request.headers();
     let wants_rules = request.uri().query().is_some_and(|query| query.split('&').any(|one| one == "rules"));
     if wants_rules && accepts(headers, "application/json") {

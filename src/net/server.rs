@@ -144,7 +144,7 @@ impl Shared {
             // Connections keep theirs.
             names.clear();
         }
-        let new = || Arc::new(RelayNames::new(&community.config.relay.urls, local, community.path()));
+        let new = || Arc::new(RelayNames::new(&community.settings().relay.urls, local, community.path()));
         Arc::clone(names.entry((community.id, local)).or_insert_with(new))
     }
 }
@@ -257,10 +257,10 @@ impl Relay {
         event: &Event,
         keys: &[PublicKey],
     ) -> Result<Explanation, BodyError> {
-        let relay = RelayNames::new(&community.config.relay.urls, Some(self.address), community.path());
-        let known = community.known();
-        let context = community.context(self.pipeline.clock.now(), keys, &relay, &known);
-        pipeline::explain(community, event, true, &context, Some(&self.pipeline.bodies))
+        let rules = community.rules();
+        let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address), community.path());
+        let context = rules.context(self.pipeline.clock.now(), keys, &relay);
+        pipeline::explain(community, &rules, event, true, &context, Some(&self.pipeline.bodies))
     }
 
     /// The root community.

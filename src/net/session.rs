@@ -78,6 +78,8 @@ pub(super) struct Session {
     subscriptions: Vec<Arc<Subscription>>,
     /// Room for events of this connection that are under way; `None` before the first one.
     room: Option<Arc<Semaphore>>,
+    /// How many events that is, as the settings had it when the connection came.
+    room_events: u32,
     /// Whom rates are charged to.
     address: IpAddr,
     /// What the client must sign to prove a key (NIP-42): 128 random bits.
@@ -89,7 +91,7 @@ pub(super) struct Session {
 
 /// Serves a connection until it ends.
 pub(super) async fn run(mut session: Box<Session>, stream: TcpStream, ahead: Vec<u8>) {
-    let message_bytes_max = session.community.config.limits.message_bytes_max;
+    let message_bytes_max = session.community.settings().limits.message_bytes_max;
     let mut socket = Socket::new(stream, ahead, message_bytes_max);
     session.greet();
     let end = session.converse(&mut socket).await;
@@ -126,7 +128,8 @@ impl Session {
         relay: Arc<RelayNames>,
         address: IpAddr,
     ) -> Box<Session> {
-        let limits = &community.config.limits;
+        let settings = community.settings();
+        let limits = &settings.limits;
         let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
         Box::new(Session {
             shared,
@@ -134,6 +137,7 @@ impl Session {
             community,
             subscriptions: Vec::new(),
             room: None,
+            room_events: u32::try_from(limits.ingest_events_per_connection_max).unwrap_or(u32::MAX),
             address,
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
@@ -294,8 +298,7 @@ impl Session {
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
     async fn finish(&mut self, socket: &mut Socket<TcpStream>) -> End {
         if let Some(room) = &self.room {
-            let all = self.community.config.limits.ingest_events_per_connection_max;
-            let _ = room.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+            let _ = room.acquire_many(self.room_events).await;
         }
         match self.send(socket).await {
             Ok(()) => End::Close(CloseCode::Away, "the relay is stopping"),
@@ -376,10 +379,9 @@ impl Session {
         let pipeline = &shared.pipeline;
         let now = pipeline.clock.now();
         let admitted = pipeline.rates.address_event(address).and_then(|()| {
-            let known = community.known();
-            listener.with_keys(|keys| {
-                community.admit(&event, &community.context(now, keys, &listener.relay, &known))
-            })
+            let rules = community.rules();
+            listener
+                .with_keys(|keys| community.admit(&rules, &event, &rules.context(now, keys, &listener.relay)))
         });
         if let Err(refusal) = admitted {
             self.refuse_event(&event, &refusal);
@@ -417,7 +419,7 @@ impl Session {
 
     /// Room for events of this connection.
     fn room(&mut self) -> Arc<Semaphore> {
-        let all = self.community.config.limits.ingest_events_per_connection_max;
+        let all = self.room_events as usize;
         Arc::clone(self.room.get_or_insert_with(|| Arc::new(Semaphore::new(all))))
     }
 
@@ -439,14 +441,10 @@ impl Session {
         let id = event.id;
         let now = pipeline.clock.now();
         let proved = pipeline.rates.address_event(address).and_then(|()| {
-            let known = community.known();
-            nip42::prove(
-                &event,
-                &hex::encode(*challenge),
-                &community.context(now, &[], &listener.relay, &known),
-            )?;
+            let rules = community.rules();
+            nip42::prove(&event, &hex::encode(*challenge), &rules.context(now, &[], &listener.relay))?;
             let event = Verified::check(event, &mut Vec::new())?;
-            if !listener.add_key(event.pubkey, community.config.nip42.keys_per_connection_max) {
+            if !listener.add_key(event.pubkey, rules.settings.nip42.keys_per_connection_max) {
                 let sentence = "this connection has proved as many keys as it may";
                 return Err(Refusal::new(Prefix::Restricted, "nip42.keys_per_connection_max", sentence));
             }
@@ -473,7 +471,7 @@ impl Session {
         let subscription = Arc::new(Subscription::new(id, filters));
         let mut replay = Vec::new();
         if want == Want::Events {
-            let settings = ReplaySettings::from(&community.config.geohash);
+            let settings = ReplaySettings::from(&community.settings().geohash);
             replay = community.live.register(listener, &subscription, settings, now);
             self.subscriptions.push(Arc::clone(&subscription));
         }
@@ -493,12 +491,12 @@ impl Session {
     fn admit_query(&mut self, now: u64, id: &str, filters: &[Filter], want: Want) -> Result<(), Refusal> {
         let Session { shared, community, address, listener, .. } = self;
         shared.pipeline.rates.address_request(address)?;
-        let known = community.known();
+        let rules = community.rules();
         listener.with_keys(|keys| {
-            let context = community.context(now, keys, &listener.relay, &known);
-            community.admit_query(id, filters, &context)
+            let context = rules.context(now, keys, &listener.relay);
+            community.admit_query(&rules, id, filters, &context)
         })?;
-        let most = community.config.limits.subscriptions_per_connection_max;
+        let most = rules.settings.limits.subscriptions_per_connection_max;
         if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use super::bodies::{Bodies, BodyError};
 use super::relate::relate;
-use crate::community::Community;
+use crate::community::{Community, Rules};
 use crate::event::Event;
 use crate::policy::{Case, Explanation};
 use crate::rule::{Context, Related};
@@ -15,6 +15,7 @@ use crate::rule::{Context, Related};
 /// When a stored event that bears on this one cannot be read.
 pub fn explain(
     community: &Community,
+    rules: &Rules,
     event: &Event,
     is_signed: bool,
     context: &Context<'_>,
@@ -22,7 +23,7 @@ pub fn explain(
 ) -> Result<Explanation, BodyError> {
     let facts = community.index().facts(event);
     let related = match bodies {
-        Some(bodies) => relate(community, event, context, bodies, |_| {})?,
+        Some(bodies) => relate(community, rules, event, context, bodies, |_| {})?,
         None => Related::default(),
     };
     let stored = bodies.map(|_| (&facts, &related));

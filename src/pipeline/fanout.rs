@@ -40,15 +40,15 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
             }
         }
         let (community, now) = (&group.community, clock.now());
-        let known = community.known();
+        let rules = community.rules();
         let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
         let visible = |at: usize, listener: &Listener, asked: bool| {
             listener.with_keys(|keys| {
-                let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
-                community.visible(&heads[at], &context)
+                let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+                community.visible(&rules, &heads[at], &context)
             })
         };
-        let replay = ReplaySettings::from(&community.config.geohash);
-        community.live.pass_on(&community.config.limits, replay, now, &group.events, visible);
+        let replay = ReplaySettings::from(&rules.settings.geohash);
+        community.live.pass_on(&rules.settings.limits, replay, now, &group.events, visible);
     }
 }

@@ -66,7 +66,7 @@ impl Pupil {
         let start = Instant::now();
         learn(community, bodies);
         let took = start.elapsed();
-        let rest = Duration::from_secs(community.config.trust.rebuild_seconds).max(took * REST_FACTOR);
+        let rest = Duration::from_secs(community.settings().trust.rebuild_seconds).max(took * REST_FACTOR);
         *rests_until = Some(Instant::now() + rest);
         tracing::debug!(community = community.path(), ?took, "learned from stored events");
     }

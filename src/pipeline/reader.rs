@@ -177,7 +177,7 @@ impl Reader {
                     return;
                 }
                 let (mut found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
-                if query.community.config.trust.read_first {
+                if query.community.settings().trust.read_first {
                     trusted_first(&query.community, &mut found);
                 }
                 self.send(Answer { query, found: found.into_iter(), hint, as_of: scanned.as_of });
@@ -187,7 +187,8 @@ impl Reader {
 
     /// Finds the stored events of all filters, each up to its limit.
     fn scan(&self, query: &Query) -> Scanned {
-        let limits = &query.community.config.limits;
+        let settings = query.community.settings();
+        let limits = &settings.limits;
         let as_of = query.community.index().next_number();
         let mut all = Scanned { as_of, ..Scanned::default() };
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
@@ -236,11 +237,12 @@ impl Reader {
             return Vec::new();
         }
         let now = self.0.clock.now();
-        let known = community.known();
+        let rules = community.rules();
         let mut hits: Vec<Hit> = listener.with_keys(|keys| {
             let asked = filter.names_events_or_authors();
-            let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
-            let is_for = |event| filter.matches(event) && community.visible(&head_of(event), &context);
+            let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+            let is_for =
+                |event| filter.matches(event) && community.visible(&rules, &head_of(event), &context);
             let kept = replay.iter().filter(|kept| is_for(&kept.event));
             let hit = |kept: &Arc<Kept>| Hit {
                 created_at: kept.event.created_at,
@@ -263,16 +265,16 @@ impl Reader {
         mut receive: impl FnMut(Found) -> bool,
     ) -> bool {
         let Query { community, listener, subscription, .. } = query;
-        let entries_max = community.config.limits.query_entries_max;
+        let rules = community.rules();
+        let entries_max = rules.settings.limits.query_entries_max;
         let mut scan = Scan::new(filter, as_of);
-        let known = community.known();
         loop {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
             let now = self.0.clock.now();
             let progress = listener.with_keys(|keys| {
                 let asked = filter.names_events_or_authors();
-                let context = Context { asked, ..community.context(now, keys, &listener.relay, &known) };
-                let visible = |head: &Head<'_>| community.visible(head, &context);
+                let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+                let visible = |head: &Head<'_>| community.visible(&rules, head, &context);
                 scan.run(&community.index(), entries, visible, &mut receive)
             });
             match progress {
@@ -288,7 +290,8 @@ impl Reader {
     }
 
     fn count(&self, query: &Query) {
-        let limits = &query.community.config.limits;
+        let settings = query.community.settings();
+        let limits = &settings.limits;
         let filters = &query.subscription.filters;
         let as_of = query.community.index().next_number();
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
@@ -369,8 +372,8 @@ impl Reader {
 
 /// Puts what trusted people wrote before the rest (`trust.read_first`); otherwise the order stays.
 fn trusted_first(community: &Community, found: &mut [Hit]) {
-    let (relay, known) = (RelayNames::default(), community.known());
-    let context = community.context(0, &[], &relay, &known);
+    let (relay, rules) = (RelayNames::default(), community.rules());
+    let context = rules.context(0, &[], &relay);
     let index = community.index();
     let is_trusted = |author: &PublicKey| context.is_member(author) || context.is_trusted(author);
     found.sort_by_cached_key(|hit| !index.author_of(&hit.id).is_some_and(is_trusted));
@@ -402,7 +405,8 @@ fn merge(mut found: Vec<Hit>, withheld: &[Id], is_cut: bool) -> (Vec<Hit>, Optio
 }
 
 fn too_broad(query: &Query) -> Refusal {
-    let limits = &query.community.config.limits;
+    let settings = query.community.settings();
+    let limits = &settings.limits;
     let sentence = format!(
         "nothing was found within {} ms and {} index entries; narrow kinds, authors, tags or time",
         limits.query_milliseconds_max, limits.query_entries_max

@@ -2,7 +2,7 @@
 //! events that they want, read from the store, or from the cache of bodies.
 
 use super::bodies::{Bodies, BodyError};
-use crate::community::Community;
+use crate::community::{Community, Rules};
 use crate::event::Event;
 use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
 
@@ -13,6 +13,7 @@ use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
 /// When a stored event cannot be read.
 pub(crate) fn relate(
     community: &Community,
+    rules: &Rules,
     event: &Event,
     context: &Context<'_>,
     bodies: &Bodies,
@@ -20,7 +21,7 @@ pub(crate) fn relate(
 ) -> Result<Related, BodyError> {
     let mut related = Related::default();
     for _ in 0..WANT_ROUNDS_MAX {
-        let wants = community.policy.wants(event, &related, context);
+        let wants = rules.policy.wants(event, &related, context);
         if wants.is_empty() {
             break;
         }

@@ -45,14 +45,14 @@ impl Verifier {
         let Submission { community, event, reply, admitted_at, permits } = submission;
         let id = event.id;
         let checked = checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
-            let known = community.known();
-            if !is_rate_exempt(&event.pubkey, &community.config, &known) {
+            let rules = community.rules();
+            if !is_rate_exempt(&event.pubkey, &rules.settings, &rules.known) {
                 self.rates.author_event(&event.pubkey)?;
             }
             if let Some(now) = admitted_at {
                 let relay = RelayNames::default();
-                community.admit_verified(&event, &community.context(now, &[], &relay, &known))?;
-                community.admit_bridged(&event)?;
+                community.admit_verified(&rules, &event, &rules.context(now, &[], &relay))?;
+                community.admit_bridged(&rules, &event)?;
             }
             Ok((event, json))
         });

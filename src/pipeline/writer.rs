@@ -157,7 +157,7 @@ impl Gathering {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
-        if checked.community.policy.asks_the_store() {
+        if checked.community.rules().policy.asks_the_store() {
             self.kinds.insert((community, event.kind));
         }
         self.addresses.extend(event.address().map(|address| (community, address)));
@@ -268,27 +268,28 @@ impl Writer {
     /// Asks the rules that look at stored events.
     fn admit(&mut self, checked: &Checked, gathering: &mut Gathering) -> Decision {
         let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
-        if !community.policy.asks_the_store() {
+        let rules = community.rules();
+        if !rules.policy.asks_the_store() {
             return Ok(());
         }
         // What would not be stored anyway is answered as what it is.
         if foresee(event, &community.index().facts(event)).is_some() {
             return Ok(());
         }
-        let (relay, known) = (RelayNames::default(), community.known());
-        let context = community.context(*now, &[], &relay, &known);
+        let relay = RelayNames::default();
+        let context = rules.context(*now, &[], &relay);
         let bodies = Arc::clone(&self.bodies);
         let settle = |want: &Want| {
             if gathering.bears_on_want(community.id, want) {
                 self.commit(std::mem::take(gathering));
             }
         };
-        let related = relate(community, event, &context, &bodies, settle).map_err(|error| {
+        let related = relate(community, &rules, event, &context, &bodies, settle).map_err(|error| {
             tracing::error!("cannot read a stored event: {error}");
             let sentence = "a stored event that bears on this one could not be read; its operator is told";
             Refusal::new(Prefix::Error, "store.read", sentence)
         })?;
-        community.admit_placed(event, &related, &context)
+        community.admit_placed(&rules, event, &related, &context)
     }
 
     fn pass_on(&self, group: LiveGroup) {

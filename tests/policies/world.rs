@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use plaza::community::Community;
+use plaza::community::{Community, Rules};
 use plaza::config::{Config, Durability, Limits, Mode};
 use plaza::event::{Event, Id, KindClass, PublicKey};
 use plaza::filter::Filter;
 use plaza::policy::{Explanation, head_of, mode_of, rules};
-use plaza::rule::{Check, Context, Head, Known, Refusal, RelayNames};
+use plaza::rule::{Check, Context, Head, Refusal, RelayNames};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -134,7 +134,7 @@ impl World {
         let event = Maker { chance, now: *now, known: &town.known }.event(town.theme);
         let sender = chance.below(town.viewers.len() as u64) as usize;
         relay.relay().learn_now();
-        let before = town.community.known();
+        let before = town.community.rules();
         let keys = town.viewers[sender].keys.clone();
         let explained = relay.relay().explain(&town.community, &event, &keys).expect("the store is read");
         let answer = town.viewers[sender].publish(&event);
@@ -149,11 +149,11 @@ impl World {
         let is_new = answer == (true, String::new());
         if is_new {
             relay.relay().learn_now();
-            let after = town.community.known();
+            let after = town.community.rules();
             for viewer in &mut town.viewers {
-                let sees = |known: &Known| {
-                    with_context(&town.community, *now, &viewer.keys, known, |context| {
-                        town.community.visible(&head_of(&event), context)
+                let sees = |rules: &Rules| {
+                    with_context(rules, *now, &viewer.keys, |context| {
+                        town.community.visible(rules, &head_of(&event), context)
                     })
                 };
                 let seen = [sees(&before), sees(&after)];
@@ -208,13 +208,14 @@ impl World {
     /// Which rules hide some of what is stored from somebody.
     fn look_at_hidden(&mut self, at: usize) {
         let town = &self.towns[at];
-        let (config, known) = (&town.community.config, town.community.known());
+        let asked = town.community.rules();
+        let config = &asked.settings;
         let hiding = rules()
             .filter(|rule| (rule.sentence)(config).is_some() && mode_of(rule, config) == Mode::Enforce);
         for rule in hiding {
             let Check::Visible(visible) = rule.check else { continue };
             let hides = |viewer: &Viewer| {
-                with_context(&town.community, self.now, &viewer.keys, &known, |context| {
+                with_context(&asked, self.now, &viewer.keys, |context| {
                     town.stored().any(|event| !visible(&head_of(event), context))
                 })
             };
@@ -236,15 +237,15 @@ impl Town {
     /// The stored events that match and that these keys may see.
     fn seen(&self, filters: &[Value], now: u64, keys: &[PublicKey]) -> BTreeSet<Id> {
         let filters = parsed(&self.community, filters);
-        let known = self.community.known();
-        with_context(&self.community, now, keys, &known, |context| {
+        let rules = self.community.rules();
+        with_context(&rules, now, keys, |context| {
             let is_seen = |event: &&Event| {
                 let vanished = self.community.index().facts(event).vanished;
                 let head = Head { vanished, ..head_of(event) };
                 // What one filter comes across another one may name.
                 filters.iter().filter(|filter| filter.matches(event)).any(|filter| {
                     let asked = filter.names_events_or_authors();
-                    self.community.visible(&head, &Context { asked, ..*context })
+                    self.community.visible(&rules, &head, &Context { asked, ..*context })
                 })
             };
             self.stored().filter(is_seen).map(|event| event.id).collect()
@@ -253,13 +254,14 @@ impl Town {
 
     fn assert_visible(&self, events: &[Event], filters: &[Value], now: u64, keys: &[PublicKey]) {
         let filters = parsed(&self.community, filters);
-        let known = self.community.known();
-        with_context(&self.community, now, keys, &known, |context| {
+        let rules = self.community.rules();
+        with_context(&rules, now, keys, |context| {
             for event in events {
                 let matching = filters.iter().filter(|filter| filter.matches(event));
                 let mut contexts =
                     matching.map(|filter| Context { asked: filter.names_events_or_authors(), ..*context });
-                let is_visible = contexts.any(|context| self.community.visible(&head_of(event), &context));
+                let is_visible =
+                    contexts.any(|context| self.community.visible(&rules, &head_of(event), &context));
                 assert!(is_visible, "replayed: {}", json_of(event));
             }
         });
@@ -286,15 +288,9 @@ fn answer_of(explained: &Explanation) -> (bool, String) {
     }
 }
 
-fn with_context<T>(
-    community: &Community,
-    now: u64,
-    keys: &[PublicKey],
-    known: &Known,
-    run: impl FnOnce(&Context<'_>) -> T,
-) -> T {
+fn with_context<T>(rules: &Rules, now: u64, keys: &[PublicKey], run: impl FnOnce(&Context<'_>) -> T) -> T {
     // No rule about what is shown looks at the relay's names.
-    run(&community.context(now, keys, &RelayNames::default(), known))
+    run(&rules.context(now, keys, &RelayNames::default()))
 }
 
 /// Filters as the community reads them.
@@ -314,9 +310,9 @@ fn refusal_of_query(
 ) -> Option<Refusal> {
     let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
     let filters: Vec<Filter> = filters.iter().map(read).collect();
-    let known = community.known();
-    with_context(community, now, keys, &known, |context| {
-        community.policy.admit_query(subscription, &filters, context, &mut |_| {}).err()
+    let rules = community.rules();
+    with_context(&rules, now, keys, |context| {
+        rules.policy.admit_query(subscription, &filters, context, &mut |_| {}).err()
     })
 }
 

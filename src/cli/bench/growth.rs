@@ -121,7 +121,11 @@ fn table(sizes: &[usize]) -> Table {
     };
     let shapes = SHAPES.iter().map(|shape| {
         let key = format!("query_{}_median_milliseconds", shape.key);
-        row(&format!("{}: median, with least caches", shape.name), &[key.clone(), format!("{BEYOND}{key}")])
+        let events = format!("query_{}_answer_events", shape.key);
+        row(
+            &format!("{}: median, with least caches, events an answer", shape.name),
+            &[key.clone(), format!("{BEYOND}{key}"), events],
+        )
     });
     let mix = ["median", "p99"].map(|which| format!("query_mix_{which}_milliseconds"));
     let beyond = mix.clone().map(|key| format!("{BEYOND}{key}"));

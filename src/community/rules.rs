@@ -1,0 +1,69 @@
+//! What a community goes by at one moment. In: settings, and parts of what rules know. Out: snapshots, which are
+//! replaced whole and never changed: who took one up finishes by it.
+
+use std::sync::{Arc, PoisonError};
+
+use super::Community;
+use crate::config::Settings;
+use crate::event::PublicKey;
+use crate::policy::{Needs, Policy};
+use crate::rate::BridgeRate;
+use crate::rule::{Context, Known, RelayNames};
+
+/// A community's settings, the rules that ask for something under them, and what these know.
+#[derive(Clone)]
+pub struct Rules {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The rules that ask for something under these.
+    pub policy: Arc<Policy>,
+    /// What they know besides events and settings.
+    pub known: Known,
+    /// What they need to have learned from stored events.
+    pub(super) needs: Needs,
+    /// How many bridged events are still taken.
+    pub(super) bridge_rate: Arc<BridgeRate>,
+}
+
+impl Rules {
+    /// Rules that know what the settings alone tell.
+    pub(super) fn new(settings: Settings) -> Rules {
+        Rules {
+            policy: Arc::new(Policy::new(&settings)),
+            known: Known::compiled(&settings),
+            needs: Needs::of(&settings),
+            bridge_rate: Arc::new(BridgeRate::new(&settings.bridge)),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// What a rule may know when a connection that has proved these keys asks.
+    pub fn context<'a>(&'a self, now: u64, keys: &'a [PublicKey], relay: &'a RelayNames) -> Context<'a> {
+        Context { now, config: &self.settings, keys, relay, known: &self.known, asked: false }
+    }
+}
+
+impl Community {
+    /// What it goes by now.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its settings as of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).settings)
+    }
+
+    /// What its rules know besides events and settings, as of now.
+    pub fn known(&self) -> Known {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).known.clone()
+    }
+
+    /// Puts something else in place of a part of what it goes by. What is under way goes on by what was.
+    pub(crate) fn change_rules(&self, change: impl FnOnce(&mut Rules)) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Rules::clone(&rules);
+        change(&mut changed);
+        *rules = Arc::new(changed);
+    }
+}
