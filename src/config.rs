@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
-    Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
+    Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
+    Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -101,6 +101,8 @@ pub struct Settings {
     pub zaps: Zaps,
     /// Lists of domains.
     pub blocklist: Blocklist,
+    /// Who owns it.
+    pub admin: Admin,
 }
 
 impl Settings {
@@ -182,6 +184,8 @@ impl Config {
             settings.relay.name_after_path();
             validate::check_place(&config, &settings, &community)?;
             validate::check(&config, &settings, &community)?;
+            settings.admin.owners =
+                settings.admin.owners.iter().chain(config.root.admin.owners.iter()).copied().collect();
             config.communities.push(settings);
         }
         Ok(config)

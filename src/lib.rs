@@ -8,6 +8,7 @@
 //! [`policy`]. Holding state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`].
 //! Moving: [`pipeline`], [`net`]. Reading the wall clock: [`clock`], alone.
 
+pub mod admin;
 pub mod amount;
 pub mod cli;
 pub mod clock;

@@ -2,8 +2,10 @@
 //! of sockets; the store is shared by all communities and reached through the pipeline.
 
 mod all;
+mod connected;
 mod learn;
 mod lists;
+pub(crate) mod moderation;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
@@ -11,6 +13,8 @@ mod tally;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use all::Communities;
+pub use connected::Connected;
+pub use moderation::{AboutText, Change};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
 
@@ -32,6 +36,8 @@ pub struct Community {
     pub id: CommunityId,
     /// Its live subscriptions.
     pub live: Live,
+    /// Who is connected.
+    pub connected: Connected,
     /// What its rules refused.
     pub tally: Tally,
     /// How many events its index was built from when it was opened, beside a snapshot.
@@ -64,6 +70,14 @@ pub enum OpenError {
     Number {
         /// The entry in hex.
         entry: String,
+    },
+    /// What a moderator decided makes no sense.
+    #[error("what moderators decided is damaged: table {table} of the store's state, entry {key}")]
+    Moderation {
+        /// The state table.
+        table: u8,
+        /// The entry's key in hex.
+        key: String,
     },
     /// An entry about a vanished key makes no sense.
     #[error("the store's list of vanished keys is damaged at {key}")]
@@ -128,6 +142,11 @@ impl Community {
         }
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
+        let decided = Arc::new(moderation::load(store, id)?);
+        community.change_rules(|rules| {
+            rules.known.moderation = decided;
+            rules.take_texts();
+        });
         *community.index_mut() = index;
         Ok(community)
     }
@@ -144,6 +163,7 @@ impl Community {
             lists: lists::Lists::default(),
             rules: RwLock::new(Arc::new(rules)),
             live: Live::default(),
+            connected: Connected::default(),
             tally: Tally::default(),
             index: RwLock::default(),
         }

@@ -13,8 +13,10 @@ use crate::rule::{Context, Known, RelayNames};
 /// A community's settings, the rules that ask for something under them, and what these know.
 #[derive(Clone)]
 pub struct Rules {
-    /// The settings.
+    /// The settings, with the texts that moderators changed.
     pub settings: Arc<Settings>,
+    /// The settings as the file has them.
+    configured: Arc<Settings>,
     /// The rules that ask for something under these.
     pub policy: Arc<Policy>,
     /// What they know besides events and settings.
@@ -33,8 +35,19 @@ impl Rules {
             known: Known::compiled(&settings),
             needs: Needs::of(&settings),
             bridge_rate: Arc::new(BridgeRate::new(&settings.bridge)),
+            configured: Arc::new(settings.clone()),
             settings: Arc::new(settings),
         }
+    }
+
+    /// Puts the texts that moderators changed in place of the settings'.
+    pub(super) fn take_texts(&mut self) {
+        let about = &self.known.moderation.about;
+        let mut settings = Settings::clone(&self.configured);
+        settings.relay.name = about.name.clone().unwrap_or(settings.relay.name);
+        settings.relay.description = about.description.clone().unwrap_or(settings.relay.description);
+        settings.relay.icon = about.icon.clone().or(settings.relay.icon);
+        self.settings = Arc::new(settings);
     }
 
     /// What a rule may know when a connection that has proved these keys asks.

@@ -1,5 +1,5 @@
 //! HTTP on the relay's port: the information document (NIP-11), a page for people, and the upgrade to
-//! WebSocket. In: requests. Out: responses, and sessions. Bodies of requests are not read.
+//! WebSocket. In: requests. Out: responses, and sessions. Bodies are read of calls of the management API alone.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::manage;
 use super::page;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
@@ -22,7 +23,7 @@ use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 const NOSTR_JSON: &str = "application/nostr+json";
 
@@ -51,10 +52,14 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     }
     Ok(match *request.method() {
         Method::OPTIONS => with_cors(empty(StatusCode::NO_CONTENT)),
+        Method::POST if manage::is_call(&request) => manage::serve(connection, community, request).await,
         Method::GET | Method::HEAD => page(connection, &community, &request),
         _ => {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "This relay answers GET, and WebSocket.\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This relay answers GET, WebSocket, and calls of NIP-86.\n",
+            );
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, POST"));
             answer
         }
     })
@@ -110,12 +115,17 @@ fn upgrade(
         return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
     };
     let shared = &connection.shared;
-    let address = shared.pipeline.rates.address(client_address(connection, headers));
-    let Some(address_guard) = shared.count_address(address) else {
+    let address = client_address(connection, headers);
+    let charged = charged_address(connection, headers);
+    let Some(address_guard) = shared.count_address(charged) else {
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
     let relay = shared.names(&community, connection.local);
-    let session = Session::new(Arc::clone(shared), community, relay, address);
+    let session = Session::new(Arc::clone(shared), Arc::clone(&community), relay, address, charged);
+    // Asked when it counts as connected: who is turned away from now on is found among those.
+    if community.rules().known.moderation.blocks(address) {
+        return bad(StatusCode::FORBIDDEN, "Connections from this address are not taken here.\n");
+    }
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -137,6 +147,11 @@ fn upgrade(
 async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
     let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}
+
+/// Whom rates are charged to.
+pub(super) fn charged_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
+    connection.shared.pipeline.rates.address(client_address(connection, headers))
 }
 
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
@@ -179,7 +194,7 @@ fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-fn typed(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(super) fn typed(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -190,11 +205,12 @@ fn text(status: StatusCode, sentence: &'static str) -> Answer {
     typed(status, "text/plain; charset=utf-8", sentence)
 }
 
-/// NIP-11 asks for these three headers.
-fn with_cors(mut answer: Answer) -> Answer {
+/// NIP-11 asks for these three headers; a star alone does not stand for `Authorization`, which NIP-86 needs.
+pub(super) fn with_cors(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, Authorization"));
+    headers
+        .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS, POST"));
     answer
 }

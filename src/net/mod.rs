@@ -2,6 +2,7 @@
 //! pipeline, frames to people. Never decides what a rule decides.
 
 mod http;
+mod manage;
 mod page;
 mod server;
 mod session;

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::http::{self, Connection};
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config};
@@ -76,6 +77,7 @@ pub(super) struct Shared {
     pub(super) communities: Arc<Communities>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) stop: Arc<Stop>,
+    pub(super) admin: Admin,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
 }
@@ -223,6 +225,7 @@ impl Relay {
             communities: Arc::clone(&communities),
             pipeline: Arc::clone(&pipeline),
             stop: Arc::clone(&stop),
+            admin: Admin::new(Arc::clone(&pipeline), Arc::clone(&store)),
             addresses: Arc::default(),
             names: Mutex::default(),
         });

@@ -75,6 +75,8 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     community: Arc<Community>,
     listener: Arc<Listener>,
+    /// Its number among the community's connections.
+    number: u32,
     subscriptions: Vec<Arc<Subscription>>,
     /// Room for events of this connection that are under way; `None` before the first one.
     room: Option<Arc<Semaphore>>,
@@ -120,25 +122,35 @@ async fn drain(stream: &mut TcpStream) {
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.community.connected.remove(self.number);
+    }
+}
+
 impl Session {
-    /// A session that has not begun. On the heap, because futures keep a copy of what is moved into them.
+    /// A session that has not begun, of a client at `address`; rates are charged to `charged`. On the heap, because futures keep a copy of what is moved into them.
     pub(super) fn new(
         shared: Arc<Shared>,
         community: Arc<Community>,
         relay: Arc<RelayNames>,
         address: IpAddr,
+        charged: IpAddr,
     ) -> Box<Session> {
         let settings = community.settings();
         let limits = &settings.limits;
         let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
+        let listener = Arc::new(Listener::new(outbox, relay));
+        let number = community.connected.add(&listener, address);
         Box::new(Session {
             shared,
-            listener: Arc::new(Listener::new(outbox, relay)),
+            listener,
+            number,
             community,
             subscriptions: Vec::new(),
             room: None,
             room_events: u32::try_from(limits.ingest_events_per_connection_max).unwrap_or(u32::MAX),
-            address,
+            address: charged,
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
             pinged_at: None,
@@ -268,11 +280,8 @@ impl Session {
     /// Sends some of what is in the outbox.
     async fn send_some(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
-        if outbox.has_overflowed() {
-            return Err(End::Close(
-                CloseCode::Policy,
-                "too slow: more waits to be sent than this relay keeps",
-            ));
+        if let Some(reason) = outbox.ended() {
+            return Err(End::Close(CloseCode::Policy, reason));
         }
         for frame in outbox.take(WRITE_BYTES_MAX) {
             frame.texts(|pieces| socket.put(pieces));

@@ -28,7 +28,7 @@ use crate::outbox::{Frame, Listener};
 use crate::policy::superseded;
 use crate::rate::Rates;
 use crate::rule::Refusal;
-use crate::store::Store;
+use crate::store::{Group, Store, StoreError};
 
 pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
@@ -220,6 +220,17 @@ impl Pipeline {
         let turn = self.turn.fetch_add(1, Ordering::SeqCst);
         // The verifiers end only after this sender is gone.
         let _ = self.verify.send((turn, submission));
+    }
+
+    /// Changes state entries, durably, in turn with events, and waits until it is done.
+    ///
+    /// # Errors
+    /// When the store cannot keep them.
+    pub fn change_state(&self, group: Group) -> Result<(), StoreError> {
+        let (done, finished) = bounded(1);
+        // The writer ends only after this sender is gone, and answers whatever it takes.
+        let _ = self.writer.send(WriterInput::State(group, done));
+        finished.recv().unwrap_or(Ok(()))
     }
 
     /// Removes what expired or vanished now instead of at the next round, and waits until it is done.

@@ -52,6 +52,8 @@ pub(super) enum WriterInput {
     /// Each with its turn; `None` for one that was refused.
     Events(Vec<(u64, Option<Checked>)>),
     Sweep(Sweep),
+    /// State that is changed by itself, and who is told when it is durable.
+    State(Group, Sender<Result<(), StoreError>>),
 }
 
 /// Events that one sweep removes in one group.
@@ -218,6 +220,11 @@ impl Writer {
                     WriterInput::Sweep(sweep) => {
                         self.commit(std::mem::take(&mut gathering));
                         self.sweep(sweep);
+                    }
+                    WriterInput::State(group, done) => {
+                        self.commit(std::mem::take(&mut gathering));
+                        // Who no longer waits does not need the answer.
+                        let _ = done.send(self.store.commit(group).map(drop));
                     }
                 }
                 if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {

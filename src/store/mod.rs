@@ -225,6 +225,20 @@ impl Store {
         })
     }
 
+    /// One entry of a state table.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn state_entry(
+        &self,
+        community: CommunityId,
+        table: StateTable,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let entry = self.tree.get(key::state(community, table, key));
+        Ok(entry.map_err(|source| self.engine_error("read state", source))?.map(|value| value.to_vec()))
+    }
+
     /// The number that the next record of a community will get at the least.
     pub fn next_number(&self, community: CommunityId) -> u64 {
         let known = self.next_numbers.read().unwrap_or_else(PoisonError::into_inner);

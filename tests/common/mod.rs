@@ -2,6 +2,7 @@
 //! sign, and a client that says and hears exactly what is on the wire.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod http;
 pub mod invoice;
 
 use std::net::TcpStream;
