@@ -2,9 +2,9 @@
 //!
 //! Owns every limit of the relay, with its unit in its name, its default and its range. In: the text of
 //! relay.toml. Out: a `Config` that the rest of the house may trust, or one [`ConfigError`] that names file,
-//! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence, and is
-//! read once, at start.
+//! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence.
 
+mod current;
 mod defaults;
 mod document;
 mod error;
@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{

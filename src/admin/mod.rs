@@ -108,35 +108,22 @@ impl Admin {
             Denied::Failed("the relay could not store this; its operator is told".to_owned())
         })?;
         records.insert(caller.community.id, number + 1);
-        take_effect(caller, &rules, made.changes);
+        take_effect(caller.community, made.changes, now);
         Ok(made.answer)
     }
 }
 
 /// What is durable holds from now on, also for who is connected.
-fn take_effect(caller: &Caller<'_>, before: &Rules, changes: Vec<Change>) {
-    let community = caller.community;
-    let author = |change: &Change| match change {
-        Change::Author(key, _) => Some(*key),
-        _ => None,
-    };
-    let keys: Vec<PublicKey> = changes.iter().filter_map(author).collect();
+fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
+    let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
     community.apply(changes);
-    let rules = community.rules();
-    // Who read as a member, or writes as somebody banned, is sent away: what is open rests on what was proved.
-    let is_member = |rules: &Rules, key: &PublicKey| rules.context(0, &[], caller.relay).is_member(key);
-    let has_lost = |key: &PublicKey| {
-        keys.contains(key)
-            && (rules.known.moderation.author(key) == Some(Standing::Banned)
-                || is_member(before, key) && !is_member(&rules, key))
-    };
-    if !keys.is_empty() {
-        community.connected.end("your standing here has changed; connect again", |listener, _| {
-            listener.with_keys(|proved| proved.iter().any(has_lost))
-        });
+    // Who reads as a member may be one no more.
+    if is_about_people {
+        community.recheck(now);
     }
     if blocks {
+        let rules = community.rules();
         community.connected.end("connections from this address are not taken here", |_, address| {
             rules.known.moderation.blocks(address)
         });

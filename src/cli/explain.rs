@@ -101,7 +101,7 @@ impl Explain {
             Some(store) => Communities::open(&config, store)?,
             None => Communities::without_store(&config),
         };
-        let community = Arc::clone(self.community.find(&communities)?);
+        let community = self.community.find(&communities)?;
         let relay =
             RelayNames::new(&community.settings().relay.urls, Some(config.server.listen), community.path());
         let bodies = store.map(|store| Bodies::new(store, 0));

@@ -180,9 +180,8 @@ impl Import {
         let store = Arc::new(open_idle_store(&config)?);
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = self.community.find(&communities)?;
-        let pipeline =
-            Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
-        let summary = read(lines, &pipeline, community);
+        let pipeline = Pipeline::start(&Current::new(config), Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
+        let summary = read(lines, &pipeline, &community);
         pipeline.stop();
         drop(communities);
         if let Some(store) = Arc::into_inner(store) {

@@ -101,10 +101,11 @@ struct CommunityArgument {
 
 impl CommunityArgument {
     /// The community among those of the config.
-    fn find<'c>(&self, communities: &'c Communities) -> Result<&'c Arc<Community>, Failure> {
+    fn find(&self, communities: &Communities) -> Result<Arc<Community>, Failure> {
         let path = format!("/{}", self.community.trim_matches('/'));
         communities.at(&path).ok_or_else(|| {
-            let paths: Vec<&str> = communities.iter().map(|community| community.path()).collect();
+            let paths: Vec<String> =
+                communities.iter().map(|community| community.path().to_owned()).collect();
             format!("there is no community at {path}; the settings have {}", paths.join(", ")).into()
         })
     }

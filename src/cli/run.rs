@@ -40,7 +40,8 @@ impl Run {
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let communities = relay.communities();
         let events: usize = communities.iter().map(|community| community.index().len()).sum();
-        let others: Vec<&str> = communities.iter().skip(1).map(|community| community.path()).collect();
+        let others: Vec<String> =
+            communities.iter().skip(1).map(|community| community.path().to_owned()).collect();
         if !others.is_empty() {
             eprintln!("plaza: communities at / and {}", others.join(", "));
         }

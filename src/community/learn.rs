@@ -77,6 +77,11 @@ impl Community {
         !self.rules().needs.is_empty()
     }
 
+    /// Everything that its rules need is to be learned again.
+    pub(super) fn learn_all_anew(&self) {
+        self.lessons.stale.store(parts(&self.rules().needs), Ordering::SeqCst);
+    }
+
     /// Whether something changed since it was learned.
     pub(crate) fn is_stale(&self) -> bool {
         self.lessons.stale.load(Ordering::SeqCst) != 0

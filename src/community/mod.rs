@@ -12,7 +12,7 @@ mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use all::Communities;
+pub use all::{Communities, Reconfigured};
 pub use connected::Connected;
 pub use moderation::{AboutText, Change};
 pub use rules::Rules;
@@ -250,6 +250,18 @@ impl Community {
     ) -> Decision {
         let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
         self.counted(rules.policy.admit_query(subscription, filters, context, shadowed))
+    }
+
+    /// Asks the rules again about every open subscription: they, or what they know of who asks, have changed. Those
+    /// that are refused end with the reason.
+    pub(crate) fn recheck(&self, now: u64) {
+        let rules = self.rules();
+        self.live.recheck(|subscription, listener| {
+            listener.with_keys(|keys| {
+                let context = rules.context(now, keys, &listener.relay);
+                self.admit_query(&rules, &subscription.id, &subscription.filters, &context).err()
+            })
+        });
     }
 
     /// Whether an event may be shown, counted or streamed to who asks.

@@ -40,6 +40,22 @@ impl Rules {
         }
     }
 
+    /// Goes by other settings. What was learned stays until it is learned anew.
+    fn reconfigure(&mut self, settings: Settings) {
+        let has_lists = !settings.blocklist.files.is_empty();
+        let mut new = Rules::new(settings);
+        let area = std::mem::take(&mut new.known.area);
+        new.known = Known { area, ..self.known.clone() };
+        if !has_lists {
+            new.known.domains = Arc::default();
+        }
+        if new.configured.bridge == self.configured.bridge {
+            new.bridge_rate = Arc::clone(&self.bridge_rate);
+        }
+        *self = new;
+        self.take_texts();
+    }
+
     /// Puts the texts that moderators changed in place of the settings'.
     pub(super) fn take_texts(&mut self) {
         let about = &self.known.moderation.about;
@@ -70,6 +86,18 @@ impl Community {
     /// What its rules know besides events and settings, as of now.
     pub fn known(&self) -> Known {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).known.clone()
+    }
+
+    /// Goes by other settings from now on; says whether they differ. What `geohash.prefix_filters` says counts at the
+    /// next start: the index is made for it.
+    pub(crate) fn reconfigure(&self, settings: Settings) -> bool {
+        if *self.rules().configured == settings {
+            return false;
+        }
+        self.change_rules(|rules| rules.reconfigure(settings));
+        self.lists.forget();
+        self.learn_all_anew();
+        true
     }
 
     /// Puts something else in place of a part of what it goes by. What is under way goes on by what was.

@@ -42,7 +42,7 @@ pub(super) struct Connection {
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let shared = &connection.shared;
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(community) = shared.communities.find(host, request.uri().path()).map(Arc::clone) else {
+    let Some(community) = shared.communities.find(host, request.uri().path()) else {
         return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
     };
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")

@@ -216,7 +216,7 @@ impl Relay {
         };
         let address = listener.local_addr()?;
         let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
-        pipeline.start_learning(&communities)?;
+        pipeline.start_learning(Arc::clone(&communities))?;
         let pipeline = Arc::new(pipeline);
         let stop = Arc::<Stop>::default();
         let connections = Arc::new(Semaphore::new(connections_max));
@@ -279,7 +279,7 @@ impl Relay {
     /// Removes what expired or vanished now, and waits until it is done.
     pub fn sweep_now(&self) {
         for community in self.communities.iter() {
-            self.pipeline.sweep_now(community);
+            self.pipeline.sweep_now(&community);
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
-use crate::config::Config;
+use crate::config::Current;
 use crate::event::{Event, Id};
 use crate::message;
 use crate::outbox::{Frame, Listener};
@@ -164,11 +164,12 @@ impl Pipeline {
     /// # Errors
     /// When the machine gives no more threads.
     pub fn start(
-        config: &Config,
+        current: &Arc<Current>,
         store: Arc<Store>,
         communities: Arc<Communities>,
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
+        let config = current.get();
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
         let rates = Arc::new(Rates::new(&config.rate));
         // What waits in these is bounded by the permits that each submission holds.
@@ -197,7 +198,7 @@ impl Pipeline {
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
         let sweeper =
-            sweep::Sweeper::start(config, communities, writer.clone(), clock.clone(), Arc::clone(&rates))?;
+            sweep::Sweeper::start(Arc::clone(current), communities, writer.clone(), clock.clone(), Arc::clone(&rates))?;
         Ok(Pipeline {
             bodies,
             rates,
@@ -248,8 +249,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the machine gives no more threads.
-    pub fn start_learning(&mut self, communities: &Communities) -> Result<(), StartError> {
-        self.learner = learn::Learner::start(communities.iter(), Arc::clone(&self.bodies))?;
+    pub fn start_learning(&mut self, communities: Arc<Communities>) -> Result<(), StartError> {
+        self.learner = Some(learn::Learner::start(communities, Arc::clone(&self.bodies))?);
         Ok(())
     }
 
