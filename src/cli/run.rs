@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::config::{Log, LogFormat};
-use crate::net::Relay;
+use crate::net::{Relay, Sockets, tell_systemd_of_stop};
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -30,13 +30,15 @@ impl Run {
         start_log(&config.log);
         let began = Instant::now();
         let folder = config.store.path.clone();
-        let relay = Relay::start(config, Clock::system())?;
+        let relay = Relay::start_on(Sockets::inherited()?, config, Clock::system())?;
         // From here on a signal stops it in order: who reads that it listens may send one at once.
         let (mut interrupt, mut terminate) = relay.block_on(async {
             Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
         })?;
         // A relay that was given port 0 is found by this line.
-        eprintln!("plaza: listening on ws://{}", relay.address());
+        for address in relay.addresses() {
+            eprintln!("plaza: listening on ws://{address}");
+        }
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let communities = relay.communities();
         let events: usize = communities.iter().map(|community| community.index().len()).sum();
@@ -45,6 +47,7 @@ impl Run {
             eprintln!("plaza: communities at / and {}", others.join(", "));
         }
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
+        relay.tell_systemd();
         let stopped_by = relay.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => "Ctrl-C",
@@ -52,6 +55,7 @@ impl Run {
             }
         });
         eprintln!("plaza: stopping ({stopped_by})");
+        tell_systemd_of_stop();
         relay.stop()?;
         eprintln!("plaza: stopped, everything is on disk");
         Ok(())

@@ -9,15 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::http::{self, Connection};
+use super::listen::{Sockets, accept};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config};
@@ -31,14 +26,8 @@ use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 /// Descriptors besides those of connections: the store's files, standard streams, timers.
 const OTHER_DESCRIPTORS: u64 = 128;
 
-/// Connections that the kernel keeps waiting while the relay is busy accepting.
-const BACKLOG: u32 = 1_024;
-
 /// Names of the relay that are kept for the next connection: one for each community and address of this machine.
 const NAMES_MAX: usize = 4_096;
-
-/// How long accepting rests when the machine has no descriptors or memory left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +51,11 @@ pub enum StartError {
         /// What the system said.
         reason: io::Error,
     },
+    /// What systemd passed is of no use.
+    #[error(
+        "systemd passed a socket that cannot be used: {0}; in plaza.socket, ListenStream= is an address and a port"
+    )]
+    Inherited(#[source] io::Error),
     /// The machine gives no more threads or descriptors.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -124,6 +118,12 @@ pub(super) struct AddressGuard {
 /// Counts one connection while it lives.
 pub(super) struct Guard(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
+impl Guard {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Guard {
+        Guard(permit)
+    }
+}
+
 impl Shared {
     /// Counts a connection of an address; `None` when it has as many as it may.
     pub(super) fn count_address(&self, address: IpAddr) -> Option<AddressGuard> {
@@ -178,14 +178,14 @@ pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> 
 
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
 pub struct Relay {
-    address: SocketAddr,
-    communities: Arc<Communities>,
-    runtime: Runtime,
-    pipeline: Arc<Pipeline>,
+    addresses: Vec<SocketAddr>,
+    pub(super) communities: Arc<Communities>,
+    pub(super) runtime: Runtime,
+    pub(super) pipeline: Arc<Pipeline>,
     store: Arc<Store>,
-    stop: Arc<Stop>,
-    connections: Arc<Semaphore>,
-    connections_max: usize,
+    pub(super) stop: Arc<Stop>,
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections_max: usize,
     patience: Duration,
 }
 
@@ -195,6 +195,14 @@ impl Relay {
     /// # Errors
     /// When the store cannot be read or the address not be had.
     pub fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
+        Relay::start_on(Sockets::default(), config, clock)
+    }
+
+    /// The same on sockets that were opened before.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the sockets not be used.
+    pub fn start_on(sockets: Sockets, config: Config, clock: Clock) -> Result<Relay, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
         let communities =
@@ -207,12 +215,11 @@ impl Relay {
         let connections_max = raise_descriptors(config.server.connections_max);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
-        let address = config.server.listen;
-        let listener = {
+        let listeners = {
             let _runtime = runtime.enter();
-            listen(address).map_err(|reason| StartError::Listen { address, reason })?
+            sockets.plain(config.server.listen)?
         };
-        let address = listener.local_addr()?;
+        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<io::Result<_>>()?;
         let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
         pipeline.start_learning(&communities)?;
         let pipeline = Arc::new(pipeline);
@@ -226,10 +233,12 @@ impl Relay {
             addresses: Arc::default(),
             names: Mutex::default(),
         });
-        runtime.spawn(accept(listener, shared, Arc::clone(&connections)));
+        for listener in listeners {
+            runtime.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections)));
+        }
         let patience = Duration::from_secs(config.server.shutdown_seconds_max);
         Ok(Relay {
-            address,
+            addresses,
             communities,
             runtime,
             pipeline,
@@ -241,9 +250,14 @@ impl Relay {
         })
     }
 
-    /// Where it listens.
+    /// Where it listens; the first place, if there are several.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Where it listens: one place, or all that systemd passed.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What the rules of one of its communities say of an event at this moment, if a connection that has proved
@@ -258,7 +272,7 @@ impl Relay {
         keys: &[PublicKey],
     ) -> Result<Explanation, BodyError> {
         let rules = community.rules();
-        let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address), community.path());
+        let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address()), community.path());
         let context = rules.context(self.pipeline.clock.now(), keys, &relay);
         pipeline::explain(community, &rules, event, true, &context, Some(&self.pipeline.bodies))
     }
@@ -335,64 +349,5 @@ fn raise_descriptors(connections_max: usize) -> usize {
             tracing::warn!("cannot raise the limit of open files: {error}");
             connections_max
         }
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    // A restarted relay must not wait for old connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shared.stop.wait() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
-                Ok(permit) => {
-                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), Arc::new(Guard(permit))));
-                }
-                Err(_) => drop(tokio::spawn(refuse(stream))),
-            },
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Tells a client that there is no room, without reading what it wants.
-async fn refuse(mut stream: TcpStream) {
-    let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer)).await;
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: Arc<Guard>) {
-    // Answers are small and must not wait for each other.
-    let _ = stream.set_nodelay(true);
-    let header_time = Duration::from_secs(shared.config.server.http_header_seconds_max);
-    let stop = Arc::clone(&shared.stop);
-    let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
-    let service = service_fn(|request| http::serve(&connection, request));
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_time)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    tokio::select! {
-        // A peer that speaks no HTTP has been answered, or is gone.
-        _ = &mut serving => {}
-        () = stop.wait() => {}
     }
 }

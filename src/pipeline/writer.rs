@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
@@ -52,6 +53,8 @@ pub(super) enum WriterInput {
     /// Each with its turn; `None` for one that was refused.
     Events(Vec<(u64, Option<Checked>)>),
     Sweep(Sweep),
+    /// Answered when the writer comes to it, after all that was sent before.
+    Ping(oneshot::Sender<()>),
 }
 
 /// Events that one sweep removes in one group.
@@ -219,6 +222,8 @@ impl Writer {
                         self.commit(std::mem::take(&mut gathering));
                         self.sweep(sweep);
                     }
+                    // Who no longer waits for the answer does not need it.
+                    WriterInput::Ping(heard) => drop(heard.send(())),
                 }
                 if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {
                     next = self.input.try_recv().ok();
