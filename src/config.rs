@@ -290,6 +290,8 @@ pub struct Server {
     pub reader_threads: usize,
     /// Threads that verify signatures; 0 means one per core.
     pub verify_threads: usize,
+    /// Whether the settings file is read again when it changes.
+    pub reload_on_change: bool,
 }
 
 /// `[store]`: where events are kept, and how safely.

@@ -27,6 +27,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod rate;
+pub mod reload;
 pub mod replay;
 pub mod rule;
 pub mod store;

@@ -17,9 +17,11 @@ use crate::event::{Id, PublicKey};
 use crate::nips::nip86::{self, Method};
 use crate::nips::nip98::{Token, WINDOW_SECONDS};
 use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
 use crate::rule::RelayNames;
 use crate::rule::moderation::{Rank, Standing};
 use crate::store::{CommunityId, Group, Store};
+use changes::Made;
 
 /// Tokens that are remembered, so that none is used twice. More in two minutes than this are refused.
 const TOKENS_MAX: usize = 10_000;
@@ -52,6 +54,7 @@ pub enum Denied {
 pub struct Admin {
     pipeline: Arc<Pipeline>,
     store: Arc<Store>,
+    reloader: Arc<Reloader>,
     /// The number of the next entry of each community's record. Who holds it changes something, and nobody else.
     records: Mutex<HashMap<CommunityId, u64>>,
     /// Ids of tokens that were used, and until when they could be used again.
@@ -60,8 +63,8 @@ pub struct Admin {
 
 impl Admin {
     /// Nothing done yet.
-    pub(crate) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>) -> Admin {
-        Admin { pipeline, store, records: Mutex::default(), tokens: Mutex::default() }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>, reloader: Arc<Reloader>) -> Admin {
+        Admin { pipeline, store, reloader, records: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// Takes a token, once.
@@ -93,11 +96,18 @@ impl Admin {
         if let Some(answer) = self.answer(caller, &rules, method, now) {
             return answer;
         }
+        let reloaded = match method {
+            Method::ReloadSettings => Some(self.reload(caller)?),
+            _ => None,
+        };
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         // What was asked before may have changed meanwhile: nobody changes anything from here on.
         let rules = caller.community.rules();
         permit(&rules, &caller.key, name)?;
-        let made = changes::of(method, caller, &rules, now)?;
+        let made = match reloaded {
+            Some(said) => Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) },
+            None => changes::of(method, caller, &rules, now)?,
+        };
         let number = audit::next(&mut records, &self.store, caller.community.id)?;
         let mut group = Group::default();
         made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
@@ -110,6 +120,16 @@ impl Admin {
         records.insert(caller.community.id, number + 1);
         take_effect(caller.community, made.changes, now);
         Ok(made.answer)
+    }
+
+    /// Settings are those of the whole process.
+    fn reload(&self, caller: &Caller<'_>) -> Result<String, Denied> {
+        if caller.community.path() != "/" {
+            return Err(Denied::Forbidden("settings are reloaded at the root community".to_owned()));
+        }
+        let reloaded = self.reloader.reload().map_err(|error| Denied::Refused(error.to_string()))?;
+        tracing::info!("settings reloaded: {reloaded}");
+        Ok(reloaded.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ mod import;
 mod remote;
 mod run;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ enum Command {
 }
 
 /// Options of every subcommand that opens the store.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct StoreArguments {
     /// Settings file [default: relay.toml in this folder, when there is one]
     #[arg(long, value_name = "FILE")]
@@ -112,10 +112,15 @@ impl CommunityArgument {
 }
 
 impl StoreArguments {
+    /// The settings file, where there is one.
+    fn file(&self) -> Option<PathBuf> {
+        let usual = || Some(PathBuf::from(CONFIG_FILE)).filter(|file| file.exists());
+        self.config.clone().or_else(usual)
+    }
+
     fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = match &self.config {
-            Some(file) => Config::load(file)?,
-            None if Path::new(CONFIG_FILE).exists() => Config::load(Path::new(CONFIG_FILE))?,
+        let mut config = match self.file() {
+            Some(file) => Config::load(&file)?,
             None => Config::default(),
         };
         if let Some(data) = &self.data {

@@ -72,11 +72,6 @@ fn parts(needs: &Needs) -> u8 {
 }
 
 impl Community {
-    /// Whether its rules need to know anything of what is stored.
-    pub(crate) fn has_lessons(&self) -> bool {
-        !self.rules().needs.is_empty()
-    }
-
     /// Everything that its rules need is to be learned again.
     pub(super) fn learn_all_anew(&self) {
         self.lessons.stale.store(parts(&self.rules().needs), Ordering::SeqCst);
@@ -350,7 +345,7 @@ mod tests {
         ];
         for (text, kind, author, is_stale) in table {
             let community = Community::empty(CommunityId(0), settings(text));
-            assert_eq!(community.is_stale(), community.has_lessons(), "all is new to it: {text}");
+            assert_eq!(community.is_stale(), !community.rules().needs.is_empty(), "all is new to it: {text}");
             community.learn(&mut |_| None);
             assert!(!community.is_stale(), "{text}");
             let mut graph = GraphBuilder::new(&community.settings());

@@ -157,7 +157,8 @@ pub(super) fn charged_address(connection: &Connection, headers: &HeaderMap) -> I
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
 /// the last address that is not a trusted proxy's own is the client's.
 fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
-    let server = &connection.shared.config.server;
+    let config = connection.shared.current.get();
+    let server = &config.server;
     let is_trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(&ip));
     let mut address = connection.peer.ip().to_canonical();
     let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };

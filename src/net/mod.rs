@@ -2,11 +2,15 @@
 //! pipeline, frames to people. Never decides what a rule decides.
 
 mod http;
+mod listen;
 mod manage;
 mod page;
 mod server;
 mod session;
 mod socket;
+mod systemd;
 
+pub use listen::Sockets;
 pub(crate) use server::open_store;
 pub use server::{Relay, StartError};
+pub use systemd::tell_systemd_of_stop;

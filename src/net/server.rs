@@ -9,37 +9,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::http::{self, Connection};
+use super::listen::{Sockets, accept};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Current};
 use crate::event::{Event, PublicKey};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
+use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::rule::RelayNames;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 
 /// Descriptors besides those of connections: the store's files, standard streams, timers.
 const OTHER_DESCRIPTORS: u64 = 128;
 
-/// Connections that the kernel keeps waiting while the relay is busy accepting.
-const BACKLOG: u32 = 1_024;
-
 /// Names of the relay that are kept for the next connection: one for each community and address of this machine.
 const NAMES_MAX: usize = 4_096;
-
-/// How long accepting rests when the machine has no descriptors or memory left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +53,11 @@ pub enum StartError {
         /// What the system said.
         reason: io::Error,
     },
+    /// What systemd passed is of no use.
+    #[error(
+        "systemd passed a socket that cannot be used: {0}; in plaza.socket, ListenStream= is an address and a port"
+    )]
+    Inherited(#[source] io::Error),
     /// The machine gives no more threads or descriptors.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -73,7 +68,7 @@ pub enum StartError {
 
 /// What all connections share.
 pub(super) struct Shared {
-    pub(super) config: Arc<Config>,
+    pub(super) current: Arc<Current>,
     pub(super) communities: Arc<Communities>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) stop: Arc<Stop>,
@@ -82,8 +77,9 @@ pub(super) struct Shared {
     names: Mutex<Names>,
 }
 
-/// The names of the relay by the ways on which connections came, so that those of one way share them.
-type Names = HashMap<(CommunityId, Option<SocketAddr>), Arc<RelayNames>>;
+/// The names of the relay by the ways on which connections came, so that those of one way share them; and the
+/// addresses in the settings that they were made of.
+type Names = HashMap<(CommunityId, Option<SocketAddr>), (Vec<String>, Arc<RelayNames>)>;
 
 /// Tells all connections that the relay is stopping.
 #[derive(Default)]
@@ -126,10 +122,16 @@ pub(super) struct AddressGuard {
 /// Counts one connection while it lives.
 pub(super) struct Guard(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
+impl Guard {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Guard {
+        Guard(permit)
+    }
+}
+
 impl Shared {
     /// Counts a connection of an address; `None` when it has as many as it may.
     pub(super) fn count_address(&self, address: IpAddr) -> Option<AddressGuard> {
-        let config = &self.config;
+        let config = self.current.get();
         let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if config.rate.enabled && *count >= config.server.connections_per_address_max {
@@ -146,8 +148,16 @@ impl Shared {
             // Connections keep theirs.
             names.clear();
         }
-        let new = || Arc::new(RelayNames::new(&community.settings().relay.urls, local, community.path()));
-        Arc::clone(names.entry((community.id, local)).or_insert_with(new))
+        let settings = community.settings();
+        let urls = &settings.relay.urls;
+        match names.get(&(community.id, local)) {
+            Some((made_of, known)) if made_of == urls => Arc::clone(known),
+            _ => {
+                let new = Arc::new(RelayNames::new(urls, local, community.path()));
+                names.insert((community.id, local), (urls.clone(), Arc::clone(&new)));
+                new
+            }
+        }
     }
 }
 
@@ -180,14 +190,15 @@ pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> 
 
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
 pub struct Relay {
-    address: SocketAddr,
-    communities: Arc<Communities>,
-    runtime: Runtime,
-    pipeline: Arc<Pipeline>,
+    addresses: Vec<SocketAddr>,
+    pub(super) communities: Arc<Communities>,
+    pub(super) runtime: Runtime,
+    pub(super) pipeline: Arc<Pipeline>,
     store: Arc<Store>,
-    stop: Arc<Stop>,
-    connections: Arc<Semaphore>,
-    connections_max: usize,
+    reloader: Arc<Reloader>,
+    pub(super) stop: Arc<Stop>,
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections_max: usize,
     patience: Duration,
 }
 
@@ -197,6 +208,19 @@ impl Relay {
     /// # Errors
     /// When the store cannot be read or the address not be had.
     pub fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
+        Relay::start_on(Sockets::default(), config, clock, None)
+    }
+
+    /// The same on sockets that were opened before, with what reads the settings again.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the sockets not be used.
+    pub fn start_on(
+        sockets: Sockets,
+        config: Config,
+        clock: Clock,
+        load: Option<Load>,
+    ) -> Result<Relay, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
         let communities =
@@ -205,38 +229,51 @@ impl Relay {
         for path in communities.unused() {
             tracing::warn!("the store holds what was sent to {path}, where no [[community]] is any more");
         }
-        let config = Arc::new(config);
+        let current = Current::new(config);
+        let config = current.get();
         let connections_max = raise_descriptors(config.server.connections_max);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
-        let address = config.server.listen;
-        let listener = {
+        let listeners = {
             let _runtime = runtime.enter();
-            listen(address).map_err(|reason| StartError::Listen { address, reason })?
+            sockets.plain(config.server.listen)?
         };
-        let address = listener.local_addr()?;
-        let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
+        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<io::Result<_>>()?;
+        let mut pipeline =
+            Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
         let pipeline = Arc::new(pipeline);
         let stop = Arc::<Stop>::default();
         let connections = Arc::new(Semaphore::new(connections_max));
+        let reloader = Arc::new(Reloader {
+            current: Arc::clone(&current),
+            communities: Arc::clone(&communities),
+            pipeline: Arc::clone(&pipeline),
+            store: Arc::clone(&store),
+            clock,
+            load,
+            busy: Mutex::default(),
+        });
         let shared = Arc::new(Shared {
-            config: Arc::clone(&config),
+            current,
             communities: Arc::clone(&communities),
             pipeline: Arc::clone(&pipeline),
             stop: Arc::clone(&stop),
-            admin: Admin::new(Arc::clone(&pipeline), Arc::clone(&store)),
+            admin: Admin::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&reloader)),
             addresses: Arc::default(),
             names: Mutex::default(),
         });
-        runtime.spawn(accept(listener, shared, Arc::clone(&connections)));
+        for listener in listeners {
+            runtime.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections)));
+        }
         let patience = Duration::from_secs(config.server.shutdown_seconds_max);
         Ok(Relay {
-            address,
+            addresses,
             communities,
             runtime,
             pipeline,
             store,
+            reloader,
             stop,
             connections,
             connections_max,
@@ -244,9 +281,35 @@ impl Relay {
         })
     }
 
-    /// Where it listens.
+    /// Reads the settings file again and goes by what it says.
+    ///
+    /// # Errors
+    /// When it has a mistake; then nothing has changed.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.reloader.reload()
+    }
+
+    /// Goes by other settings from now on.
+    ///
+    /// # Errors
+    /// When a new community cannot be opened; then nothing has changed.
+    pub fn reconfigure(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.reloader.apply(config)
+    }
+
+    /// The settings as of now.
+    pub fn config(&self) -> Arc<Config> {
+        self.reloader.current.get()
+    }
+
+    /// Where it listens; the first place, if there are several.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Where it listens: one place, or all that systemd passed.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What the rules of one of its communities say of an event at this moment, if a connection that has proved
@@ -261,7 +324,7 @@ impl Relay {
         keys: &[PublicKey],
     ) -> Result<Explanation, BodyError> {
         let rules = community.rules();
-        let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address), community.path());
+        let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address()), community.path());
         let context = rules.context(self.pipeline.clock.now(), keys, &relay);
         pipeline::explain(community, &rules, event, true, &context, Some(&self.pipeline.bodies))
     }
@@ -298,7 +361,10 @@ impl Relay {
     /// # Errors
     /// When the store could not make everything durable.
     pub fn stop(self) -> Result<(), StoreError> {
-        let Relay { runtime, pipeline, store, stop, connections, connections_max, patience, .. } = self;
+        let Relay {
+            runtime, pipeline, store, stop, connections, connections_max, patience, reloader, ..
+        } = self;
+        drop(reloader);
         stop.set();
         runtime.block_on(async {
             let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
@@ -338,64 +404,5 @@ fn raise_descriptors(connections_max: usize) -> usize {
             tracing::warn!("cannot raise the limit of open files: {error}");
             connections_max
         }
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    // A restarted relay must not wait for old connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shared.stop.wait() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
-                Ok(permit) => {
-                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), Arc::new(Guard(permit))));
-                }
-                Err(_) => drop(tokio::spawn(refuse(stream))),
-            },
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Tells a client that there is no room, without reading what it wants.
-async fn refuse(mut stream: TcpStream) {
-    let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer)).await;
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: Arc<Guard>) {
-    // Answers are small and must not wait for each other.
-    let _ = stream.set_nodelay(true);
-    let header_time = Duration::from_secs(shared.config.server.http_header_seconds_max);
-    let stop = Arc::clone(&shared.stop);
-    let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
-    let service = service_fn(|request| http::serve(&connection, request));
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_time)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    tokio::select! {
-        // A peer that speaks no HTTP has been answered, or is gone.
-        _ = &mut serving => {}
-        () = stop.wait() => {}
     }
 }

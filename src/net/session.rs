@@ -173,7 +173,7 @@ impl Session {
     }
 
     fn write_timeout(&self) -> Duration {
-        Duration::from_secs(self.shared.config.server.write_timeout_seconds)
+        Duration::from_secs(self.shared.current.get().server.write_timeout_seconds)
     }
 
     async fn converse(&mut self, socket: &mut Socket<TcpStream>) -> End {
@@ -181,7 +181,7 @@ impl Session {
         let mut stopped = pin!(shared.stop.wait());
         // Once is enough: it wakes this task, which then looks at the flag.
         let _ = poll_fn(|cx| Poll::Ready(stopped.as_mut().poll(cx))).await;
-        let interval = Duration::from_secs(shared.config.server.ping_interval_seconds);
+        let interval = Duration::from_secs(shared.current.get().server.ping_interval_seconds);
         let mut alarm = pin!(sleep(interval));
         loop {
             let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
@@ -254,7 +254,7 @@ impl Session {
     /// It is not moved whenever the client is heard: it looks, when it goes off, how long that is ago.
     fn is_silent(&mut self, interval: Duration, alarm: Pin<&mut Sleep>) -> Result<bool, End> {
         let now = Instant::now();
-        let patience = Duration::from_secs(self.shared.config.server.ping_timeout_seconds);
+        let patience = Duration::from_secs(self.shared.current.get().server.ping_timeout_seconds);
         match self.pinged_at {
             Some(pinged_at) if self.heard_at < pinged_at => return Err(End::Gone),
             _ => self.pinged_at = None,

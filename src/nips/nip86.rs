@@ -110,6 +110,8 @@ pub enum Method {
     ListNames,
     /// Beyond NIP-86: what is going on: connections, events, refusals.
     Stats,
+    /// Beyond NIP-86: reads the settings file again.
+    ReloadSettings,
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -289,6 +291,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("removename", Rank::Admin),
     ("listnames", Rank::Moderator),
     ("stats", Rank::Moderator),
+    ("reloadsettings", Rank::Owner),
     ("explain", Rank::Moderator),
 ];
 
@@ -371,6 +374,7 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "removename" => Method::RemoveName(given.name(local)?),
         "listnames" => Method::ListNames,
         "stats" => Method::Stats,
+        "reloadsettings" => Method::ReloadSettings,
         "explain" => match given.0.next() {
             Some(event @ Value::Object(_)) => Method::Explain(event.to_string()),
             Some(Value::String(text)) => Method::Explain(text.clone()),
@@ -391,7 +395,9 @@ mod tests {
             let about = match *name {
                 name if name.ends_with("kind") => serde_json::json!([1]),
                 name if name.ends_with("method") => serde_json::json!([key, "banevent"]),
-                name if name.starts_with("list") || name == "stats" => serde_json::json!([]),
+                name if name.starts_with("list") || ["stats", "reloadsettings"].contains(&name) => {
+                    serde_json::json!([])
+                }
                 "assignrole" | "unassignrole" => serde_json::json!([key, "baker"]),
                 "createrole" | "editrole" | "deleterole" => {
                     serde_json::json!(["baker", "Baker", "", "#fa0", 2])

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
@@ -197,8 +197,13 @@ impl Pipeline {
             let reader = readers.thread();
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
-        let sweeper =
-            sweep::Sweeper::start(Arc::clone(current), communities, writer.clone(), clock.clone(), Arc::clone(&rates))?;
+        let sweeper = sweep::Sweeper::start(
+            Arc::clone(current),
+            communities,
+            writer.clone(),
+            clock.clone(),
+            Arc::clone(&rates),
+        )?;
         Ok(Pipeline {
             bodies,
             rates,
@@ -259,6 +264,13 @@ impl Pipeline {
         if let Some(learner) = &self.learner {
             learner.learn_now();
         }
+    }
+
+    /// Waits until the writer has come to what is sent to it now: proof that it still moves. `false` when it has
+    /// ended.
+    pub async fn writer_moves(&self) -> bool {
+        let (ping, heard) = oneshot::channel();
+        self.writer.send(WriterInput::Ping(ping)).is_ok() && heard.await.is_ok()
     }
 
     /// Finishes what is queued, then ends all threads.

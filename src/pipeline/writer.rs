@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
@@ -54,6 +55,8 @@ pub(super) enum WriterInput {
     Sweep(Sweep),
     /// State that is changed by itself, and who is told when it is durable.
     State(Group, Sender<Result<(), StoreError>>),
+    /// Answered when the writer comes to it, after all that was sent before.
+    Ping(oneshot::Sender<()>),
 }
 
 /// Events that one sweep removes in one group.
@@ -226,6 +229,8 @@ impl Writer {
                         // Who no longer waits does not need the answer.
                         let _ = done.send(self.store.commit(group).map(drop));
                     }
+                    // Who no longer waits for the answer does not need it.
+                    WriterInput::Ping(heard) => drop(heard.send(())),
                 }
                 if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {
                     next = self.input.try_recv().ok();

@@ -4,7 +4,8 @@
 
 pub mod http;
 pub mod invoice;
-
+pub mod program;
+#[cfg(unix)]
 use std::net::TcpStream;
 use std::time::Duration;
 

@@ -80,7 +80,7 @@ impl World {
         });
         let town = |(number, theme): (usize, Theme)| {
             let path = path_of(number);
-            let community = Arc::clone(relay.relay().communities().at(&path).expect("a community"));
+            let community = relay.relay().communities().at(&path).expect("a community");
             let connections: [&[u32]; 4] = [&[], &[0], &[1, 2], &[BRIDGE]];
             let viewers = connections.map(|people| {
                 let people: Vec<Person> = people.iter().copied().map(Person::new).collect();

@@ -1,0 +1,143 @@
+//! Sockets that the relay listens on, and what comes in by them. In: addresses, or sockets that systemd holds
+//! and passes on. Out: connections that speak HTTP. Never reads what they say.
+//!
+//! A socket that systemd holds outlives the process: who connects while the relay restarts waits in the
+//! kernel's queue and is served by the next process. So nobody who was accepted is dropped without a word:
+//! who has not spoken when the relay stops may still do so for a moment.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use listenfd::ListenFd;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::http::{self, Connection};
+use super::server::{Guard, Shared, StartError};
+
+/// Connections that the kernel keeps waiting while the relay is busy accepting.
+const BACKLOG: u32 = 1_024;
+
+/// How long accepting rests when the machine has no descriptors or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a stop waits for the request of who has connected and said nothing yet.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a client that is turned away may take to read why.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Sockets that were opened before the relay started. Without any it opens those of its settings.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    plain: Vec<StdListener>,
+}
+
+impl Sockets {
+    /// The sockets that systemd passed to this process (`LISTEN_FDS`), if it did. May be called once.
+    ///
+    /// # Errors
+    /// When one of them is no listening TCP socket.
+    pub fn inherited() -> Result<Sockets, StartError> {
+        let mut passed = ListenFd::from_env();
+        let mut sockets = Sockets::default();
+        for number in 0..passed.len() {
+            let socket = passed.take_tcp_listener(number).map_err(StartError::Inherited)?;
+            sockets.plain.extend(socket);
+        }
+        Ok(sockets)
+    }
+
+    /// The plain sockets, for the runtime that is entered: those that were passed, else one at this address.
+    pub(super) fn plain(self, address: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
+        if self.plain.is_empty() {
+            let opened = open(address).map_err(|reason| StartError::Listen { address, reason })?;
+            return Ok(vec![opened]);
+        }
+        tracing::info!("listening on {} sockets of systemd instead of server.listen", self.plain.len());
+        let adopted: io::Result<Vec<TcpListener>> = self.plain.into_iter().map(adopt).collect();
+        adopted.map_err(StartError::Inherited)
+    }
+}
+
+fn adopt(socket: StdListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restarted relay must not wait for old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until the relay stops.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.stop.wait() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
+                Ok(permit) => {
+                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), Arc::new(Guard::new(permit))));
+                }
+                Err(_) => drop(tokio::spawn(refuse(stream))),
+            },
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells a client that there is no room, without reading what it wants.
+async fn refuse(mut stream: TcpStream) {
+    let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
+    let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer)).await;
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: Arc<Guard>) {
+    // Answers are small and must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let header_time = Duration::from_secs(shared.current.get().server.http_header_seconds_max);
+    let stop = Arc::clone(&shared.stop);
+    let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
+    let has_spoken = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        has_spoken.store(true, Ordering::Relaxed);
+        http::serve(&connection, request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_time)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(serving);
+    tokio::select! {
+        // A peer that speaks no HTTP has been answered, or is gone.
+        _ = &mut serving => return,
+        () = stop.wait() => {}
+    }
+    if has_spoken.load(Ordering::Relaxed) {
+        // Ends at once between two requests, else after the answer.
+        serving.as_mut().graceful_shutdown();
+    }
+    // A session that begins now is told that the relay is stopping.
+    let _ = tokio::time::timeout(FIRST_WORDS, serving).await;
+}

@@ -1,0 +1,119 @@
+//! The real program as a service manager runs it: with sockets that it inherits, with signals, and with what
+//! it says.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to do what it must.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that has been started, and what it says on standard error. Ends with this value.
+pub struct Program {
+    child: Child,
+    words: Receiver<String>,
+}
+
+impl Program {
+    /// Starts a command.
+    pub fn start(mut command: Command) -> Program {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program runs");
+        let stderr = BufReader::new(child.stderr.take().expect("its standard error"));
+        let (sender, words) = channel();
+        // Reads on when nobody listens any more, so that the program is never kept from saying more.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
+        Program { child, words }
+    }
+
+    /// The rest of the next line that has this in it.
+    pub fn says(&self, wanted: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            let Ok(line) = self.words.recv_timeout(PATIENCE) else {
+                panic!("{wanted:?} was awaited, not only {heard:#?}")
+            };
+            if let Some((_, rest)) = line.split_once(wanted) {
+                return rest.to_owned();
+            }
+            heard.push(line);
+        }
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill runs");
+        assert!(sent.success(), "{signal} is sent");
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the program ends");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Asks it to stop, and waits until it has done so in order.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success(), "the program stops in order");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The relay, to be started in a folder with the settings that are there.
+pub fn plaza(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
+    command.arg("run").args(arguments).current_dir(folder).env_clear();
+    command
+}
+
+/// The same with descriptor 3, and 4 if there is a second, as systemd passes them: a shell moves them there and
+/// becomes the relay.
+pub fn plaza_with(sockets: &[OwnedFd], folder: &Path, arguments: &[&str]) -> Command {
+    const MOVE: &str = "exec 3<&0 4>&1 0</dev/null 1>/dev/null; export LISTEN_PID=$$; exec \"$@\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", MOVE, "sh", env!("CARGO_BIN_EXE_plaza"), "run"]).args(arguments);
+    command.current_dir(folder).env_clear().env("LISTEN_FDS", sockets.len().to_string());
+    let mut copies = sockets.iter().map(|socket| Stdio::from(socket.try_clone().expect("a descriptor")));
+    command.stdin(copies.next().expect("a socket"));
+    command.stdout(copies.next().unwrap_or_else(Stdio::null));
+    assert!(copies.next().is_none(), "two sockets at most");
+    command
+}
+
+/// A listening socket on a free port, and its address.
+pub fn listening() -> (OwnedFd, std::net::SocketAddr) {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    (socket.into(), address)
+}
+
+/// Where a program is, if it is there.
+pub fn tool(name: &str) -> Option<std::path::PathBuf> {
+    let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"];
+    let found =
+        folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| File::open(path).is_ok());
+    if found.is_none() {
+        eprintln!("skipped: {name} is not installed");
+    }
+    found
+}
