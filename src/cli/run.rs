@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -128,9 +129,9 @@ impl Run {
 }
 
 /// How a file looked: what changes it changes one of these.
-fn stamp_of(file: &PathBuf) -> Option<(SystemTime, u64)> {
+fn stamp_of(file: &PathBuf) -> Option<(u64, i64, i64, u64)> {
     let metadata = fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
 }
 
 /// Reads the settings again and says what came of it.
