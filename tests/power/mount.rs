@@ -61,6 +61,13 @@ impl Power {
         self.state().phase != Phase::On
     }
 
+    /// The power stays on from now on: tells whether it was still there.
+    pub(crate) fn stays(&self) -> bool {
+        let mut state = self.state();
+        state.steps_left = None;
+        state.phase == Phase::On
+    }
+
     /// Waits until the power has gone, but not for ever: tells whether it has.
     pub(crate) fn wait_until_off(&self, patience: Duration) -> bool {
         let waited = self.0.1.wait_timeout_while(self.state(), patience, |state| state.phase == Phase::On);
