@@ -434,9 +434,14 @@ impl Drop for Store {
 /// Opens sled's tree, with some patience for a lock that is about to go.
 fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+    let mut repaired = false;
     for _ in 0..LOCK_ATTEMPTS_MAX {
         match config.open() {
             Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            // Only now: nobody else has the store open, or sled would have said so.
+            Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
+                repaired = true;
+            }
             opened => {
                 let attempt = "open the store";
                 return opened.map_err(|source| StoreError::Engine {

@@ -11,8 +11,10 @@ use crate::random::Chance;
 pub(crate) enum Survival {
     /// All of it is lost.
     Nothing,
-    /// All of it is kept, as when only the program ends.
+    /// All of it is kept, and safe from then on.
     Everything,
+    /// The power stays: only the program ends. All of it is kept, and no safer than before.
+    PowerStays,
     /// All of it but the lengths of files.
     AllButLengths,
     /// What happened up to some moment, over all files.
@@ -25,11 +27,12 @@ pub(crate) enum Survival {
 impl Survival {
     /// One of all kinds, the mean ones most often.
     pub(crate) fn any(chance: &mut Chance) -> Survival {
-        match chance.below(10) {
+        match chance.below(12) {
             0..=1 => Survival::Nothing,
             2 => Survival::Everything,
-            3 => Survival::AllButLengths,
-            4..=5 => Survival::UpToAMoment,
+            3..=4 => Survival::PowerStays,
+            5 => Survival::AllButLengths,
+            6..=7 => Survival::UpToAMoment,
             _ => Survival::Pieces {
                 bytes: *chance.pick(&[512, 4_096]),
                 kept_percent: *chance.pick(&[3, 30, 50, 70, 97]),
@@ -39,8 +42,11 @@ impl Survival {
 }
 
 impl Disk {
-    /// Cuts the power. What the disk holds afterwards is all safe.
+    /// Cuts the power. What the disk holds afterwards is all safe, unless the power stayed.
     pub(crate) fn cut(&mut self, survival: Survival, chance: &mut Chance) {
+        if survival == Survival::PowerStays {
+            return;
+        }
         let moments = self.files.values().flat_map(|file| &file.changes).map(|change| change.moment);
         let oldest = moments.chain(self.moves.iter().map(|change| change.moment)).min().unwrap_or(0);
         let last = match survival {
