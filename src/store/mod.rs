@@ -130,6 +130,10 @@ impl Store {
     pub fn open(options: Options) -> Result<Store, StoreError> {
         let Options { path, cache_bytes, durability } = options;
         let ancestors = files::ancestors_to_sync(&path);
+        if path.exists() {
+            // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
+            files::sync_all(&path, &[])?;
+        }
         let tree = open_tree(&path, cache_bytes)?;
         files::sync_all(&path, &ancestors)?;
         let db = path.join(files::DB);

@@ -16,6 +16,9 @@ const WINDOW: usize = 48;
 /// People who write over one connection, and over no other.
 const PEOPLE: u32 = 3;
 
+/// How many in a hundred are long, unless it is set.
+const LONG_PERCENT: u64 = 3;
+
 /// Topics of notes.
 pub(crate) const TOPICS: [&str; 3] = ["bread", "fish", "wine"];
 /// Kinds of all that is written.
@@ -59,12 +62,15 @@ pub(crate) struct Writer {
     waiting: HashMap<Id, usize>,
     /// In how many seconds notes expire that do.
     pub(crate) expiry_seconds: &'static [u64],
+    /// How many in a hundred are long.
+    pub(crate) long_percent: u64,
 }
 
 impl Writer {
     pub(crate) fn new(who: u32, client: Client, chance: Chance, history: Vec<Event>) -> Writer {
         let (sent, waiting) = (Vec::new(), HashMap::new());
-        Writer { who, client, chance, history, sent, waiting, expiry_seconds: EXPIRY_SECONDS }
+        let (expiry_seconds, long_percent) = (EXPIRY_SECONDS, LONG_PERCENT);
+        Writer { who, client, chance, history, sent, waiting, expiry_seconds, long_percent }
     }
 
     /// Writes until the connection ends. `tick` gives each event its time; `answered` is told of each OK.
@@ -139,7 +145,8 @@ impl Writer {
                 1
             }
         };
-        let long = if self.chance.percent(3) { 20_000 + self.chance.below(180_000) } else { 0 };
+        let long =
+            if self.chance.percent(self.long_percent) { 20_000 + self.chance.below(180_000) } else { 0 };
         let content = format!("{created_at} {}", "x".repeat(long as usize));
         person.sign(kind, created_at, tags, &content)
     }

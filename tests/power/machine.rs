@@ -48,13 +48,15 @@ impl When {
 }
 
 pub(crate) struct Machine {
-    power: Power,
+    pub(crate) power: Power,
     // In this order they are dropped: nobody may use the disk when it is unmounted.
     server: Option<Server>,
     mounted: Option<Mounted>,
     mount_point: TempDir,
     settings: TempDir,
     ticks: AtomicU64,
+    /// How many events in a hundred are long: 20 to 200 KB.
+    pub(crate) long_percent: u64,
 }
 
 impl Machine {
@@ -77,6 +79,7 @@ impl Machine {
             settings,
             // Times that no two events share, in the order in which they were made.
             ticks: AtomicU64::new(now() - 1_000_000),
+            long_percent: 3,
         }
     }
 
@@ -126,6 +129,7 @@ impl Machine {
             let own = Chance::new(chance.below(u64::MAX));
             let mut writer = Writer::new(who, self.connect(who), own, promise.history_of(who));
             writer.expiry_seconds = &[2, 4, 86_400];
+            writer.long_percent = self.long_percent;
             writers.push(writer);
         }
         let Machine { power, server, ticks, .. } = self;

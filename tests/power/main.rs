@@ -26,6 +26,7 @@ mod view;
 mod writer;
 
 use std::path::Path;
+use std::time::Duration;
 
 use disk::{Disk, Names};
 use machine::{COMMUNITIES, Machine, When};
@@ -38,11 +39,14 @@ use survival::Survival;
 const CUTS: u64 = 8;
 const CUTS_LONG: u64 = 300;
 
-/// A store lives through so many cuts before the next one begins.
-const CUTS_OF_A_STORE: u64 = 12;
+/// A store lives through one of so many cuts before the next one begins.
+const CUTS_OF_A_STORE: [u64; 3] = [4, 12, 30];
 
 /// Cuts that a relay without syncs has to lose something.
 const CUTS_WITHOUT_SYNC: u64 = 4;
+
+/// A start on an empty disk takes about so many changes and syncs.
+const STEPS_OF_A_START: u64 = 30;
 
 /// Whether file systems can be served here; says why not.
 fn can_mount(folder: &Path) -> Option<()> {
@@ -72,6 +76,22 @@ fn what_was_acknowledged_survives_hundreds_of_cuts() {
 }
 
 #[test]
+fn a_first_start_may_be_cut_short_at_any_moment() {
+    let Some(()) = can_mount_somewhere() else { return };
+    let pieces = |bytes| Survival::Pieces { bytes, kept_percent: 50 };
+    for steps in 0..STEPS_OF_A_START {
+        for survival in [Survival::Nothing, Survival::AllButLengths, pieces(512), pieces(4_096)] {
+            let names = if steps % 2 == 0 { Names::WithTheirFolder } else { Names::InOneJournal };
+            let chance = &mut Chance::new(steps);
+            let mut machine = Machine::new(names, "");
+            machine.start(Some(When::Starting { steps }));
+            machine.lose_power(survival, chance);
+            assert!(machine.start(None), "the power stays");
+        }
+    }
+}
+
+#[test]
 fn without_syncs_the_same_test_finds_losses() {
     let Some(()) = can_mount_somewhere() else { return };
     let chance = &mut Chance::new(Chance::seeds(&[])[0]);
@@ -97,7 +117,10 @@ fn survive(cuts: u64) {
         let names = *chance.pick(&[Names::WithTheirFolder, Names::InOneJournal]);
         let mut machine = Machine::new(names, "");
         let mut promise = Promise::default();
-        let of_this_store = CUTS_OF_A_STORE.min(cuts - cut);
+        let of_this_store = (*chance.pick(&CUTS_OF_A_STORE)).min(cuts - cut);
+        // Many long ones make groups that fill several of sled's segments, and segments that are used again.
+        machine.long_percent = *chance.pick(&[1, 3, 30]);
+        machine.power.set_sync_time(Duration::from_millis(*chance.pick(&[0, 2, 10])));
         for _ in 0..of_this_store {
             cut += 1;
             let (when, survival) = (When::any(chance), Survival::any(chance));

@@ -34,6 +34,8 @@ struct State {
     phase: Phase,
     /// How many more changes and syncs there will be before the power goes.
     steps_left: Option<u64>,
+    /// How long a sync takes.
+    sync_time: Duration,
 }
 
 /// A disk and its power switch. All clones are the same one.
@@ -42,8 +44,13 @@ pub(crate) struct Power(Arc<(Mutex<State>, Condvar)>);
 
 impl Power {
     pub(crate) fn new(disk: Disk) -> Power {
-        let state = State { disk, phase: Phase::On, steps_left: None };
+        let state = State { disk, phase: Phase::On, steps_left: None, sync_time: Duration::ZERO };
         Power(Arc::new((Mutex::new(state), Condvar::new())))
+    }
+
+    /// From now on a sync takes so long; the longer, the more a program writes between two.
+    pub(crate) fn set_sync_time(&self, time: Duration) {
+        self.state().sync_time = time;
     }
 
     /// The power goes after so many more changes and syncs.
@@ -110,6 +117,14 @@ impl Power {
             Refusal::NotFolder => Errno::ENOTDIR,
             Refusal::Full => Errno::ENOSPC,
         })
+    }
+
+    /// Syncs a node, unless the power goes meanwhile.
+    fn sync(&self, node: Node) -> Result<(), Errno> {
+        let sync_time = self.state().sync_time;
+        let waited = self.0.1.wait_timeout_while(self.state(), sync_time, |state| state.phase == Phase::On);
+        drop(waited);
+        self.step(|disk| disk.sync(node))
     }
 
     /// Changes or syncs the disk, unless the power goes just before.
@@ -346,11 +361,11 @@ impl Filesystem for Volume {
     }
 
     fn fsync(&self, _: &Request, node: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        answer(reply, self.0.step(|disk| disk.sync(node.0)));
+        answer(reply, self.0.sync(node.0));
     }
 
     fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        answer(reply, self.0.step(|disk| disk.sync(node.0)));
+        answer(reply, self.0.sync(node.0));
     }
 
     fn readdir(&self, _: &Request, node: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
