@@ -14,6 +14,14 @@ pub(super) const DB: &str = "db";
 /// sled's folder of leaves that were too long for its file; it never syncs them.
 const BLOBS: &str = "blobs";
 
+/// sled's file of settings. They are always the same, and it writes them when they are missing.
+const SETTINGS: &str = "conf";
+
+/// How the names of sled's snapshots of its tables begin, which it makes from its file; and how those end that
+/// are being written.
+const SNAPSHOT: &str = "snap.";
+const UNFINISHED: &str = ".generating";
+
 /// The folders above `path` whose entries a power cut could lose: its parent, and those that do not exist
 /// yet with the one that will hold them.
 pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
@@ -44,6 +52,35 @@ fn sync(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(|source| io_error(path, "sync", source)),
     }
+}
+
+/// Removes what a power cut left unfinished of the files that sled makes again: it reads any of its snapshots,
+/// also one that it was still writing, and its settings, and does not open a store in which one is torn. Tells
+/// whether there was anything to remove.
+pub(super) fn remove_unfinished(path: &Path) -> Result<bool, StoreError> {
+    let mut removed = false;
+    for entry in walk(path)? {
+        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let is_unfinished = match name {
+            SETTINGS => is_torn(&entry.path)?,
+            _ => name.starts_with(SNAPSHOT) && name.ends_with(UNFINISHED),
+        };
+        if is_unfinished {
+            tracing::warn!(path = %entry.path.display(), "removed, as a power cut left it unfinished; it is made anew");
+            fs::remove_file(&entry.path).map_err(|source| io_error(&entry.path, "remove", source))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether sled's settings lack the checksum with which they end.
+fn is_torn(path: &Path) -> Result<bool, StoreError> {
+    let bytes = fs::read(path).map_err(|source| io_error(path, "read", source))?;
+    let whole = bytes
+        .split_last_chunk()
+        .is_some_and(|(settings, checksum)| crc32fast::hash(settings) == u32::from_le_bytes(*checksum));
+    Ok(!whole)
 }
 
 /// How many bytes the store's files take.

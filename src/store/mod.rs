@@ -130,6 +130,10 @@ impl Store {
     pub fn open(options: Options) -> Result<Store, StoreError> {
         let Options { path, cache_bytes, durability } = options;
         let ancestors = files::ancestors_to_sync(&path);
+        if path.exists() {
+            // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
+            files::sync_all(&path, &[])?;
+        }
         let tree = open_tree(&path, cache_bytes)?;
         files::sync_all(&path, &ancestors)?;
         let db = path.join(files::DB);
@@ -448,9 +452,14 @@ impl Drop for Store {
 /// Opens sled's tree, with some patience for a lock that is about to go.
 fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+    let mut repaired = false;
     for _ in 0..LOCK_ATTEMPTS_MAX {
         match config.open() {
             Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            // Only now: nobody else has the store open, or sled would have said so.
+            Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
+                repaired = true;
+            }
             opened => {
                 let attempt = "open the store";
                 return opened.map_err(|source| StoreError::Engine {
