@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::store::{CommunityId, Group, StateTable, Store};
 
 /// Numbers of communities in the store, by path; kept with the root's state.
-const NUMBERS: StateTable = StateTable(0);
+pub(crate) const NUMBERS: StateTable = StateTable(0);
 
 /// All communities, the root first.
 pub struct Communities {

@@ -7,5 +7,5 @@ mod server;
 mod session;
 mod socket;
 
-pub(crate) use server::open_store;
 pub use server::{Relay, StartError};
+pub(crate) use server::{open_store, store_options};
