@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod invoice;
+pub mod program;
 
 use std::net::TcpStream;
 use std::time::Duration;
