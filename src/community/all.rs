@@ -9,7 +9,7 @@ use crate::config::{Config, Settings};
 use crate::store::{CommunityId, Group, StateTable, Store, StoreError};
 
 /// Numbers of communities in the store, by path; kept with the root's state.
-const NUMBERS: StateTable = StateTable(0);
+pub(crate) const NUMBERS: StateTable = StateTable(0);
 
 /// All communities, the root first.
 pub struct Communities {

@@ -377,7 +377,7 @@ mod tests {
         let (old, mut new) = (list(1, 3), list(1, 4));
         (new.id, new.created_at) = (crate::event::Id([9; 32]), 2);
         let [first, second] = [1, 2].map(|number| Location { number, slot: 0 });
-        community.index_mut().insert(&old, first);
+        community.index_mut().insert(&old, first, 0);
         let mut tries = 0;
         community.learn(&mut |location| {
             tries += 1;
@@ -389,7 +389,7 @@ mod tests {
                 let mut index = community.index_mut();
                 let stored = index.newest_of(&old).expect("it is there");
                 index.remove(stored);
-                index.insert(&new, second);
+                index.insert(&new, second, 0);
             }
             None
         });

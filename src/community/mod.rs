@@ -12,6 +12,7 @@ mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
 pub use connected::Connected;
 pub use moderation::{AboutText, Change};
@@ -29,6 +30,9 @@ use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
 /// Keys that asked to vanish (NIP-62): author → until when, in seconds since 1970.
 pub(crate) const VANISHED: StateTable = StateTable(1);
+
+/// State that is true of one folder alone: no copy of the store has it.
+pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS];
 
 /// A relay as a client sees it.
 pub struct Community {
@@ -98,12 +102,12 @@ const LOAD_BATCHES_MAX: usize = 16;
 fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<(Index, usize), OpenError> {
     let mut index = snapshot::load(store, id, by_prefix)?.unwrap_or_else(|| Index::new(by_prefix));
     let from = index.next_number();
-    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
+    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location, usize)>>(LOAD_BATCHES_MAX);
     std::thread::scope(|scope| {
         let indexer = scope.spawn(move || {
             let mut count = 0;
-            for (event, location) in loaded.into_iter().flatten() {
-                index.insert(&event, location);
+            for (event, location, record_bytes) in loaded.into_iter().flatten() {
+                index.insert(&event, location, record_bytes);
                 count += 1;
             }
             (index, count)
@@ -112,7 +116,7 @@ fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<(Index, usize
         let read = store.scan(id, from, |location, record| {
             let (event, _) = decode_without_content(record)
                 .map_err(|reason| OpenError::Record { number: location.number, reason })?;
-            batch.push((event, location));
+            batch.push((event, location, record.len()));
             if batch.len() == LOAD_BATCH_EVENTS {
                 // The indexer ends only after this sender.
                 let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(LOAD_BATCH_EVENTS)));

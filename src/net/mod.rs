@@ -11,6 +11,6 @@ mod socket;
 mod systemd;
 
 pub use listen::Sockets;
-pub(crate) use server::open_store;
 pub use server::{Relay, StartError};
+pub(crate) use server::{open_store, store_options};
 pub use systemd::tell_systemd_of_stop;

@@ -17,6 +17,7 @@ use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config, Current};
+use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
@@ -178,14 +179,19 @@ impl Drop for AddressGuard {
 /// # Errors
 /// When it cannot be opened, or another process has it open.
 pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> {
-    Store::open(Options {
+    Store::open(store_options(settings))
+}
+
+/// How the store of a config is opened.
+pub(crate) fn store_options(settings: &config::Store) -> Options {
+    Options {
         path: settings.path.clone(),
         cache_bytes: settings.cache_bytes,
         durability: match settings.durability {
             config::Durability::Power => Durability::Power,
             config::Durability::Process => Durability::Process,
         },
-    })
+    }
 }
 
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
@@ -197,6 +203,7 @@ pub struct Relay {
     store: Arc<Store>,
     reloader: Arc<Reloader>,
     pub(super) stop: Arc<Stop>,
+    control: Option<Control>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) connections_max: usize,
     patience: Duration,
@@ -266,6 +273,7 @@ impl Relay {
         for listener in listeners {
             runtime.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections)));
         }
+        let control = start_control(&runtime, &store, &communities, &pipeline);
         let patience = Duration::from_secs(config.server.shutdown_seconds_max);
         Ok(Relay {
             addresses,
@@ -275,6 +283,7 @@ impl Relay {
             store,
             reloader,
             stop,
+            control,
             connections,
             connections_max,
             patience,
@@ -362,10 +371,22 @@ impl Relay {
     /// When the store could not make everything durable.
     pub fn stop(self) -> Result<(), StoreError> {
         let Relay {
-            runtime, pipeline, store, stop, connections, connections_max, patience, reloader, ..
+            runtime,
+            pipeline,
+            store,
+            stop,
+            control,
+            connections,
+            connections_max,
+            patience,
+            reloader,
+            ..
         } = self;
         drop(reloader);
         stop.set();
+        if let Some(control) = control {
+            control.stop();
+        }
         runtime.block_on(async {
             let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
             if tokio::time::timeout(patience, connections.acquire_many(all)).await.is_err() {
@@ -384,6 +405,30 @@ impl Relay {
             None => Ok(()),
         }
     }
+}
+
+/// Starts the operator's way in. A relay serves without it as well.
+fn start_control(
+    runtime: &Runtime,
+    store: &Arc<Store>,
+    communities: &Arc<Communities>,
+    pipeline: &Arc<Pipeline>,
+) -> Option<Control> {
+    let _runtime = runtime.enter();
+    let house = House {
+        store: Arc::clone(store),
+        communities: Arc::clone(communities),
+        pipeline: Arc::clone(pipeline),
+    };
+    let started = Control::start(house);
+    started
+        .inspect_err(|error| {
+            tracing::warn!(
+                "no control socket in {}: {error}; commands such as `plaza backup` need the relay stopped",
+                store.path().display()
+            );
+        })
+        .ok()
 }
 
 /// Raises the soft limit of open files to what the connections need; returns how many connections the

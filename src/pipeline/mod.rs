@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::community::{Communities, Community};
 use crate::config::Current;
 use crate::event::{Event, Id};
+use crate::index::Found;
 use crate::message;
 use crate::outbox::{Frame, Listener};
 use crate::policy::superseded;
@@ -247,6 +248,15 @@ impl Pipeline {
         if self.writer.send(WriterInput::Sweep(sweep)).is_ok() {
             let _ = finished.recv();
         }
+    }
+
+    /// Removes events that were found in a community's index, in one group, and waits until it is done; how many
+    /// were still there, or `None` when the store failed. Nothing keeps them from coming again.
+    pub fn remove(&self, community: &Arc<Community>, found: Vec<Found>) -> Option<usize> {
+        let (done, finished) = bounded(1);
+        let remove = writer::Remove { community: Arc::clone(community), found, done };
+        self.writer.send(WriterInput::Remove(remove)).ok()?;
+        finished.recv().ok()
     }
 
     /// Has every community learn from its stored events what its rules need, and keeps it learning. A relay does

@@ -39,7 +39,7 @@ pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
 
 /// Makes every file and folder of the store durable, and the folders that lead to it.
 pub(super) fn sync_all(path: &Path, ancestors: &[PathBuf]) -> Result<(), StoreError> {
-    for entry in walk(path)? {
+    for entry in walk(path)?.iter().filter(|entry| entry.is_kept) {
         sync(&entry.path)?;
     }
     sync(path)?;
@@ -88,6 +88,12 @@ pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(walk(path)?.iter().map(|entry| entry.bytes).sum())
 }
 
+/// How many bytes are free for this user on the disk of a folder.
+pub(super) fn disk_free_bytes(path: &Path) -> Result<u64, StoreError> {
+    let disk = rustix::fs::statvfs(path).map_err(|error| io_error(path, "look at the disk", error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// How many files sled has put into `blobs/`.
 pub(super) fn blobs(path: &Path) -> Result<usize, StoreError> {
     Ok(walk(&path.join(BLOBS))?.len())
@@ -96,6 +102,8 @@ pub(super) fn blobs(path: &Path) -> Result<usize, StoreError> {
 struct Entry {
     path: PathBuf,
     bytes: u64,
+    /// A file or folder, and no socket: those cannot be opened, and hold nothing.
+    is_kept: bool,
 }
 
 /// Everything in a folder and in its folders. The store has two levels; links are not followed.
@@ -111,9 +119,9 @@ fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
         };
         if metadata.is_dir() {
             entries.append(&mut walk(&path)?);
-            entries.push(Entry { path, bytes: 0 });
+            entries.push(Entry { path, bytes: 0, is_kept: true });
         } else {
-            entries.push(Entry { path, bytes: metadata.len() });
+            entries.push(Entry { path, bytes: metadata.len(), is_kept: metadata.is_file() });
         }
     }
     Ok(entries)

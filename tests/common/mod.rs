@@ -2,10 +2,11 @@
 //! sign, and a client that says and hears exactly what is on the wire.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod folder;
 pub mod http;
 pub mod invoice;
 pub mod program;
-#[cfg(unix)]
+
 use std::net::TcpStream;
 use std::time::Duration;
 
