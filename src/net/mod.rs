@@ -4,12 +4,16 @@
 mod http;
 mod listen;
 mod page;
+mod redirect;
 mod server;
 mod session;
 mod socket;
+mod stream;
 mod systemd;
+mod tls;
 
 pub use listen::Sockets;
 pub(crate) use server::open_store;
 pub use server::{Relay, StartError};
 pub use systemd::tell_systemd_of_stop;
+pub use tls::TlsError;
