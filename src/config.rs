@@ -12,6 +12,7 @@ mod explain;
 mod files;
 mod preset;
 mod sections;
+mod tls;
 mod validate;
 mod values;
 mod write;
@@ -31,6 +32,7 @@ pub use sections::{
     Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
     Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
+pub use tls::Tls;
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -48,6 +50,8 @@ pub struct Config {
     pub communities: Vec<Settings>,
     /// Sockets, connections and threads.
     pub server: Server,
+    /// Encrypted connections.
+    pub tls: Tls,
     /// Where events are kept, and how safely.
     pub store: Store,
     /// Bounds over time, by address and by author.
@@ -171,11 +175,11 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, store, rate, nip40, nip62, log } = process;
+        let Process { server, tls, store, rate, nip40, nip62, log } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
         let mut config =
-            Config { root: settings, communities: Vec::new(), server, store, rate, nip40, nip62, log };
+            Config { root: settings, communities: Vec::new(), server, tls, store, rate, nip40, nip62, log };
         validate::check(&config, &config.root, &root)?;
         for community in communities {
             explain::refuse_unknown(&community)?;
@@ -198,6 +202,7 @@ impl Config {
 #[serde(default, deny_unknown_fields)]
 struct Process {
     server: Server,
+    tls: Tls,
     store: Store,
     rate: Rate,
     nip40: Nip40,
@@ -207,13 +212,13 @@ struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, store, rate, nip40, nip62, log, .. } = Config::default();
-        Process { server, store, rate, nip40, nip62, log }
+        let Config { server, tls, store, rate, nip40, nip62, log, .. } = Config::default();
+        Process { server, tls, store, rate, nip40, nip62, log }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 6] = ["server", "store", "rate", "nip40", "nip62", "log"];
+const PROCESS: [&str; 7] = ["server", "tls", "store", "rate", "nip40", "nip62", "log"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 2] = ["limits", "nip42"];

@@ -188,6 +188,56 @@ words = 5
 words = 5
 => relay.toml:1: limits.limit_max: must be a whole number from 1 to 1_000_000, but is [limits.limit_max]; write for example limit_max = 5_000
 
+## encrypted connections without a certificate
+[tls]
+listen = "0.0.0.0:443"
+=> relay.toml:2: tls.listen: encrypted connections need a certificate; name its file in tls.certificate, and its key's in tls.key
+
+## a certificate without its key
+[tls]
+listen = "0.0.0.0:443"
+certificate = "cert.pem"
+=> relay.toml:3: tls.certificate: is of no use without its key; name the key's file in tls.key
+
+## a key without its certificate
+[tls]
+key = "key.pem"
+=> relay.toml:2: tls.key: is of no use without its certificate; name the certificate's file in tls.certificate
+
+## a certificate for nothing
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+=> relay.toml:2: tls.certificate: is of no use where nothing is encrypted; write for example listen = "0.0.0.0:443" below [tls]
+
+## a certificate without a name
+[tls]
+listen = "0.0.0.0:443"
+certificate = ""
+key = "key.pem"
+=> relay.toml:3: tls.certificate: must not be empty; name the file, or remove the line
+
+## one port for two things
+[server]
+listen = "0.0.0.0:443"
+[tls]
+listen = "0.0.0.0:443"
+certificate = "cert.pem"
+key = "key.pem"
+=> relay.toml:4: tls.listen: is server.listen too, where connections are plain; choose another port
+
+## a port without an address
+[tls]
+listen = ":443"
+=> relay.toml:2: tls.listen: must be an IP address and a port in quotes, but is ":443"; write for example listen = "0.0.0.0:443"
+
+## encryption in a community
+[[community]]
+path = "/a"
+[community.tls]
+listen = "0.0.0.0:443"
+=> relay.toml:3: community[/a].tls: holds for all communities together; set it in [tls], outside of [[community]]
+
 ## the first of two mistakes
 [relay]
 nome = "A"

@@ -1,12 +1,13 @@
 //! An idle connection holds next to nothing: memory of the real program with a thousand connections that wait for
-//! live events, before and after each has had a long answer.
+//! live events, before and after each has had a long answer, in plain and encrypted.
 
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use common::authority::{Authority, NAME, handshake};
 use common::{Client, NOW, Person};
 use tempfile::TempDir;
 
@@ -14,6 +15,9 @@ const CONNECTIONS: usize = 1_000;
 
 /// Bytes of anonymous memory that a connection with one subscription may take.
 const CONNECTION_BYTES_MAX: u64 = 5_000;
+
+/// The same of an encrypted one: its keys and the state of its session come on top.
+const TLS_CONNECTION_BYTES_MAX: u64 = 12_000;
 
 /// Events of one answer, and bytes of the content of each: together about 50 KB.
 const EVENTS: usize = 50;
@@ -23,6 +27,8 @@ const CONTENT_BYTES: usize = 700;
 struct Running {
     process: Child,
     address: String,
+    tls_address: SocketAddr,
+    authority: Authority,
     _folder: TempDir,
 }
 
@@ -36,7 +42,11 @@ impl Drop for Running {
 impl Running {
     fn start() -> Running {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("relay.toml"), "[rate]\nenabled = false\n").expect("a file");
+        let authority = Authority::new();
+        authority.issue(&[NAME]).write(folder.path());
+        let settings = "[rate]\nenabled = false\n[tls]\nlisten = \"127.0.0.1:0\"\n\
+            certificate = \"cert.pem\"\nkey = \"key.pem\"\n";
+        std::fs::write(folder.path().join("relay.toml"), settings).expect("a file");
         let mut process = Command::new(env!("CARGO_BIN_EXE_plaza"))
             .args(["run", "--listen", "127.0.0.1:0"])
             .current_dir(folder.path())
@@ -46,11 +56,13 @@ impl Running {
             .expect("the program runs");
         let lines = BufReader::new(process.stderr.take().expect("its errors")).lines();
         let mut lines = lines.map(|line| line.expect("text"));
-        let address =
-            lines.find_map(|line| line.strip_prefix("plaza: listening on ws://").map(str::to_owned));
+        let mut listens = |at: &str| lines.find_map(|line| line.strip_prefix(at).map(str::to_owned));
+        let address = listens("plaza: listening on ws://").expect("it starts");
+        let tls_address = listens("plaza: listening on wss://").expect("it starts");
         // What it says later is read too, so that it is never kept from saying it.
         std::thread::spawn(move || lines.for_each(drop));
-        Running { process, address: address.expect("it starts"), _folder: folder }
+        let tls_address = tls_address.parse().expect("an address");
+        Running { process, address, tls_address, authority, _folder: folder }
     }
 
     fn anonymous_bytes(&self) -> u64 {
@@ -61,7 +73,7 @@ impl Running {
 }
 
 /// Sends a text as one frame; its mask is 0.
-fn say(stream: &mut TcpStream, text: &str) {
+fn say(stream: &mut impl Write, text: &str) {
     let length = u8::try_from(text.len()).expect("a short text");
     let head = if length < 126 { vec![0x81, 0x80 | length] } else { vec![0x81, 0x80 | 126, 0, length] };
     let frame = [&head, &[0; 4][..], text.as_bytes()].concat();
@@ -69,7 +81,7 @@ fn say(stream: &mut TcpStream, text: &str) {
 }
 
 /// Reads until what has come ends with this; returns how many bytes came.
-fn read_until(stream: &mut TcpStream, end: &str) -> usize {
+fn read_until(stream: &mut impl Read, end: &str) -> usize {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let before = read.len();
@@ -81,21 +93,18 @@ fn read_until(stream: &mut TcpStream, end: &str) -> usize {
     read.len()
 }
 
-fn connect(address: &str, author: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("the relay accepts");
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+fn subscribed<S: Read + Write>(mut stream: S, author: &str) -> S {
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("the relay reads");
     say(&mut stream, &format!(r#"["REQ","feed",{{"authors":["{author}"],"kinds":[1]}}]"#));
     read_until(&mut stream, r#"["EOSE","feed",["finish"]]"#);
     stream
 }
 
-#[test]
-fn an_idle_connection_holds_next_to_nothing() {
-    rlimit::increase_nofile_limit(CONNECTIONS as u64 + 128).expect("a limit");
+/// Bytes that each of a thousand connections takes, before and after a long answer.
+fn measure<S: Read + Write>(name: &str, connect: impl Fn(&Running) -> S) -> [u64; 2] {
+    rlimit::increase_nofile_limit(2 * CONNECTIONS as u64 + 128).expect("a limit");
     let relay = Running::start();
     let mut publisher = Client::connect(&format!("ws://{}", relay.address));
     for number in 0..EVENTS {
@@ -110,8 +119,8 @@ fn an_idle_connection_holds_next_to_nothing() {
     let before = relay.anonymous_bytes();
     let each = |relay: &Running| relay.anonymous_bytes().saturating_sub(before) / CONNECTIONS as u64;
     let author = |number: usize| format!("{number:064x}");
-    let mut streams: Vec<TcpStream> =
-        (0..CONNECTIONS).map(|number| connect(&relay.address, &author(number))).collect();
+    let mut streams: Vec<S> =
+        (0..CONNECTIONS).map(|number| subscribed(connect(&relay), &author(number))).collect();
     let idle = each(&relay);
     let mut answered = 0;
     for some in streams.chunks_mut(100) {
@@ -127,11 +136,22 @@ fn an_idle_connection_holds_next_to_nothing() {
         read_until(stream, r#"["COUNT","after",{"count":0}]"#);
     }
     let after = each(&relay);
-    println!(
-        "an idle connection takes {idle} bytes, and {after} after an answer of {}",
-        answered / CONNECTIONS
-    );
-    assert!(answered / CONNECTIONS > 48_000, "{answered}");
-    assert!(idle <= CONNECTION_BYTES_MAX, "{idle} bytes");
-    assert!(after <= CONNECTION_BYTES_MAX, "{after} bytes after an answer");
+    let answered = answered / CONNECTIONS;
+    println!("{name}: an idle connection takes {idle} bytes, and {after} after an answer of {answered}");
+    assert!(answered > 48_000, "{answered}");
+    [idle, after]
+}
+
+#[test]
+fn an_idle_connection_holds_next_to_nothing() {
+    let plain = measure("plain", |relay| TcpStream::connect(&relay.address).expect("the relay accepts"));
+    assert!(plain.iter().all(|bytes| *bytes <= CONNECTION_BYTES_MAX), "{plain:?}");
+}
+
+#[test]
+fn an_idle_encrypted_connection_holds_little() {
+    let encrypted = measure("encrypted", |relay| {
+        handshake(&relay.authority.client(), relay.tls_address, NAME).expect("a handshake")
+    });
+    assert!(encrypted.iter().all(|bytes| *bytes <= TLS_CONNECTION_BYTES_MAX), "{encrypted:?}");
 }

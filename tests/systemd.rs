@@ -13,6 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::authority::{Authority, NAME};
 use common::program::{PATIENCE, Program, listening, plaza, plaza_with, tool};
 use common::{Client, NOW, Person, json_of};
 use serde_json::{Value, json};
@@ -203,6 +204,30 @@ fn nobody_is_turned_away_while_the_relay_restarts() {
 }
 
 #[test]
+fn a_socket_named_tls_is_for_encrypted_connections() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
+    authority.issue(&[NAME]).write(folder.path());
+    let (plain, tls) = (listening(), listening());
+    let start = |settings: &str| {
+        fs::write(folder.path().join("relay.toml"), settings).expect("a file");
+        let copies = [&tls.0, &plain.0].map(|socket| socket.try_clone().expect("a descriptor"));
+        let mut command = plaza_with(&copies, folder.path(), &[]);
+        command.env("LISTEN_FDNAMES", "tls:plaza.socket");
+        Program::start(command)
+    };
+    let mut relay = start("[tls]\nlisten = \"0.0.0.0:443\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+    assert_eq!(relay.says("plaza: listening on ws://"), plain.1.to_string());
+    assert_eq!(relay.says("plaza: listening on wss://"), tls.1.to_string());
+    authority.connect(tls.1).hears_nothing_more();
+    Client::connect(&format!("ws://{}", plain.1)).hears_nothing_more();
+    relay.stop();
+
+    let mut relay = start("");
+    relay.says("set tls.listen and a certificate, or disable plaza-tls.socket");
+    assert!(!relay.wait().success());
+}
+
+#[test]
 fn a_socket_that_is_none_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = fs::File::create(folder.path().join("file")).expect("a file");
@@ -227,7 +252,7 @@ fn sockets_for_another_process_are_left_alone() {
 fn the_units_are_right() {
     let Some(analyze) = tool("systemd-analyze") else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let units = ["plaza.service", "plaza.socket"].map(|name| {
+    let units = ["plaza.service", "plaza.socket", "plaza-tls.socket"].map(|name| {
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
         let text = fs::read_to_string(unit).expect("a unit");
         // The program is not installed here.

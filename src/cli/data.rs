@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Failure;
 use crate::clock::Clock;
 use crate::community::{Communities, LOCAL_STATE};
-use crate::config::{Config, Current};
+use crate::config::{self, Config, Current};
 use crate::control::{Answer, Client, Command, House, Received};
 use crate::net::open_store;
 use crate::pipeline::Pipeline;

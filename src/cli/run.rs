@@ -88,6 +88,9 @@ impl Run {
         for address in relay.addresses() {
             eprintln!("plaza: listening on ws://{address}");
         }
+        for address in relay.tls_addresses() {
+            eprintln!("plaza: listening on wss://{address}");
+        }
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let communities = relay.communities();
         let events: usize = communities.iter().map(|community| community.index().len()).sum();

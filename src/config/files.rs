@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
-use super::Config;
 use super::error::ConfigError;
+use super::{Config, Tls};
 use crate::geo::POLYGON_BYTES_MAX;
 
 /// Reads them, and says where they are from now on.
@@ -15,6 +15,13 @@ use crate::geo::POLYGON_BYTES_MAX;
 /// The first file that cannot be read, or says what it must not.
 pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigError> {
     let folder = relay_toml.parent().unwrap_or(Path::new(""));
+    let Tls { certificate, key, .. } = &mut config.tls;
+    for (name, file) in [("tls.certificate", certificate), ("tls.key", key)] {
+        let Some(file) = file else { continue };
+        *file = folder.join(&*file);
+        // What is in it is read at start, and whenever it changes.
+        File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
+    }
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {
         for list in &mut settings.blocklist.files {
             *list = folder.join(&*list);

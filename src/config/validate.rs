@@ -10,7 +10,7 @@ use super::document::Document;
 use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
 use super::sections::{self, SectionFault};
-use super::{Config, Settings};
+use super::{Config, Settings, tls};
 use crate::words;
 
 const MIB: u64 = 1024 * 1024;
@@ -132,9 +132,10 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     ranges().try_for_each(|row| check_range(&values, document, row.0))?;
     check_relay(settings, document)?;
     check_texts(config, document)?;
+    let of_section = |SectionFault { key, problem, remedy }| fault(document, key, problem, remedy);
+    tls::check(config).map_err(of_section)?;
     check_difficulties(settings, document)?;
-    sections::check(settings)
-        .map_err(|SectionFault { key, problem, remedy }| fault(document, key, problem, remedy))?;
+    sections::check(settings).map_err(of_section)?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
         check_relation(&values, document, RATE_RELATION)?;

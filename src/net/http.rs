@@ -12,13 +12,12 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::manage;
-use super::page;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
+use super::stream::Stream;
+use super::{manage, page, redirect};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
@@ -34,6 +33,8 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: SocketAddr,
     pub(super) local: Option<SocketAddr>,
+    /// Whether it is encrypted up to this process.
+    pub(super) is_encrypted: bool,
     /// Counts the connection until all that holds it is gone.
     pub(super) guard: Arc<Guard>,
 }
@@ -50,6 +51,9 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     if upgrades {
         return Ok(upgrade(connection, community, request).unwrap_or_else(|refusal| *refusal));
     }
+    if let Some(answer) = redirection(connection, &community, &request) {
+        return Ok(answer);
+    }
     Ok(match *request.method() {
         Method::OPTIONS => with_cors(empty(StatusCode::NO_CONTENT)),
         Method::POST if manage::is_call(&request) => manage::serve(connection, community, request).await,
@@ -63,6 +67,26 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
             answer
         }
     })
+}
+
+/// Sends a plain request to https, where that is so set. Not a preflight (OPTIONS), which browsers do not let be
+/// sent elsewhere.
+fn redirection(
+    connection: &Connection,
+    community: &Community,
+    request: &Request<Incoming>,
+) -> Option<Answer> {
+    let shared = &connection.shared;
+    let tls_port = shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
+    if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
+        return None;
+    }
+    let urls = &community.settings().relay.urls;
+    let location = redirect::to_https(request.headers(), request.uri(), urls, tls_port)?;
+    let mut answer = text(StatusCode::PERMANENT_REDIRECT, "This relay is at https.\n");
+    answer.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).ok()?);
+    // Scripts of other pages may follow it to the information document.
+    Some(with_cors(answer))
 }
 
 /// What a community says of itself: its information document, its rules (`?rules`), or a page for people.
@@ -82,7 +106,10 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
     }
     let address = match (settings.relay.urls.first(), connection.local) {
         (Some(url), _) => url.clone(),
-        (None, Some(local)) => format!("ws://{local}{}", community.path().trim_end_matches('/')),
+        (None, Some(local)) => {
+            let scheme = if connection.is_encrypted { "wss" } else { "ws" };
+            format!("{scheme}://{local}{}", community.path().trim_end_matches('/'))
+        }
         (None, None) => community.path().to_owned(),
     };
     typed(StatusCode::OK, HTML, page::landing(settings, &address))
@@ -130,7 +157,7 @@ fn upgrade(
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _guards = (guard, address_guard);
-        if let Some((stream, ahead)) = Box::pin(plain(upgraded)).await {
+        if let Some((stream, ahead)) = Box::pin(unwrapped(upgraded)).await {
             session::run(session, stream, ahead).await;
         }
     });
@@ -142,10 +169,10 @@ fn upgrade(
     Ok(answer)
 }
 
-/// The stream of an upgraded connection, out of hyper's wrapping, and what was already read of it. All
-/// connections are plain TCP. Nothing of hyper's must outlive this: its buffer is 8 KiB.
-async fn plain(upgraded: OnUpgrade) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+/// The stream of an upgraded connection, out of hyper's wrapping, and what was already read of it. Nothing of
+/// hyper's must outlive this: its buffer is 8 KiB.
+async fn unwrapped(upgraded: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
+    let parts = upgraded.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
@@ -159,13 +186,12 @@ pub(super) fn charged_address(connection: &Connection, headers: &HeaderMap) -> I
 fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
     let config = connection.shared.current.get();
     let server = &config.server;
-    let is_trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(&ip));
     let mut address = connection.peer.ip().to_canonical();
     let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };
     let stated = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let stated: Vec<&str> = stated.flat_map(|value| value.split(',')).map(str::trim).collect();
     for text in stated.into_iter().rev() {
-        if !is_trusted(address) {
+        if !is_trusted(connection, address) {
             break;
         }
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -175,6 +201,11 @@ fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
         }
     }
     address
+}
+
+/// Whether an address is one of a trusted proxy.
+fn is_trusted(connection: &Connection, ip: IpAddr) -> bool {
+    connection.shared.current.get().server.trusted_proxies.iter().any(|network| network.contains(&ip))
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {

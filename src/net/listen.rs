@@ -21,6 +21,8 @@ use tokio::sync::Semaphore;
 
 use super::http::{self, Connection};
 use super::server::{Guard, Shared, StartError};
+use super::stream::Stream;
+use super::tls::Tls;
 
 /// Connections that the kernel keeps waiting while the relay is busy accepting.
 const BACKLOG: u32 = 1_024;
@@ -34,10 +36,20 @@ const FIRST_WORDS: Duration = Duration::from_secs(1);
 /// How long a client that is turned away may take to read why.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Sockets that were opened before the relay started. Without any it opens those of its settings.
+/// The name of sockets for encrypted connections (`FileDescriptorName=` in a socket unit).
+const TLS_NAME: &str = "tls";
+
+/// Sockets that were opened before the relay started. Where there are none it opens those of its settings.
 #[derive(Debug, Default)]
 pub struct Sockets {
     plain: Vec<StdListener>,
+    tls: Vec<StdListener>,
+}
+
+/// The sockets of a running relay.
+pub(super) struct Listeners {
+    pub(super) plain: Vec<TcpListener>,
+    pub(super) tls: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -46,25 +58,46 @@ impl Sockets {
     /// # Errors
     /// When one of them is no listening TCP socket.
     pub fn inherited() -> Result<Sockets, StartError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
         let mut passed = ListenFd::from_env();
         let mut sockets = Sockets::default();
         for number in 0..passed.len() {
             let socket = passed.take_tcp_listener(number).map_err(StartError::Inherited)?;
-            sockets.plain.extend(socket);
+            match names.next() {
+                Some(TLS_NAME) => sockets.tls.extend(socket),
+                _ => sockets.plain.extend(socket),
+            }
         }
         Ok(sockets)
     }
 
-    /// The plain sockets, for the runtime that is entered: those that were passed, else one at this address.
-    pub(super) fn plain(self, address: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
-        if self.plain.is_empty() {
-            let opened = open(address).map_err(|reason| StartError::Listen { address, reason })?;
-            return Ok(vec![opened]);
+    /// The sockets for the runtime that is entered: those that were passed, else those at these addresses.
+    pub(super) fn listen(self, server: SocketAddr, tls: Option<SocketAddr>) -> Result<Listeners, StartError> {
+        if tls.is_none() && !self.tls.is_empty() {
+            return Err(StartError::InheritedTls);
         }
-        tracing::info!("listening on {} sockets of systemd instead of server.listen", self.plain.len());
-        let adopted: io::Result<Vec<TcpListener>> = self.plain.into_iter().map(adopt).collect();
-        adopted.map_err(StartError::Inherited)
+        let listeners = Listeners {
+            plain: adopt_or_open(self.plain, Some(server), "server.listen")?,
+            tls: adopt_or_open(self.tls, tls, "tls.listen")?,
+        };
+        Ok(listeners)
     }
+}
+
+/// Sockets that were passed, or else one at the address that a setting gives.
+fn adopt_or_open(
+    passed: Vec<StdListener>,
+    address: Option<SocketAddr>,
+    setting: &'static str,
+) -> Result<Vec<TcpListener>, StartError> {
+    if !passed.is_empty() {
+        tracing::info!("listening on {} sockets of systemd instead of {setting}", passed.len());
+        return passed.into_iter().map(adopt).collect::<io::Result<_>>().map_err(StartError::Inherited);
+    }
+    let opened = address
+        .map(|address| open(address).map_err(|reason| StartError::Listen { address, setting, reason }));
+    Ok(opened.transpose()?.into_iter().collect())
 }
 
 fn adopt(socket: StdListener) -> io::Result<TcpListener> {
@@ -84,7 +117,12 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the relay stops.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -94,8 +132,17 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, connectio
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
                 Ok(permit) => {
-                    tokio::spawn(serve(stream, peer, Arc::clone(&shared), Arc::new(Guard::new(permit))));
+                    let connection = Connection {
+                        shared: Arc::clone(&shared),
+                        peer,
+                        local: stream.local_addr().ok(),
+                        is_encrypted: tls.is_some(),
+                        guard: Arc::new(Guard::new(permit)),
+                    };
+                    tokio::spawn(greet(stream, tls.clone(), connection));
                 }
+                // There is no time for a handshake, and nothing else would be understood.
+                Err(_) if tls.is_some() => drop(stream),
                 Err(_) => drop(tokio::spawn(refuse(stream))),
             },
             Err(error) => {
@@ -112,12 +159,29 @@ async fn refuse(mut stream: TcpStream) {
     let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer)).await;
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guard: Arc<Guard>) {
+async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
     // Answers are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let header_time = Duration::from_secs(shared.current.get().server.http_header_seconds_max);
-    let stop = Arc::clone(&shared.stop);
-    let connection = Connection { local: stream.local_addr().ok(), shared, peer, guard };
+    let stream = match tls {
+        None => Some(Stream::Plain(stream)),
+        Some(tls) => {
+            let mut handshake = Box::pin(tls.accept(stream));
+            tokio::select! {
+                stream = &mut handshake => stream,
+                () = connection.shared.stop.wait() => {
+                    tokio::time::timeout(FIRST_WORDS, handshake).await.unwrap_or_default()
+                }
+            }
+        }
+    };
+    if let Some(stream) = stream {
+        serve(stream, connection).await;
+    }
+}
+
+async fn serve(stream: Stream, connection: Connection) {
+    let header_time = Duration::from_secs(connection.shared.current.get().server.http_header_seconds_max);
+    let stop = Arc::clone(&connection.shared.stop);
     let has_spoken = AtomicBool::new(false);
     let service = service_fn(|request| {
         has_spoken.store(true, Ordering::Relaxed);

@@ -5,12 +5,16 @@ mod http;
 mod listen;
 mod manage;
 mod page;
+mod redirect;
 mod server;
 mod session;
 mod socket;
+mod stream;
 mod systemd;
+mod tls;
 
 pub use listen::Sockets;
 pub use server::{Relay, StartError};
 pub(crate) use server::{open_store, store_options};
 pub use systemd::tell_systemd_of_stop;
+pub use tls::TlsError;

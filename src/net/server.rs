@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::listen::{Sockets, accept};
+use super::listen::{Listeners, Sockets, accept};
+use super::tls::{Encryption, TlsError};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
@@ -47,10 +49,14 @@ pub enum StartError {
         reason: OpenError,
     },
     /// The address is taken or not this machine's.
-    #[error("cannot listen on {address}: {reason}; give another address with --listen or in server.listen")]
+    #[error(
+        "cannot listen on {address}: {reason}; give another address in {setting}, or with --listen for server.listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
         /// What the system said.
         reason: io::Error,
     },
@@ -59,6 +65,14 @@ pub enum StartError {
         "systemd passed a socket that cannot be used: {0}; in plaza.socket, ListenStream= is an address and a port"
     )]
     Inherited(#[source] io::Error),
+    /// What systemd passed has no certificate.
+    #[error(
+        "systemd passed a socket for encrypted connections; set tls.listen and a certificate, or disable plaza-tls.socket"
+    )]
+    InheritedTls,
+    /// The certificate is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The machine gives no more threads or descriptors.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -74,6 +88,8 @@ pub(super) struct Shared {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) stop: Arc<Stop>,
     pub(super) admin: Admin,
+    /// The port for encrypted connections, if there is one.
+    pub(super) tls_port: Option<u16>,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
 }
@@ -197,6 +213,7 @@ pub(crate) fn store_options(settings: &config::Store) -> Options {
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
 pub struct Relay {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     pub(super) communities: Arc<Communities>,
     pub(super) runtime: Runtime,
     pub(super) pipeline: Arc<Pipeline>,
@@ -241,17 +258,15 @@ impl Relay {
         let connections_max = raise_descriptors(config.server.connections_max);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
+        let encryption = Encryption::prepare(&config)?;
         let listeners = {
             let _runtime = runtime.enter();
-            sockets.plain(config.server.listen)?
+            sockets.listen(config.server.listen, config.tls.listen)?
         };
-        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<io::Result<_>>()?;
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
         let pipeline = Arc::new(pipeline);
-        let stop = Arc::<Stop>::default();
-        let connections = Arc::new(Semaphore::new(connections_max));
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
             communities: Arc::clone(&communities),
@@ -261,33 +276,50 @@ impl Relay {
             load,
             busy: Mutex::default(),
         });
-        let shared = Arc::new(Shared {
-            current,
-            communities: Arc::clone(&communities),
-            pipeline: Arc::clone(&pipeline),
-            stop: Arc::clone(&stop),
-            admin: Admin::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&reloader)),
-            addresses: Arc::default(),
-            names: Mutex::default(),
-        });
-        for listener in listeners {
-            runtime.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&connections)));
-        }
+        let tls_addresses = addresses_of(&listeners.tls)?;
         let control = start_control(&runtime, &store, &communities, &pipeline);
-        let patience = Duration::from_secs(config.server.shutdown_seconds_max);
-        Ok(Relay {
-            addresses,
+        let relay = Relay {
+            addresses: addresses_of(&listeners.plain)?,
             communities,
             runtime,
             pipeline,
             store,
             reloader,
-            stop,
             control,
-            connections,
+            stop: Arc::default(),
+            connections: Arc::new(Semaphore::new(connections_max)),
             connections_max,
-            patience,
-        })
+            patience: Duration::from_secs(config.server.shutdown_seconds_max),
+            tls_addresses,
+        };
+        relay.serve(listeners, encryption);
+        Ok(relay)
+    }
+
+    /// Begins to accept connections.
+    fn serve(&self, listeners: Listeners, encryption: Option<Encryption>) {
+        let admin =
+            Admin::new(Arc::clone(&self.pipeline), Arc::clone(&self.store), Arc::clone(&self.reloader));
+        let shared = Arc::new(Shared {
+            current: Arc::clone(&self.reloader.current),
+            communities: Arc::clone(&self.communities),
+            pipeline: Arc::clone(&self.pipeline),
+            stop: Arc::clone(&self.stop),
+            admin,
+            tls_port: self.tls_addresses.first().map(SocketAddr::port),
+            addresses: Arc::default(),
+            names: Mutex::default(),
+        });
+        let accept = |listener, tls| {
+            let connections = Arc::clone(&self.connections);
+            self.runtime.spawn(accept(listener, tls, Arc::clone(&shared), connections));
+        };
+        listeners.plain.into_iter().for_each(|listener| accept(listener, None));
+        if let Some(encryption) = encryption {
+            let tls = encryption.tls();
+            listeners.tls.into_iter().for_each(|listener| accept(listener, Some(tls.clone())));
+            self.runtime.spawn(encryption.keep(Arc::clone(&self.stop)));
+        }
     }
 
     /// Reads the settings file again and goes by what it says.
@@ -319,6 +351,11 @@ impl Relay {
     /// Where it listens: one place, or all that systemd passed.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for encrypted connections, if it does.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// What the rules of one of its communities say of an event at this moment, if a connection that has proved
@@ -429,6 +466,10 @@ fn start_control(
             );
         })
         .ok()
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 /// Raises the soft limit of open files to what the connections need; returns how many connections the

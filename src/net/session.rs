@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -19,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
 use super::server::Shared;
 use super::socket::{Received, Socket};
+use super::stream::Stream;
 use crate::community::Community;
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
@@ -92,7 +92,7 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(mut session: Box<Session>, stream: TcpStream, ahead: Vec<u8>) {
+pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8>) {
     let message_bytes_max = session.community.settings().limits.message_bytes_max;
     let mut socket = Socket::new(stream, ahead, message_bytes_max);
     session.greet();
@@ -101,7 +101,7 @@ pub(super) async fn run(mut session: Box<Session>, stream: TcpStream, ahead: Vec
 }
 
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
-async fn leave(mut socket: Socket<TcpStream>, end: End, write_timeout: Duration) {
+async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
     match end {
         // The answer to a client's close frame may still be there.
         End::Gone => drop(timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await),
@@ -116,7 +116,7 @@ async fn leave(mut socket: Socket<TcpStream>, end: End, write_timeout: Duration)
 
 /// Passes over what the client still sends until it has closed its side too: to end a connection with
 /// something unread would reset it, and the client might never see why.
-async fn drain(stream: &mut TcpStream) {
+async fn drain(stream: &mut Stream) {
     let _ = stream.shutdown().await;
     let mut passed_over = vec![0; DRAIN_BYTES];
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// Ends what is open, then the connection.
-    async fn part(mut self: Box<Self>, socket: Socket<TcpStream>, end: End) {
+    async fn part(mut self: Box<Self>, socket: Socket<Stream>, end: End) {
         self.listener.outbox.close();
         for subscription in std::mem::take(&mut self.subscriptions) {
             self.end(&subscription);
@@ -176,7 +176,7 @@ impl Session {
         Duration::from_secs(self.shared.current.get().server.write_timeout_seconds)
     }
 
-    async fn converse(&mut self, socket: &mut Socket<TcpStream>) -> End {
+    async fn converse(&mut self, socket: &mut Socket<Stream>) -> End {
         let shared = Arc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.wait());
         // Once is enough: it wakes this task, which then looks at the flag.
@@ -215,7 +215,7 @@ impl Session {
     /// answers, and however much there is to send a CLOSE is heard: both come in turn.
     fn poll_turn(
         &mut self,
-        socket: &mut Socket<TcpStream>,
+        socket: &mut Socket<Stream>,
         mut alarm: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Turn> {
@@ -270,7 +270,7 @@ impl Session {
     }
 
     /// Sends all that is in the outbox.
-    async fn send(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+    async fn send(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
         while poll_fn(|cx| Poll::Ready(self.listener.outbox.poll_ready(cx))).await.is_ready() {
             self.send_some(socket).await?;
         }
@@ -278,7 +278,7 @@ impl Session {
     }
 
     /// Sends some of what is in the outbox.
-    async fn send_some(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+    async fn send_some(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
         if let Some(reason) = outbox.ended() {
             return Err(End::Close(CloseCode::Policy, reason));
@@ -290,7 +290,7 @@ impl Session {
     }
 
     /// Writes what has gathered. Most clients take it at once; for the others a timer is set.
-    async fn flush(&self, socket: &mut Socket<TcpStream>) -> Result<(), End> {
+    async fn flush(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
         let flushed = poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
         let flushed = match flushed {
             Poll::Ready(flushed) => Ok(flushed),
@@ -305,7 +305,7 @@ impl Session {
     }
 
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
-    async fn finish(&mut self, socket: &mut Socket<TcpStream>) -> End {
+    async fn finish(&mut self, socket: &mut Socket<Stream>) -> End {
         if let Some(room) = &self.room {
             let _ = room.acquire_many(self.room_events).await;
         }

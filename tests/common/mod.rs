@@ -2,11 +2,13 @@
 //! sign, and a client that says and hears exactly what is on the wire.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod authority;
 pub mod folder;
 pub mod http;
 pub mod invoice;
 pub mod program;
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -250,9 +252,14 @@ impl Drop for TestRelay {
     }
 }
 
+/// What a client is connected by: a plain or an encrypted stream.
+pub trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A client on one connection.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Box<dyn Wire>>,
     /// What the relay wants signed.
     pub challenge: String,
 }
@@ -269,6 +276,11 @@ impl Client {
         let stream = TcpStream::connect(address).expect("the relay accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
+        Client::over(Box::new(stream), url)
+    }
+
+    /// Speaks over a stream that is connected, and reads the relay's challenge.
+    pub fn over(stream: Box<dyn Wire>, url: &str) -> Client {
         let (socket, _) = tungstenite::client(url, stream).expect("the relay upgrades");
         let mut client = Client { socket, challenge: String::new() };
         let greeting = client.receive();

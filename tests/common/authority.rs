@@ -1,0 +1,135 @@
+//! A certificate authority of tests, and clients that trust nobody else.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
+
+use super::{Client, PATIENCE};
+
+/// The name that certificates are for, unless others are asked for.
+pub const NAME: &str = "relay.example";
+
+/// An encrypted connection to a relay.
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Makes certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+}
+
+/// A certificate and its key, PEM.
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Pair {
+    /// Writes both into a folder as `cert.pem` and `key.pem`, each in one piece.
+    pub fn write(&self, folder: &Path) {
+        for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
+            let new = folder.join(format!("{name}.new"));
+            std::fs::write(&new, text).expect("a file");
+            std::fs::rename(new, folder.join(name)).expect("a file");
+        }
+    }
+
+    /// The certificate as it is sent.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
+    }
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let root = params.self_signed(&key).expect("a certificate").der().clone();
+        Authority { issuer: Issuer::new(params, key), root }
+    }
+
+    /// A certificate for some names.
+    pub fn issue(&self, names: &[&str]) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).expect("a root");
+        roots
+    }
+
+    /// What a client needs that trusts this authority.
+    pub fn client(&self) -> Arc<ClientConfig> {
+        client(self.roots(), ALL_VERSIONS, &[])
+    }
+
+    /// The same with these versions of TLS and these protocols (ALPN).
+    pub fn client_with(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&[u8]],
+    ) -> Arc<ClientConfig> {
+        client(self.roots(), versions, protocols)
+    }
+
+    /// A Nostr client over an encrypted connection.
+    pub fn connect(&self, address: SocketAddr) -> Client {
+        connect(&self.client(), address, NAME)
+    }
+}
+
+/// What a client needs that trusts these roots.
+pub fn client(
+    roots: RootCertStore,
+    versions: &[&'static SupportedProtocolVersion],
+    protocols: &[&[u8]],
+) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// An encrypted connection, after its handshake.
+///
+/// # Errors
+/// Why there is none.
+pub fn handshake(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &str,
+) -> Result<TlsStream, std::io::Error> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let mut connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// A Nostr client over an encrypted connection.
+pub fn connect(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> Client {
+    let stream = handshake(config, address, name).expect("a handshake");
+    Client::over(Box::new(stream), &format!("wss://{name}:{}", address.port()))
+}
