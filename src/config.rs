@@ -62,6 +62,8 @@ pub struct Config {
     pub nip62: Nip62,
     /// Log output.
     pub log: Log,
+    /// Numbers for those who watch.
+    pub metrics: Metrics,
 }
 
 /// The settings of one community: what it tells about itself, its limits and its rules.
@@ -175,11 +177,21 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, store, rate, nip40, nip62, log } = process;
+        let Process { server, tls, store, rate, nip40, nip62, log, metrics } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
-        let mut config =
-            Config { root: settings, communities: Vec::new(), server, tls, store, rate, nip40, nip62, log };
+        let mut config = Config {
+            root: settings,
+            communities: Vec::new(),
+            server,
+            tls,
+            store,
+            rate,
+            nip40,
+            nip62,
+            log,
+            metrics,
+        };
         validate::check(&config, &config.root, &root)?;
         for community in communities {
             explain::refuse_unknown(&community)?;
@@ -208,17 +220,18 @@ struct Process {
     nip40: Nip40,
     nip62: Nip62,
     log: Log,
+    metrics: Metrics,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, store, rate, nip40, nip62, log, .. } = Config::default();
-        Process { server, tls, store, rate, nip40, nip62, log }
+        let Config { server, tls, store, rate, nip40, nip62, log, metrics, .. } = Config::default();
+        Process { server, tls, store, rate, nip40, nip62, log, metrics }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 7] = ["server", "tls", "store", "rate", "nip40", "nip62", "log"];
+const PROCESS: [&str; 8] = ["server", "tls", "store", "rate", "nip40", "nip62", "log", "metrics"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 2] = ["limits", "nip42"];
@@ -496,6 +509,30 @@ pub struct Log {
     pub level: String,
     /// The form of a line of the log.
     pub format: LogFormat,
+    /// What the log tells of clients' addresses.
+    pub addresses: LogAddresses,
+    /// Milliseconds from which on a query is logged as slow, without what it asked for.
+    pub slow_query_milliseconds: u64,
+}
+
+/// What the log tells of clients' addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAddresses {
+    /// Nothing.
+    None,
+    /// Something that is the same for one address until the relay restarts, and tells nobody which it is.
+    Hashed,
+    /// The address.
+    Full,
+}
+
+/// `[metrics]`: numbers for those who watch the relay.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where to serve `/metrics`, `/health` and `/ready`, beside those two on the relay's own port. Unset: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The form of a line of the log.

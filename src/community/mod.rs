@@ -9,6 +9,7 @@ pub(crate) mod moderation;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
+mod traffic;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,6 +19,7 @@ pub use connected::Connected;
 pub use moderation::{AboutText, Change};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
+pub use traffic::Traffic;
 
 use crate::config::{Mode, Settings};
 use crate::event::{Event, PublicKey, Verified};
@@ -44,6 +46,8 @@ pub struct Community {
     pub connected: Connected,
     /// What its rules refused.
     pub tally: Tally,
+    /// What it was sent and asked.
+    pub traffic: Traffic,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -169,6 +173,7 @@ impl Community {
             live: Live::default(),
             connected: Connected::default(),
             tally: Tally::default(),
+            traffic: Traffic::default(),
             index: RwLock::default(),
         }
     }

@@ -23,6 +23,7 @@ pub const RESTART: &[&str] = &[
     "limits.reads_queued_max",
     "geohash.prefix_filters",
     "log.format",
+    "metrics",
 ];
 
 /// The settings of the process, replaced whole.

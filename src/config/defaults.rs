@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Durability, KindMap, Limits, Log, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62, Nip70, Rate, Relay,
-    Server, SlowClient, Store,
+    Durability, KindMap, Limits, Log, LogAddresses, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62,
+    Nip70, Rate, Relay, Server, SlowClient, Store,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -158,6 +158,11 @@ impl Default for Nip70 {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            addresses: LogAddresses::None,
+            slow_query_milliseconds: 500,
+        }
     }
 }

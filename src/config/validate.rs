@@ -74,6 +74,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("nip42.window_seconds", 1, DAY_SECONDS),
     ("nip42.keys_per_connection_max", 1, 10_000),
     ("nip62.sweep_events_per_second", 1, U32_MAX),
+    ("log.slow_query_milliseconds", 1, HOUR_SECONDS * 1_000),
 ];
 
 /// Pairs of which the first must not exceed the second. Only pairs whose breach would do harm are here: a
@@ -236,7 +237,7 @@ fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<()
 }
 
 /// Paths that the relay itself answers at.
-const RESERVED_PATHS: [&str; 3] = ["/admin", "/metrics", "/.well-known"];
+const RESERVED_PATHS: [&str; 5] = ["/admin", "/health", "/ready", "/metrics", "/.well-known"];
 
 /// Where a community is must be a path of its own, that no other has.
 pub(super) fn check_place(
@@ -262,6 +263,10 @@ pub(super) fn check_place(
     let within = |above: &&&str| path == **above || path.starts_with(&format!("{above}/"));
     if let Some(reserved) = RESERVED_PATHS.iter().find(within) {
         let problem = format!("{reserved} is the relay's own");
+        return Err(fault(document, "relay.path", problem, "choose another path"));
+    }
+    if path.ends_with("/admin") {
+        let problem = "an address that ends in /admin is where a community is managed";
         return Err(fault(document, "relay.path", problem, "choose another path"));
     }
     if config.all().any(|other| other.relay.path == *path) {

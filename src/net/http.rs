@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{manage, page, redirect};
+use super::{manage, monitor, page, redirect};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
@@ -43,6 +43,9 @@ pub(super) struct Connection {
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let shared = &connection.shared;
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if let Some(answer) = monitor::probe(shared, request.uri().path()).await {
+        return Ok(answer);
+    }
     let Some(community) = shared.communities.find(host, request.uri().path()) else {
         return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
     };
@@ -77,7 +80,8 @@ fn redirection(
     request: &Request<Incoming>,
 ) -> Option<Answer> {
     let shared = &connection.shared;
-    let tls_port = shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
+    let tls_port =
+        shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
     if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
         return None;
     }
@@ -145,14 +149,17 @@ fn upgrade(
     let address = client_address(connection, headers);
     let charged = charged_address(connection, headers);
     let Some(address_guard) = shared.count_address(charged) else {
+        shared.pipeline.meter.connections_refused.inc();
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
     let relay = shared.names(&community, connection.local);
     let session = Session::new(Arc::clone(shared), Arc::clone(&community), relay, address, charged);
     // Asked when it counts as connected: who is turned away from now on is found among those.
     if community.rules().known.moderation.blocks(address) {
+        shared.pipeline.meter.connections_refused.inc();
         return bad(StatusCode::FORBIDDEN, "Connections from this address are not taken here.\n");
     }
+    tracing::debug!(community = community.path(), address = shared.logged(address), "connected");
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -3,7 +3,9 @@
 
 mod http;
 mod listen;
+mod logged;
 mod manage;
+mod monitor;
 mod page;
 mod redirect;
 mod server;

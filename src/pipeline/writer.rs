@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -22,6 +23,7 @@ use crate::config;
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
 use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
+use crate::meter::Meter;
 use crate::nips::nip40;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Decision, Prefix, Refusal, RelayNames, Want};
@@ -77,6 +79,7 @@ pub(super) struct Writer {
     store: Arc<Store>,
     bodies: Arc<Bodies>,
     saver: Saver,
+    meter: Arc<Meter>,
     events_max: usize,
     bytes_max: usize,
 }
@@ -212,10 +215,11 @@ impl Writer {
         store: Arc<Store>,
         bodies: Arc<Bodies>,
         saver: Saver,
+        meter: Arc<Meter>,
         settings: &config::Store,
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
-        Writer { input, fanout, store, bodies, saver, events_max, bytes_max }
+        Writer { input, fanout, store, bodies, saver, meter, events_max, bytes_max }
     }
 
     /// Works until nobody can send any more and everything sent is safe.
@@ -286,6 +290,7 @@ impl Writer {
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);
+        outcome.count_in(&community.traffic);
         checked.reply.send(&event.id, outcome.clone());
         if outcome == Outcome::PassedOn {
             let Checked { community, event, body, .. } = checked;
@@ -346,13 +351,19 @@ impl Writer {
                 group.put_state(community.id, VANISHED, &checked.event.pubkey.0, &until.to_le_bytes());
             }
         }
+        let began = Instant::now();
         match self.store.commit(group) {
             Ok(locations) => {
+                self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
+                self.meter.commit_events.observe(placed.len() as f64);
                 let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
                 self.publish(placed, &locations);
                 self.saver.changed(changes);
             }
-            Err(error) => fail(placed, &error),
+            Err(error) => {
+                self.meter.commits_failed.inc();
+                fail(placed, &error);
+            }
         }
     }
 
@@ -379,6 +390,8 @@ impl Writer {
         for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(locations) {
             let Checked { community, event, body, reply, .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
+            community.traffic.stored.add(1);
+            community.traffic.duplicates.add(copies.len());
             reply.send(&event.id, Outcome::Stored);
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
             self.bodies.put(community.id, location, body.clone());
@@ -450,6 +463,7 @@ fn fail(placed: Vec<Placed>, error: &StoreError) {
         Refusal::new(Prefix::Error, "store.commit", "the relay could not store this event; try again later");
     for Placed { checked, copies, .. } in placed {
         let replies = std::iter::once(&checked.reply).chain(copies.iter().map(|(reply, _)| reply));
+        checked.community.traffic.refused.add(1 + copies.len());
         replies.for_each(|reply| reply.send(&checked.event.id, Outcome::Refused(refusal.clone())));
     }
 }

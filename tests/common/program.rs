@@ -34,13 +34,24 @@ impl Program {
 
     /// The rest of the next line that has this in it.
     pub fn says(&self, wanted: &str) -> String {
+        let line = self.says_whole(wanted);
+        line.split_once(wanted).map_or(String::new(), |(_, rest)| rest.to_owned())
+    }
+
+    /// What it says from here on, until it has ended.
+    pub fn said(&self) -> String {
+        self.words.iter().collect::<Vec<String>>().join("\n")
+    }
+
+    /// The next line that has this in it.
+    pub fn says_whole(&self, wanted: &str) -> String {
         let mut heard = Vec::new();
         loop {
             let Ok(line) = self.words.recv_timeout(PATIENCE) else {
                 panic!("{wanted:?} was awaited, not only {heard:#?}")
             };
-            if let Some((_, rest)) = line.split_once(wanted) {
-                return rest.to_owned();
+            if line.contains(wanted) {
+                return line;
             }
             heard.push(line);
         }
