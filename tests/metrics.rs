@@ -149,7 +149,7 @@ fn health_and_readiness_are_told_in_both_places() {
 
 #[test]
 fn the_log_tells_addresses_only_where_it_is_told_to() {
-    for (setting, tells) in [("none", ""), ("hashed", "address="), ("full", "address=127.0.0.1")] {
+    for (setting, tells) in [("none", ""), ("hashed", "address="), ("full", "address=\"127.0.0.1\"")] {
         for format in ["text", "json"] {
             let folder = tempfile::tempdir().expect("a folder");
             let settings = format!(
