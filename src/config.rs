@@ -31,7 +31,7 @@ pub use sections::{
     Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
     Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
-pub use tls::Tls;
+pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -51,6 +51,8 @@ pub struct Config {
     pub server: Server,
     /// Encrypted connections.
     pub tls: Tls,
+    /// Certificates that the relay gets by itself.
+    pub acme: Acme,
     /// Where events are kept, and how safely.
     pub store: Store,
     /// Bounds over time, by address and by author.
@@ -172,11 +174,21 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, store, rate, nip40, nip62, log } = process;
+        let Process { server, tls, acme, store, rate, nip40, nip62, log } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
-        let mut config =
-            Config { root: settings, communities: Vec::new(), server, tls, store, rate, nip40, nip62, log };
+        let mut config = Config {
+            root: settings,
+            communities: Vec::new(),
+            server,
+            tls,
+            acme,
+            store,
+            rate,
+            nip40,
+            nip62,
+            log,
+        };
         validate::check(&config, &config.root, &root)?;
         for community in communities {
             explain::refuse_unknown(&community)?;
@@ -198,6 +210,7 @@ impl Config {
 struct Process {
     server: Server,
     tls: Tls,
+    acme: Acme,
     store: Store,
     rate: Rate,
     nip40: Nip40,
@@ -207,13 +220,13 @@ struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, store, rate, nip40, nip62, log, .. } = Config::default();
-        Process { server, tls, store, rate, nip40, nip62, log }
+        let Config { server, tls, acme, store, rate, nip40, nip62, log, .. } = Config::default();
+        Process { server, tls, acme, store, rate, nip40, nip62, log }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 7] = ["server", "tls", "store", "rate", "nip40", "nip62", "log"];
+const PROCESS: [&str; 8] = ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 2] = ["limits", "nip42"];

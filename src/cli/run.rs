@@ -1,5 +1,6 @@
 //! `plaza run`: serve until told to stop.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -69,6 +70,8 @@ fn start_log(log: &Log) {
     // The config has checked that the directive is one.
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people; in a journal they would be signs that nobody can read.
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // A process that already logs somewhere keeps doing so.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),
