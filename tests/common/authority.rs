@@ -118,7 +118,18 @@ pub fn handshake(
     address: SocketAddr,
     name: &str,
 ) -> Result<TlsStream, std::io::Error> {
-    let mut stream = TcpStream::connect(address)?;
+    handshake_on(TcpStream::connect(address)?, config, name)
+}
+
+/// The same over a connection that there is.
+///
+/// # Errors
+/// Why the handshake failed.
+pub fn handshake_on(
+    mut stream: TcpStream,
+    config: &Arc<ClientConfig>,
+    name: &str,
+) -> Result<TlsStream, std::io::Error> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(name.to_owned()).expect("a name");
