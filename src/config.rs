@@ -2,9 +2,9 @@
 //!
 //! Owns every limit of the relay, with its unit in its name, its default and its range. In: the text of
 //! relay.toml. Out: a `Config` that the rest of the house may trust, or one [`ConfigError`] that names file,
-//! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence, and is
-//! read once, at start.
+//! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence.
 
+mod current;
 mod defaults;
 mod document;
 mod error;
@@ -25,11 +25,12 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
-    Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
+    Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
+    Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
@@ -107,6 +108,8 @@ pub struct Settings {
     pub zaps: Zaps,
     /// Lists of domains.
     pub blocklist: Blocklist,
+    /// Who owns it.
+    pub admin: Admin,
 }
 
 impl Settings {
@@ -198,6 +201,8 @@ impl Config {
             settings.relay.name_after_path();
             validate::check_place(&config, &settings, &community)?;
             validate::check(&config, &settings, &community)?;
+            settings.admin.owners =
+                settings.admin.owners.iter().chain(config.root.admin.owners.iter()).copied().collect();
             config.communities.push(settings);
         }
         Ok(config)
@@ -303,6 +308,8 @@ pub struct Server {
     pub reader_threads: usize,
     /// Threads that verify signatures; 0 means one per core.
     pub verify_threads: usize,
+    /// Whether the settings file is read again when it changes.
+    pub reload_on_change: bool,
 }
 
 /// `[store]`: where events are kept, and how safely.

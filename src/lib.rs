@@ -6,13 +6,16 @@
 //!
 //! Pure, and used by all: [`event`], [`filter`], [`geo`], [`domain`], [`amount`], [`message`], [`nips`],
 //! [`policy`]. Holding state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`].
-//! Moving: [`pipeline`], [`net`]. Reading the wall clock: [`clock`], alone.
+//! Moving: [`pipeline`], [`net`]. Of the operator: [`backup`], [`control`]. Reading the wall clock: [`clock`], alone.
 
+pub mod admin;
 pub mod amount;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod community;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod event;
 pub mod filter;
@@ -26,6 +29,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod policy;
 pub mod rate;
+pub mod reload;
 pub mod replay;
 pub mod rule;
 pub mod store;

@@ -135,6 +135,17 @@ impl Live {
         registry.refuse(subscription, refusal);
     }
 
+    /// Ends those that are no longer answered, each with the reason that `refused` gives.
+    pub(crate) fn recheck(&self, refused: impl Fn(&Subscription, &Listener) -> Option<Refusal>) {
+        let mut registry = self.registry();
+        let open = registry.entries.iter().flatten();
+        let refusal = |entry: &Entry| {
+            Some((Arc::clone(&entry.subscription), refused(&entry.subscription, &entry.listener)?))
+        };
+        let ended: Vec<(Arc<Subscription>, Refusal)> = open.filter_map(refusal).collect();
+        ended.iter().for_each(|(subscription, refusal)| registry.refuse(subscription, refusal));
+    }
+
     /// How many subscriptions are open.
     pub fn len(&self) -> usize {
         let registry = self.registry();

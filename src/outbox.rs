@@ -136,9 +136,12 @@ struct Queue {
     /// The session, when it waits for something to send.
     waiting: Option<Waker>,
     closed: bool,
-    /// Set when the client was too slow to be kept.
-    overflowed: bool,
+    /// Why the client is not kept, if it is not.
+    ended: Option<&'static str>,
 }
+
+/// Why a client that is too slow is not kept.
+const TOO_SLOW: &str = "too slow: more waits to be sent than this relay keeps";
 
 /// A session's bounded queue of frames.
 pub struct Outbox {
@@ -190,7 +193,7 @@ impl Outbox {
                 return;
             }
             if queue.bytes + frame.bytes() > self.bytes_max {
-                self.overflow(queue);
+                self.end_with(queue, TOO_SLOW);
                 return;
             }
             queue.bytes += frame.bytes();
@@ -199,8 +202,16 @@ impl Outbox {
         wake(queue);
     }
 
-    fn overflow(&self, mut queue: MutexGuard<'_, Queue>) {
-        queue.overflowed = true;
+    /// Drops what waits, and has the session end its connection for this reason.
+    pub fn end(&self, reason: &'static str) {
+        let queue = self.queue();
+        if !queue.closed {
+            self.end_with(queue, reason);
+        }
+    }
+
+    fn end_with(&self, mut queue: MutexGuard<'_, Queue>, reason: &'static str) {
+        queue.ended = Some(reason);
         queue.closed = true;
         let frames = std::mem::take(&mut queue.frames);
         queue.bytes = 0;
@@ -231,10 +242,10 @@ impl Outbox {
         Some(room.min(ANSWER_BYTES_MAX).min(self.bytes_max / ANSWER_PARTS_MIN).max(1))
     }
 
-    /// Waits until there is something to send, or the outbox has overflowed.
+    /// Waits until there is something to send, or the client is not kept.
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue();
-        if !queue.frames.is_empty() || queue.overflowed {
+        if !queue.frames.is_empty() || queue.ended.is_some() {
             return Poll::Ready(());
         }
         match &mut queue.waiting {
@@ -272,9 +283,9 @@ impl Outbox {
         out
     }
 
-    /// Whether the client was too slow to be kept.
-    pub fn has_overflowed(&self) -> bool {
-        self.queue().overflowed
+    /// Why the client is not kept, for it to read; `None` while it is.
+    pub fn ended(&self) -> Option<&'static str> {
+        self.queue().ended
     }
 
     /// Whether nobody will read this outbox any more.

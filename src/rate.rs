@@ -4,6 +4,7 @@
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
@@ -18,7 +19,11 @@ type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 
 /// All limits of one relay process.
 #[derive(Debug)]
-pub struct Rates {
+pub struct Rates(RwLock<Arc<Limiters>>);
+
+/// The limits under some settings, and how much of them is used.
+#[derive(Debug)]
+struct Limiters {
     settings: Rate,
     address_events: Keyed<IpAddr>,
     address_requests: Keyed<IpAddr>,
@@ -32,27 +37,14 @@ fn keyed<K: Hash + Eq + Clone>(per_minute: u32, burst: u32) -> Keyed<K> {
     RateLimiter::hashmap(Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(burst)))
 }
 
-impl Rates {
-    /// Limits as the settings say, nobody having used any of theirs.
-    pub fn new(settings: &Rate) -> Rates {
-        Rates {
+impl Limiters {
+    fn new(settings: &Rate) -> Limiters {
+        Limiters {
             address_events: keyed(settings.address_events_per_minute, settings.address_events_burst),
             address_requests: keyed(settings.address_requests_per_minute, settings.address_requests_burst),
             address_bytes: keyed(settings.address_bytes_per_minute, settings.address_bytes_burst),
             author_events: keyed(settings.author_events_per_minute, settings.author_events_burst),
             settings: settings.clone(),
-        }
-    }
-
-    /// The address that counts: all of an IPv6 network are one, since one person has all of it.
-    pub fn address(&self, address: IpAddr) -> IpAddr {
-        match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let prefix = u32::from(self.settings.address_prefix_ipv6.min(128));
-                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
-            }
-            v4 => v4,
         }
     }
 
@@ -72,36 +64,71 @@ impl Rates {
             _ => Err(Refusal::new(Prefix::RateLimited, rule, "too much at once; slow down and try again")),
         }
     }
+}
+
+impl Rates {
+    /// Limits as the settings say, nobody having used any of theirs.
+    pub fn new(settings: &Rate) -> Rates {
+        Rates(RwLock::new(Arc::new(Limiters::new(settings))))
+    }
+
+    fn limiters(&self) -> Arc<Limiters> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes by other settings from now on. Where they differ everybody has their whole budget again.
+    pub(crate) fn reconfigure(&self, settings: &Rate) {
+        if self.limiters().settings != *settings {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Limiters::new(settings));
+        }
+    }
+
+    /// The address that counts: all of an IPv6 network are one, since one person has all of it.
+    pub fn address(&self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let prefix = u32::from(self.limiters().settings.address_prefix_ipv6.min(128));
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+            v4 => v4,
+        }
+    }
 
     /// Charges an address for one event.
     ///
     /// # Errors
     /// `rate-limited:` when its budget is used up; so too for the others.
     pub fn address_event(&self, address: &IpAddr) -> Decision {
-        self.check(&self.address_events, address, 1, "rate.address_events")
+        let limiters = self.limiters();
+        limiters.check(&limiters.address_events, address, 1, "rate.address_events")
     }
 
     /// Charges an address for one REQ or COUNT.
     pub fn address_request(&self, address: &IpAddr) -> Decision {
-        self.check(&self.address_requests, address, 1, "rate.address_requests")
+        let limiters = self.limiters();
+        limiters.check(&limiters.address_requests, address, 1, "rate.address_requests")
     }
 
     /// Charges an address for bytes received.
     pub fn address_bytes(&self, address: &IpAddr, bytes: usize) -> Decision {
+        let limiters = self.limiters();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.check(&self.address_bytes, address, bytes, "rate.address_bytes")
+        limiters.check(&limiters.address_bytes, address, bytes, "rate.address_bytes")
     }
 
     /// Charges an author for one event that is truly theirs.
     pub fn author_event(&self, author: &PublicKey) -> Decision {
-        self.check(&self.author_events, author, 1, "rate.author_events")
+        let limiters = self.limiters();
+        limiters.check(&limiters.author_events, author, 1, "rate.author_events")
     }
 
     /// Forgets who has their whole budget again, so that the tables stay as small as what is going on.
     pub fn forget_idle(&self) {
-        self.author_events.retain_recent();
-        self.author_events.shrink_to_fit();
-        for limiter in [&self.address_events, &self.address_requests, &self.address_bytes] {
+        let limiters = self.limiters();
+        limiters.author_events.retain_recent();
+        limiters.author_events.shrink_to_fit();
+        for limiter in [&limiters.address_events, &limiters.address_requests, &limiters.address_bytes] {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }

@@ -26,6 +26,33 @@ pub fn duration(seconds: u64) -> String {
     format!("{} {name}{}", number(count), if count == 1 { "" } else { "s" })
 }
 
+/// The day on which a moment is, in UTC: `2026-11-26`.
+pub fn day(seconds: u64) -> String {
+    // Years that begin in March end with the day that is not always there; 400 of them always have 146,097 days.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + u64::from(month <= 2))
+}
+
+/// A number of bytes in the largest unit of which there is one: `512 bytes`, `1.5 MB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} bytes");
+    }
+    let mut value = bytes as f64 / 1_000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1_000.0, unit + 1);
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
 /// `a`, `a or b`, `a, b or c`.
 pub fn any_of<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
@@ -56,6 +83,21 @@ mod tests {
         ];
         for (seconds, text) in times {
             assert_eq!(duration(seconds), text);
+        }
+        let days = [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_790_000_000, "2026-09-21"),
+            (4_107_542_400, "2100-03-01"),
+        ];
+        for (seconds, text) in days {
+            assert_eq!(day(seconds), text);
+        }
+        let sizes = [(0, "0 bytes"), (999, "999 bytes"), (1_500_000, "1.5 MB"), (999_999_999, "1.0 GB")];
+        for (size, text) in sizes {
+            assert_eq!(bytes(size), text);
         }
         assert_eq!(any_of(["a", "b", "c"]), "a, b or c");
         assert_eq!(any_of(["a"]), "a");

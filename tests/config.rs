@@ -63,6 +63,22 @@ fn the_example_names_every_setting_and_explains_it() {
 }
 
 #[test]
+fn the_example_says_what_counts_at_the_next_start() {
+    let (mut section, mut previous) = (String::new(), "");
+    for line in EXAMPLE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        }
+        if let Some(name) = name_of(line.strip_prefix("# ").unwrap_or(line)) {
+            let key = format!("{section}.{name}");
+            let waits = previous == "# Counts at the next start.";
+            assert_eq!(waits, plaza::config::needs_restart(&key), "{key}");
+        }
+        previous = line;
+    }
+}
+
+#[test]
 fn the_example_stays_right_when_its_optional_settings_are_used() {
     let uncommented: Vec<&str> = EXAMPLE
         .lines()

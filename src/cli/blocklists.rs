@@ -58,7 +58,7 @@ impl Blocklists {
         if domains.reports().is_empty() {
             writeln!(out, "{} has no blocklists", community.path())?;
         }
-        let touched = store.map(|_| touched(community, &domains));
+        let touched = store.map(|_| touched(&community, &domains));
         for report in domains.reports() {
             writeln!(
                 out,

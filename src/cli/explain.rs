@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{CommunityArgument, Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
 use crate::config::{Config, parse_key};
-use crate::event::{Event, PublicKey};
+use crate::event::PublicKey;
+use crate::event::draft::{self, Given};
 use crate::net::open_store;
 use crate::pipeline::bodies::Bodies;
 use crate::pipeline::{explain, learn, read_lists};
@@ -37,12 +38,6 @@ pub(super) struct Explain {
     keys: Vec<PublicKey>,
     #[command(flatten)]
     store: StoreArguments,
-}
-
-/// An event to be explained.
-struct Given {
-    event: Event,
-    is_signed: bool,
 }
 
 /// The community and what is known to its rules.
@@ -78,7 +73,7 @@ impl Explain {
         let bench = self.bench()?;
         match serde_json::from_str::<Value>(&text) {
             Ok(value) => {
-                let given = given(value, bench.now)?;
+                let given = draft::read(value, bench.now)?;
                 let explanation = bench.explain(&given)?;
                 bench.print(&explanation)?;
                 Ok(explanation.decision.is_ok())
@@ -106,7 +101,7 @@ impl Explain {
             Some(store) => Communities::open(&config, store)?,
             None => Communities::without_store(&config),
         };
-        let community = Arc::clone(self.community.find(&communities)?);
+        let community = self.community.find(&communities)?;
         let relay =
             RelayNames::new(&community.settings().relay.urls, Some(config.server.listen), community.path());
         let bodies = store.map(|store| Bodies::new(store, 0));
@@ -185,9 +180,9 @@ impl Bench {
         };
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         for (number, line) in lines {
-            let value = serde_json::from_str::<Value>(line).map_err(|error| error.to_string().into());
-            match value.and_then(|value| given(value, self.now)) {
-                Err(failure) => count("no event", number + 1, failure.to_string()),
+            let value = serde_json::from_str::<Value>(line).map_err(|error| error.to_string());
+            match value.and_then(|value| draft::read(value, self.now)) {
+                Err(failure) => count("no event", number + 1, failure),
                 Ok(given) => match self.explain(&given)? {
                     Explanation { decision: Err(refusal), .. } => {
                         count(refusal.rule, number + 1, refusal.to_string());
@@ -205,37 +200,5 @@ impl Bench {
             writeln!(out, "{count} refused by {rule}; the first, line {line}: {said}")?;
         }
         Ok(refused.is_empty())
-    }
-}
-
-/// Reads an event, or a draft that lacks id, signature, and whatever else it does not need yet.
-fn given(value: Value, now: u64) -> Result<Given, Failure> {
-    let Value::Object(mut fields) = value else {
-        return Err("an event or draft is a JSON object".into());
-    };
-    let is_signed = fields.contains_key("sig");
-    if !is_signed {
-        complete(&mut fields, now);
-    }
-    let mut event = Event::from_json(Value::Object(fields).to_string().as_bytes())?;
-    if !is_signed {
-        event.id = event.hash(&mut Vec::new());
-    }
-    Ok(Given { event, is_signed })
-}
-
-/// Gives a draft what its author has not written yet.
-fn complete(fields: &mut Map<String, Value>, now: u64) {
-    let zeros = |digits: usize| Value::from("0".repeat(digits));
-    let missing = [
-        ("id", zeros(64)),
-        ("pubkey", zeros(64)),
-        ("created_at", Value::from(now)),
-        ("tags", Value::Array(Vec::new())),
-        ("content", Value::from("")),
-        ("sig", zeros(128)),
-    ];
-    for (name, value) in missing {
-        fields.entry(name).or_insert(value);
     }
 }

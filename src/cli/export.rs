@@ -64,7 +64,7 @@ impl Export {
         let store = Arc::new(open_idle_store(&config)?);
         let communities = Communities::open(&config, &store)?;
         let community = self.community.find(&communities)?;
-        let found = scan(community, filter);
+        let found = scan(&community, filter);
         // Bodies are read once each: a cache would only take memory.
         let bodies = Bodies::new(store, 0);
         let bar = progress(Some(found.len() as u64), "events");

@@ -15,6 +15,7 @@ use indicatif::ProgressBar;
 use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
+use crate::config::Current;
 use crate::event::Event;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Permits, Pipeline, Reply, Submission};
@@ -180,9 +181,13 @@ impl Import {
         let store = Arc::new(open_idle_store(&config)?);
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = self.community.find(&communities)?;
-        let pipeline =
-            Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
-        let summary = read(lines, &pipeline, community);
+        let pipeline = Pipeline::start(
+            &Current::new(config),
+            Arc::clone(&store),
+            Arc::clone(&communities),
+            Clock::system(),
+        )?;
+        let summary = read(lines, &pipeline, &community);
         pipeline.stop();
         drop(communities);
         if let Some(store) = Arc::into_inner(store) {

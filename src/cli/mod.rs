@@ -1,16 +1,23 @@
 //! The command line: one file a subcommand. In: arguments. Out: exit codes, and words for people on
 //! standard error; standard output is for data.
 
+mod backup;
 mod bench;
 mod blocklists;
 mod check_config;
+mod compact;
+mod data;
+mod delete;
 mod explain;
 mod export;
 mod import;
 mod remote;
+mod restore;
 mod run;
+mod stats;
+mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -78,10 +85,44 @@ enum Command {
     /// What has expired is left out. A relay that is running on the data must be stopped, or be asked with
     /// --relay: then what it shows to everybody is written, newest first.
     Export(export::Export),
+    /// Say what is stored: events by community and kind, authors, ages, bytes on disk and in memory
+    ///
+    /// Works on a relay that is running, and on its data when none is.
+    Stats(stats::Stats),
+    /// Bring a backup up to date: all events and all else that is stored, as of one moment
+    ///
+    /// Works on a relay that is running, which goes on serving, and on its data when none is. The first run
+    /// into a folder writes everything; later ones add what is new and note what was removed, so they can be
+    /// run every hour. A run that is interrupted leaves the backup as it was. Removed events stay in older
+    /// files until a run with --full, or one into an empty folder.
+    Backup(backup::Backup),
+    /// Make a new data folder from a backup
+    ///
+    /// Every file of the backup is checked as it is read. The folder, --data or store.path, must be empty or
+    /// not be there; when something is wrong it is left so. The next backup into the same folder goes on.
+    Restore(restore::Restore),
+    /// Check a store or a backup: say what is wrong, and where
+    ///
+    /// Every record must be an event whose id and signature are true; no number and no event may be there
+    /// twice, nor two versions of one thing, nor what was deleted. In a backup every file must have its
+    /// length and checksum. A relay that is running goes on serving meanwhile. Ends with 0 when all is well,
+    /// with 1 when something is wrong, with 2 when it could not be checked.
+    Verify(verify::Verify),
+    /// Remove stored events by filter, for good and at once
+    ///
+    /// Works on a relay that is running, which shows them to nobody any more, and on its data when none is.
+    /// Interrupted, it has removed the oldest of them; the same command goes on. This is not a deletion that
+    /// an author asked for: who sends such an event again may, so forbid what must stay away in relay.toml.
+    /// Requests to delete (kind 5) and to vanish (62) stay unless the filter names their kinds.
+    Delete(delete::Delete),
+    /// Write the store anew, so that space of removed events is given back to the disk
+    ///
+    /// No relay may be running on it. It takes as much free space as the new store will have.
+    Compact(compact::Compact),
 }
 
 /// Options of every subcommand that opens the store.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct StoreArguments {
     /// Settings file [default: relay.toml in this folder, when there is one]
     #[arg(long, value_name = "FILE")]
@@ -101,20 +142,26 @@ struct CommunityArgument {
 
 impl CommunityArgument {
     /// The community among those of the config.
-    fn find<'c>(&self, communities: &'c Communities) -> Result<&'c Arc<Community>, Failure> {
+    fn find(&self, communities: &Communities) -> Result<Arc<Community>, Failure> {
         let path = format!("/{}", self.community.trim_matches('/'));
         communities.at(&path).ok_or_else(|| {
-            let paths: Vec<&str> = communities.iter().map(|community| community.path()).collect();
+            let paths: Vec<String> =
+                communities.iter().map(|community| community.path().to_owned()).collect();
             format!("there is no community at {path}; the settings have {}", paths.join(", ")).into()
         })
     }
 }
 
 impl StoreArguments {
+    /// The settings file, where there is one.
+    fn file(&self) -> Option<PathBuf> {
+        let usual = || Some(PathBuf::from(CONFIG_FILE)).filter(|file| file.exists());
+        self.config.clone().or_else(usual)
+    }
+
     fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = match &self.config {
-            Some(file) => Config::load(file)?,
-            None if Path::new(CONFIG_FILE).exists() => Config::load(Path::new(CONFIG_FILE))?,
+        let mut config = match self.file() {
+            Some(file) => Config::load(&file)?,
             None => Config::default(),
         };
         if let Some(data) = &self.data {
@@ -148,7 +195,13 @@ pub fn main() -> ExitCode {
         Some(Command::Blocklists(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Export(command)) => command.run(),
+        Some(Command::Stats(command)) => command.run(),
+        Some(Command::Backup(command)) => command.run(),
+        Some(Command::Restore(command)) => command.run(),
+        Some(Command::Delete(command)) => command.run(),
+        Some(Command::Compact(command)) => command.run(),
         Some(Command::Explain(command)) => return command.run(),
+        Some(Command::Verify(command)) => return command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,19 +1,27 @@
-//! `plaza run`: serve until told to stop.
+//! `plaza run`: serve until told to stop, and go by new settings when told to.
 
+use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::{Failure, StoreArguments};
 use crate::clock::Clock;
-use crate::config::{Log, LogFormat};
+use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::net::{Relay, Sockets, tell_systemd_of_stop};
 
-#[derive(Debug, Args)]
+/// How often the settings file is looked at, where `server.reload_on_change` says so.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Args)]
 pub(super) struct Run {
     #[command(flatten)]
     store: StoreArguments,
@@ -22,20 +30,61 @@ pub(super) struct Run {
     listen: Option<SocketAddr>,
 }
 
+/// What sets how much is logged, while the relay runs.
+type LogLevel = reload::Handle<EnvFilter, Registry>;
+
+/// Signals, from when the relay listens on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+/// What happens to a running relay.
+enum Happened {
+    Stop(&'static str),
+    Reload(&'static str),
+    Looked,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Happened {
+        tokio::select! {
+            _ = self.interrupt.recv() => Happened::Stop("Ctrl-C"),
+            _ = self.terminate.recv() => Happened::Stop("SIGTERM"),
+            _ = self.hangup.recv() => Happened::Reload("SIGHUP"),
+            () = tokio::time::sleep(LOOK_EVERY) => Happened::Looked,
+        }
+    }
+}
+
 impl Run {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    fn load(&self) -> Result<Config, ConfigError> {
         let mut config = self.store.load()?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
-        start_log(&config.log);
+        Ok(config)
+    }
+
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.load()?;
+        let level = start_log(&config.log);
         let began = Instant::now();
         let folder = config.store.path.clone();
-        let relay = Relay::start_on(Sockets::inherited()?, config, Clock::system())?;
+        let again = self.clone();
+        let load = self.store.file().map(|_| Box::new(move || again.load()) as crate::reload::Load);
+        let relay = Relay::start_on(Sockets::inherited()?, config, Clock::system(), load)?;
         // From here on a signal stops it in order: who reads that it listens may send one at once.
-        let (mut interrupt, mut terminate) = relay.block_on(async {
-            Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-        })?;
+        let mut signals = relay.block_on(async { Signals::new() })?;
         // A relay that was given port 0 is found by this line.
         for address in relay.addresses() {
             eprintln!("plaza: listening on ws://{address}");
@@ -46,35 +95,75 @@ impl Run {
         eprintln!("plaza: data in {}", std::path::absolute(&folder).unwrap_or(folder).display());
         let communities = relay.communities();
         let events: usize = communities.iter().map(|community| community.index().len()).sum();
-        let others: Vec<&str> = communities.iter().skip(1).map(|community| community.path()).collect();
+        let others: Vec<String> =
+            communities.iter().skip(1).map(|community| community.path().to_owned()).collect();
         if !others.is_empty() {
             eprintln!("plaza: communities at / and {}", others.join(", "));
         }
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
         relay.tell_systemd();
-        let stopped_by = relay.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => "Ctrl-C",
-                _ = terminate.recv() => "SIGTERM",
-            }
-        });
+        let stopped_by = self.serve(&relay, &mut signals, level.as_ref());
         eprintln!("plaza: stopping ({stopped_by})");
         tell_systemd_of_stop();
         relay.stop()?;
         eprintln!("plaza: stopped, everything is on disk");
         Ok(())
     }
+
+    /// Serves until it is to stop; says why.
+    fn serve(&self, relay: &Relay, signals: &mut Signals, level: Option<&LogLevel>) -> &'static str {
+        let file = self.store.file();
+        let stamp = || file.as_ref().and_then(stamp_of);
+        let mut seen = stamp();
+        loop {
+            match relay.block_on(signals.next()) {
+                Happened::Stop(why) => return why,
+                Happened::Reload(why) => reload_settings(relay, why, level),
+                Happened::Looked if relay.config().server.reload_on_change => {
+                    let now = stamp();
+                    if now != seen {
+                        reload_settings(relay, "the file changed", level);
+                        seen = now;
+                    }
+                }
+                Happened::Looked => seen = stamp(),
+            }
+        }
+    }
 }
 
-fn start_log(log: &Log) {
+/// How a file looked: what changes it changes one of these.
+fn stamp_of(file: &PathBuf) -> Option<(u64, i64, i64, u64)> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
+}
+
+/// Reads the settings again and says what came of it.
+fn reload_settings(relay: &Relay, why: &str, level: Option<&LogLevel>) {
+    match relay.reload() {
+        Ok(reloaded) => {
+            eprintln!("plaza: settings read again ({why}): {reloaded}");
+            if let (Some(level), Ok(filter)) = (level, EnvFilter::try_new(&relay.config().log.level)) {
+                // Fails only when nothing logs any more.
+                let _ = level.reload(filter);
+            }
+        }
+        Err(error) => eprintln!("plaza: settings stay as they were ({why}): {error}"),
+    }
+}
+
+/// Starts to log; `None` in a process that already logs somewhere and keeps doing so.
+fn start_log(log: &Log) -> Option<LogLevel> {
     // The config has checked that the directive is one.
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, level) = reload::Layer::new(filter);
     // Colours are for people; in a journal they would be signs that nobody can read.
-    let builder = builder.with_ansi(std::io::stderr().is_terminal());
-    // A process that already logs somewhere keeps doing so.
-    let _ = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let is_seen = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_seen);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match log.format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
     };
+    started.ok().map(|()| level)
 }

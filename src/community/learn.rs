@@ -72,9 +72,9 @@ fn parts(needs: &Needs) -> u8 {
 }
 
 impl Community {
-    /// Whether its rules need to know anything of what is stored.
-    pub(crate) fn has_lessons(&self) -> bool {
-        !self.rules().needs.is_empty()
+    /// Everything that its rules need is to be learned again.
+    pub(super) fn learn_all_anew(&self) {
+        self.lessons.stale.store(parts(&self.rules().needs), Ordering::SeqCst);
     }
 
     /// Whether something changed since it was learned.
@@ -345,7 +345,7 @@ mod tests {
         ];
         for (text, kind, author, is_stale) in table {
             let community = Community::empty(CommunityId(0), settings(text));
-            assert_eq!(community.is_stale(), community.has_lessons(), "all is new to it: {text}");
+            assert_eq!(community.is_stale(), !community.rules().needs.is_empty(), "all is new to it: {text}");
             community.learn(&mut |_| None);
             assert!(!community.is_stale(), "{text}");
             let mut graph = GraphBuilder::new(&community.settings());
@@ -377,7 +377,7 @@ mod tests {
         let (old, mut new) = (list(1, 3), list(1, 4));
         (new.id, new.created_at) = (crate::event::Id([9; 32]), 2);
         let [first, second] = [1, 2].map(|number| Location { number, slot: 0 });
-        community.index_mut().insert(&old, first);
+        community.index_mut().insert(&old, first, 0);
         let mut tries = 0;
         community.learn(&mut |location| {
             tries += 1;
@@ -389,7 +389,7 @@ mod tests {
                 let mut index = community.index_mut();
                 let stored = index.newest_of(&old).expect("it is there");
                 index.remove(stored);
-                index.insert(&new, second);
+                index.insert(&new, second, 0);
             }
             None
         });

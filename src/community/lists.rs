@@ -27,6 +27,13 @@ struct List {
     text: Arc<str>,
 }
 
+impl Lists {
+    /// Has all files read again.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 fn stamp_of(file: &Path) -> Stamp {
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))

@@ -2,15 +2,20 @@
 //! of sockets; the store is shared by all communities and reached through the pipeline.
 
 mod all;
+mod connected;
 mod learn;
 mod lists;
+pub(crate) mod moderation;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use all::Communities;
+pub(crate) use all::NUMBERS;
+pub use all::{Communities, Reconfigured};
+pub use connected::Connected;
+pub use moderation::{AboutText, Change};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
 
@@ -26,12 +31,17 @@ use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 /// Keys that asked to vanish (NIP-62): author → until when, in seconds since 1970.
 pub(crate) const VANISHED: StateTable = StateTable(1);
 
+/// State that is true of one folder alone: no copy of the store has it.
+pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS];
+
 /// A relay as a client sees it.
 pub struct Community {
     /// Its number in the store.
     pub id: CommunityId,
     /// Its live subscriptions.
     pub live: Live,
+    /// Who is connected.
+    pub connected: Connected,
     /// What its rules refused.
     pub tally: Tally,
     /// How many events its index was built from when it was opened, beside a snapshot.
@@ -65,6 +75,14 @@ pub enum OpenError {
         /// The entry in hex.
         entry: String,
     },
+    /// What a moderator decided makes no sense.
+    #[error("what moderators decided is damaged: table {table} of the store's state, entry {key}")]
+    Moderation {
+        /// The state table.
+        table: u8,
+        /// The entry's key in hex.
+        key: String,
+    },
     /// An entry about a vanished key makes no sense.
     #[error("the store's list of vanished keys is damaged at {key}")]
     Vanished {
@@ -84,12 +102,12 @@ const LOAD_BATCHES_MAX: usize = 16;
 fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<(Index, usize), OpenError> {
     let mut index = snapshot::load(store, id, by_prefix)?.unwrap_or_else(|| Index::new(by_prefix));
     let from = index.next_number();
-    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location)>>(LOAD_BATCHES_MAX);
+    let (batches, loaded) = crossbeam_channel::bounded::<Vec<(Event, Location, usize)>>(LOAD_BATCHES_MAX);
     std::thread::scope(|scope| {
         let indexer = scope.spawn(move || {
             let mut count = 0;
-            for (event, location) in loaded.into_iter().flatten() {
-                index.insert(&event, location);
+            for (event, location, record_bytes) in loaded.into_iter().flatten() {
+                index.insert(&event, location, record_bytes);
                 count += 1;
             }
             (index, count)
@@ -98,7 +116,7 @@ fn load(id: CommunityId, by_prefix: bool, store: &Store) -> Result<(Index, usize
         let read = store.scan(id, from, |location, record| {
             let (event, _) = decode_without_content(record)
                 .map_err(|reason| OpenError::Record { number: location.number, reason })?;
-            batch.push((event, location));
+            batch.push((event, location, record.len()));
             if batch.len() == LOAD_BATCH_EVENTS {
                 // The indexer ends only after this sender.
                 let _ = batches.send(std::mem::replace(&mut batch, Vec::with_capacity(LOAD_BATCH_EVENTS)));
@@ -128,6 +146,11 @@ impl Community {
         }
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
+        let decided = Arc::new(moderation::load(store, id)?);
+        community.change_rules(|rules| {
+            rules.known.moderation = decided;
+            rules.take_texts();
+        });
         *community.index_mut() = index;
         Ok(community)
     }
@@ -144,6 +167,7 @@ impl Community {
             lists: lists::Lists::default(),
             rules: RwLock::new(Arc::new(rules)),
             live: Live::default(),
+            connected: Connected::default(),
             tally: Tally::default(),
             index: RwLock::default(),
         }
@@ -230,6 +254,18 @@ impl Community {
     ) -> Decision {
         let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
         self.counted(rules.policy.admit_query(subscription, filters, context, shadowed))
+    }
+
+    /// Asks the rules again about every open subscription: they, or what they know of who asks, have changed. Those
+    /// that are refused end with the reason.
+    pub(crate) fn recheck(&self, now: u64) {
+        let rules = self.rules();
+        self.live.recheck(|subscription, listener| {
+            listener.with_keys(|keys| {
+                let context = rules.context(now, keys, &listener.relay);
+                self.admit_query(&rules, &subscription.id, &subscription.filters, &context).err()
+            })
+        });
     }
 
     /// Whether an event may be shown, counted or streamed to who asks.

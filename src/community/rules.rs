@@ -13,8 +13,10 @@ use crate::rule::{Context, Known, RelayNames};
 /// A community's settings, the rules that ask for something under them, and what these know.
 #[derive(Clone)]
 pub struct Rules {
-    /// The settings.
+    /// The settings, with the texts that moderators changed.
     pub settings: Arc<Settings>,
+    /// The settings as the file has them.
+    configured: Arc<Settings>,
     /// The rules that ask for something under these.
     pub policy: Arc<Policy>,
     /// What they know besides events and settings.
@@ -33,8 +35,35 @@ impl Rules {
             known: Known::compiled(&settings),
             needs: Needs::of(&settings),
             bridge_rate: Arc::new(BridgeRate::new(&settings.bridge)),
+            configured: Arc::new(settings.clone()),
             settings: Arc::new(settings),
         }
+    }
+
+    /// Goes by other settings. What was learned stays until it is learned anew.
+    fn reconfigure(&mut self, settings: Settings) {
+        let has_lists = !settings.blocklist.files.is_empty();
+        let mut new = Rules::new(settings);
+        let area = std::mem::take(&mut new.known.area);
+        new.known = Known { area, ..self.known.clone() };
+        if !has_lists {
+            new.known.domains = Arc::default();
+        }
+        if new.configured.bridge == self.configured.bridge {
+            new.bridge_rate = Arc::clone(&self.bridge_rate);
+        }
+        *self = new;
+        self.take_texts();
+    }
+
+    /// Puts the texts that moderators changed in place of the settings'.
+    pub(super) fn take_texts(&mut self) {
+        let about = &self.known.moderation.about;
+        let mut settings = Settings::clone(&self.configured);
+        settings.relay.name = about.name.clone().unwrap_or(settings.relay.name);
+        settings.relay.description = about.description.clone().unwrap_or(settings.relay.description);
+        settings.relay.icon = about.icon.clone().or(settings.relay.icon);
+        self.settings = Arc::new(settings);
     }
 
     /// What a rule may know when a connection that has proved these keys asks.
@@ -57,6 +86,18 @@ impl Community {
     /// What its rules know besides events and settings, as of now.
     pub fn known(&self) -> Known {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).known.clone()
+    }
+
+    /// Goes by other settings from now on; says whether they differ. What `geohash.prefix_filters` says counts at the
+    /// next start: the index is made for it.
+    pub(crate) fn reconfigure(&self, settings: Settings) -> bool {
+        if *self.rules().configured == settings {
+            return false;
+        }
+        self.change_rules(|rules| rules.reconfigure(settings));
+        self.lists.forget();
+        self.learn_all_anew();
+        true
     }
 
     /// Puts something else in place of a part of what it goes by. What is under way goes on by what was.

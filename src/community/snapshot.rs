@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::store::{CommunityId, Group, Location, StateTable, Store, StoreError};
 
 /// The snapshot that counts: stamp, and the group as of which it was taken. The key is empty.
-const SNAPSHOTS: StateTable = StateTable(2);
+pub(super) const SNAPSHOTS: StateTable = StateTable(2);
 
 /// The folder of snapshots, within the store's.
 const FOLDER: &str = "index";

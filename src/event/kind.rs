@@ -45,6 +45,8 @@ impl Kind {
     pub const LABEL: Kind = Kind(1985);
     /// Mute list (NIP-51).
     pub const MUTES: Kind = Kind(10_000);
+    /// Proof of a key to an HTTP server (NIP-98).
+    pub const HTTP_AUTH: Kind = Kind(27_235);
     /// Proof of a key to a relay (NIP-42).
     pub const AUTH: Kind = Kind(22242);
 

@@ -2,6 +2,7 @@
 //! bytes, and [`Verified`], the proof that id and signature are true. Never does I/O.
 
 mod bytes;
+pub mod draft;
 mod json;
 mod kind;
 mod tags;

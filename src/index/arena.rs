@@ -96,6 +96,12 @@ impl<T: Plain> Arena<T> {
         len > 0 && at as usize + class_of(len).1 <= self.items.len()
     }
 
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let free: usize = self.free.iter().map(|class| class.capacity() * size_of::<u32>()).sum();
+        self.items.capacity() * size_of::<T>() + free
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         sink.array(&self.items)?;
         sink.number(self.free.len() as u64)?;

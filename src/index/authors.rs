@@ -117,6 +117,16 @@ impl Authors {
         self.authors.entries().len()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.authors.len()
+    }
+
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.authors.memory_bytes() + self.kinds.memory_bytes()
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         self.authors.write(sink)?;
         self.kinds.write(sink)

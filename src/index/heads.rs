@@ -46,6 +46,9 @@ const WIDE: u16 = 8;
 /// The event was removed.
 const REMOVED: u16 = 16;
 
+/// How long the event's record is, about: the flags' upper half.
+const SIZE_SHIFT: u32 = 8;
+
 /// In place of a time that does not fit.
 const WIDE_TIME: u32 = u32::MAX;
 
@@ -58,6 +61,20 @@ pub(super) struct Heads {
     /// Times and numbers that are too large for their place.
     wide: HashMap<u32, [u64; 2]>,
     free: Vec<u32>,
+}
+
+/// A record's length in 8 bits, by eighths from one power of two to the next: what is read back is at most a
+/// sixteenth off, and a sum of many hardly at all.
+fn size_class(bytes: usize) -> u16 {
+    let bytes = bytes.max(8) as u64;
+    let power = bytes.ilog2();
+    (((power - 3) << 3) as u16 + ((bytes >> (power - 3)) & 7) as u16).min(u8::MAX.into())
+}
+
+/// About how long records of a class are: the middle of it.
+fn size_of_class(class: u16) -> u64 {
+    let power = u32::from(class >> 3);
+    (u64::from(8 + (class & 7)) << power) + ((1 << power) >> 1)
 }
 
 /// A time in 32 bits; a larger one as the largest.
@@ -105,8 +122,30 @@ impl Heads {
         Location { number: self.number(ordinal), slot: self.get(ordinal).slot }
     }
 
+    /// About how long the event's record is in the store, in bytes.
+    pub(super) fn record_bytes(&self, ordinal: u32) -> u64 {
+        size_of_class(self.get(ordinal).flags >> SIZE_SHIFT)
+    }
+
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.times.capacity() * size_of::<u32>()
+            + self.ids.capacity() * size_of::<Id>()
+            + self.rows.capacity() * size_of::<Row>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.wide.capacity() * size_of::<(u32, [u64; 2])>()
+    }
+
     /// Adds an event, as yet without tags.
-    pub(super) fn add(&mut self, id: Id, created_at: u64, at: Location, author: u32, kind: Kind) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        id: Id,
+        created_at: u64,
+        at: Location,
+        author: u32,
+        kind: Kind,
+        record_bytes: usize,
+    ) -> u32 {
         let number_high = u8::try_from(at.number >> 32);
         let is_wide = number_high.is_err() || created_at >= WIDE_TIME.into();
         let row = Row {
@@ -114,7 +153,7 @@ impl Heads {
             tags_at: 0,
             tags_len: 0,
             kind,
-            flags: if is_wide { WIDE } else { 0 },
+            flags: if is_wide { WIDE } else { 0 } | size_class(record_bytes) << SIZE_SHIFT,
             number_high: number_high.unwrap_or(0),
             slot: at.slot,
             number_low: at.number as u32,
@@ -189,5 +228,24 @@ impl Order for Heads {
         let times = self.times[left as usize].cmp(&self.times[right as usize]);
         // Few events have the same second; what does not fit has no order yet.
         times.then_with(|| self.compare_to(left, self.created_at(right), self.id(right)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RECORD_BYTES_MAX;
+
+    #[test]
+    fn lengths_of_records_are_a_sixteenth_off_at_most() {
+        let mut last = 0;
+        for bytes in (8..5_000).chain((13..26).map(|power| 1 << power)).chain([RECORD_BYTES_MAX]) {
+            let class = size_class(bytes);
+            let read = size_of_class(class);
+            assert!(read.abs_diff(bytes as u64) * 16 <= bytes as u64, "{bytes} reads as {read}");
+            assert!(class >= last, "{bytes}");
+            last = class;
+        }
+        assert_eq!(size_class(0), 0);
     }
 }

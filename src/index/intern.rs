@@ -122,6 +122,18 @@ impl<T: Plain> Interner<T> {
         &self.entries
     }
 
+    /// How many entries are in use.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<T>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.table.memory_bytes()
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         sink.array(&self.entries)?;
         sink.array(&self.free)?;

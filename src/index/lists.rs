@@ -221,6 +221,22 @@ impl Lists {
 }
 
 impl Lists {
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let leaf = |leaf: &Vec<u32>| size_of::<Vec<u32>>() + leaf.capacity() * size_of::<u32>();
+        let trees = self.trees.iter().flat_map(|tree| &tree.leaves).map(leaf);
+        self.blocks.memory_bytes() + trees.sum::<usize>()
+    }
+
+    /// All ordinals, oldest first.
+    pub(super) fn oldest_first(&self, posting: Posting) -> impl Iterator<Item = u32> {
+        let alone = (posting.len == 1).then_some(posting.at);
+        let block: &[u32] = if matches!(posting.len, 0 | 1 | TREE) { &[] } else { self.block(posting) };
+        let leaves: &[Vec<u32>] =
+            if posting.len == TREE { &self.trees[posting.at as usize].leaves } else { &[] };
+        alone.into_iter().chain(block.iter().copied()).chain(leaves.iter().flatten().copied())
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         self.blocks.write(sink)?;
         sink.number(self.trees.len() as u64)?;

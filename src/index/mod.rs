@@ -13,6 +13,7 @@ mod plan;
 mod related;
 mod scan;
 mod snapshot;
+mod summary;
 mod table;
 mod tags;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use tags::TagLists;
 
 pub use scan::{Found, Progress, Scan};
 pub use snapshot::SnapshotError;
+pub use summary::Summary;
 
 use crate::domain::proxy::Origin;
 use crate::event::{Event, Id, Kind, KindClass, PublicKey, Verified};
@@ -69,6 +71,8 @@ pub struct Index {
     /// `p` values among them whose wraps are not all swept.
     vanishing_recipients: HashMap<u32, u64>,
     next_number: u64,
+    /// About how long all records are together.
+    record_bytes: u64,
     /// Whether events are found by what their places begin with.
     by_prefix: bool,
 }
@@ -155,14 +159,22 @@ impl Index {
         (row.kind, *self.authors.key(row.author))
     }
 
+    /// An event that was found before, if it is still there.
+    pub fn stored_at(&self, id: &Id, location: Location) -> Option<Stored> {
+        let stored = self.stored(self.ordinal_of(id)?);
+        (stored.location == location).then_some(stored)
+    }
+
     fn stored(&self, ordinal: u32) -> Stored {
         Stored { ordinal, location: self.heads.location(ordinal) }
     }
 
-    /// Adds an event that the store keeps at `location` and that [`Index::facts`] let in.
-    pub fn insert(&mut self, event: &Event, location: Location) {
+    /// Adds an event that the store keeps at `location`, in so many bytes, and that [`Index::facts`] let in.
+    pub fn insert(&mut self, event: &Event, location: Location, record_bytes: usize) {
         let author = self.authors.intern(&self.hashes, &event.pubkey);
-        let ordinal = self.heads.add(event.id, event.created_at, location, author, event.kind);
+        let (id, created_at, kind) = (event.id, event.created_at, event.kind);
+        let ordinal = self.heads.add(id, created_at, location, author, kind, record_bytes);
+        self.record_bytes += self.heads.record_bytes(ordinal);
         self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
         self.ids.insert(hashes.bytes(&event.id.0), ordinal, |other| hashes.bytes(&heads.id(other).0));
@@ -235,6 +247,7 @@ impl Index {
     pub fn remove(&mut self, stored: Stored) {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
+        self.record_bytes -= self.heads.record_bytes(ordinal);
         if let Some(hash) = self.address_hash(ordinal) {
             self.addresses.remove(hash, ordinal);
         }

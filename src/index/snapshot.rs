@@ -21,7 +21,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"plazaidx");
 
 /// Goes up whenever what is written changes, and whenever [`Index::insert`] takes something else from an
 /// event than before: an older snapshot would not be the index that the store's records make.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Why a snapshot cannot be used. The index is then built from the store.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,7 @@ impl Index {
         let rows = heads.rows().len();
         Ok(Index {
             next_number,
+            record_bytes: heads.live().map(|ordinal| heads.record_bytes(ordinal)).sum(),
             hashes: Hashes::new(keys),
             ids: Table::read(source, rows)?,
             heads,

@@ -97,6 +97,12 @@ impl Table {
         self.len
     }
 
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<u8>() + size_of::<u32>();
+        self.shards.iter().map(|shard| size_of::<Shard>() + shard.marks.len() * place).sum()
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         sink.number(self.shards.len() as u64)?;
         self.shards.iter().try_for_each(|shard| {

@@ -51,6 +51,11 @@ impl TagLists {
         }
     }
 
+    /// Bytes of memory that all of it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.blocks.memory_bytes()
+    }
+
     pub(super) fn write<W: Write>(&self, sink: &mut Sink<'_, W>) -> io::Result<()> {
         self.blocks.write(sink)
     }
@@ -90,7 +95,7 @@ mod tests {
         let mut kept = Vec::new();
         for len in [0, 1, 2, 3, 16, 17, 100, 65_534, 65_535, 65_536, 100_000] {
             let values: Vec<u32> = (0..len).rev().collect();
-            let ordinal = heads.add(Id([0; 32]), 1, Location::default(), 0, Kind(1));
+            let ordinal = heads.add(Id([0; 32]), 1, Location::default(), 0, Kind(1), 0);
             tags.store(heads.get_mut(ordinal), &values);
             kept.push((ordinal, values));
         }

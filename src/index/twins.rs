@@ -1,9 +1,9 @@
 //! The index against naive twins: a list of events that is walked for every question, the same index read
 //! back from a snapshot, and one that is built anew. Random tests print their seed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Found, Index, Progress, Scan, SnapshotError, Stored};
+use super::{Found, Index, Progress, Scan, SnapshotError, Stored, Summary};
 use crate::event::{Event, Id, Kind, PublicKey, Signature, Tags, Verified};
 use crate::filter::Filter;
 use crate::filter::places::prefixes_of;
@@ -147,6 +147,11 @@ fn sort<T: Ord>(values: &mut Vec<T>) {
     values.dedup();
 }
 
+/// The length that a record might have.
+fn length_of(event: &Event) -> usize {
+    100 + usize::from(event.id.0[0]) * 9
+}
+
 /// An index and what it must hold.
 struct World {
     index: Index,
@@ -183,7 +188,7 @@ impl World {
         removes.into_iter().for_each(|stored| self.forget(stored));
         let location = Location { number: self.next / 3, slot: (self.next % 3) as u8 };
         self.next += 1;
-        self.index.insert(&event, location);
+        self.index.insert(&event, location, length_of(&event));
         self.stored.insert(location, (*event).clone());
         if event.kind == Kind::VANISH {
             self.index.vanish(&event.pubkey, event.created_at);
@@ -213,7 +218,7 @@ impl World {
         let mut stored: Vec<(&Location, &Event)> = self.stored.iter().collect();
         stored.sort_by_key(|(location, _)| **location);
         let mut index = Index::new(true);
-        stored.into_iter().for_each(|(location, event)| index.insert(event, *location));
+        stored.into_iter().for_each(|(location, event)| index.insert(event, *location, length_of(event)));
         self.vanished.iter().for_each(|(key, until)| index.vanish(key, *until));
         index
     }
@@ -237,6 +242,23 @@ impl World {
         found
     }
 
+    fn assert_summary(&self, summary: &Summary, what: &str) {
+        let mut kinds: BTreeMap<Kind, u64> = BTreeMap::new();
+        self.stored.values().for_each(|event| *kinds.entry(event.kind).or_default() += 1);
+        let counted: BTreeMap<Kind, u64> = summary.kinds.iter().copied().collect();
+        let authors: HashSet<PublicKey> = self.stored.values().map(|event| event.pubkey).collect();
+        let times = || self.stored.values().map(|event| event.created_at);
+        assert_eq!((summary.events, counted), (self.stored.len() as u64, kinds), "{what}");
+        assert_eq!(summary.authors, authors.len() as u64, "{what}");
+        assert_eq!(summary.times, times().min().zip(times().max()), "{what}");
+        let bytes: u64 = self.stored.values().map(|event| length_of(event) as u64).sum();
+        assert!(
+            summary.record_bytes.abs_diff(bytes) <= bytes / 16,
+            "{what}: {} {bytes}",
+            summary.record_bytes
+        );
+    }
+
     /// An index answers every question as the list does, and as this world's index.
     fn assert_same(&self, index: &Index, random: &mut Random, what: &str) {
         assert_eq!(
@@ -252,6 +274,7 @@ impl World {
             let (_, expected) = scan(&self.index, &filter, as_of, random);
             assert_eq!(heads, expected, "{what}: {filter:?} as of {as_of}");
         }
+        self.assert_summary(&index.summary(), what);
         for event in &self.known {
             assert_eq!(index.facts(event), self.index.facts(event), "{what}: {event:?}");
             assert_eq!(place_of(index.newest_of(event)), place_of(self.index.newest_of(event)), "{what}");
@@ -368,7 +391,7 @@ fn what_was_removed_since_a_snapshot_is_removed_together() {
     let mut added: Vec<(&Location, &Event)> =
         world.stored.iter().filter(|(at, _)| !before.contains(at)).collect();
     added.sort_by_key(|(location, _)| **location);
-    added.into_iter().for_each(|(&location, event)| read.insert(event, location));
+    added.into_iter().for_each(|(&location, event)| read.insert(event, location, length_of(event)));
     world.vanished.iter().for_each(|(key, until)| read.vanish(key, *until));
     world.assert_same(&read, &mut random, "replayed");
 }
@@ -440,7 +463,7 @@ fn a_wrong_number_with_a_right_checksum_does_no_harm() {
             }
         }
         for number in 0..40 {
-            index.insert(&random.event(&world.known), Location { number: 1 << 30 | number, slot: 0 });
+            index.insert(&random.event(&world.known), Location { number: 1 << 30 | number, slot: 0 }, 500);
         }
         let live: Vec<Location> = world.stored.keys().copied().collect();
         index.remove_at(&live);

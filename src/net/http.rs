@@ -1,5 +1,5 @@
 //! HTTP on the relay's port: the information document (NIP-11), a page for people, and the upgrade to
-//! WebSocket. In: requests. Out: responses, and sessions. Bodies of requests are not read.
+//! WebSocket. In: requests. Out: responses, and sessions. Bodies are read of calls of the management API alone.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -17,12 +17,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{page, redirect};
+use super::{manage, page, redirect};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 const NOSTR_JSON: &str = "application/nostr+json";
 
@@ -43,7 +43,7 @@ pub(super) struct Connection {
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let shared = &connection.shared;
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(community) = shared.communities.find(host, request.uri().path()).map(Arc::clone) else {
+    let Some(community) = shared.communities.find(host, request.uri().path()) else {
         return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
     };
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
@@ -56,10 +56,14 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     }
     Ok(match *request.method() {
         Method::OPTIONS => with_cors(empty(StatusCode::NO_CONTENT)),
+        Method::POST if manage::is_call(&request) => manage::serve(connection, community, request).await,
         Method::GET | Method::HEAD => page(connection, &community, &request),
         _ => {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "This relay answers GET, and WebSocket.\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This relay answers GET, WebSocket, and calls of NIP-86.\n",
+            );
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, POST"));
             answer
         }
     })
@@ -73,7 +77,7 @@ fn redirection(
     request: &Request<Incoming>,
 ) -> Option<Answer> {
     let shared = &connection.shared;
-    let tls_port = shared.tls_port.filter(|_| shared.config.tls.redirect_http && !connection.is_encrypted)?;
+    let tls_port = shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
     if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
         return None;
     }
@@ -138,12 +142,17 @@ fn upgrade(
         return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
     };
     let shared = &connection.shared;
-    let address = shared.pipeline.rates.address(client_address(connection, headers));
-    let Some(address_guard) = shared.count_address(address) else {
+    let address = client_address(connection, headers);
+    let charged = charged_address(connection, headers);
+    let Some(address_guard) = shared.count_address(charged) else {
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
     let relay = shared.names(&community, connection.local);
-    let session = Session::new(Arc::clone(shared), community, relay, address);
+    let session = Session::new(Arc::clone(shared), Arc::clone(&community), relay, address, charged);
+    // Asked when it counts as connected: who is turned away from now on is found among those.
+    if community.rules().known.moderation.blocks(address) {
+        return bad(StatusCode::FORBIDDEN, "Connections from this address are not taken here.\n");
+    }
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -167,10 +176,16 @@ async fn unwrapped(upgraded: OnUpgrade) -> Option<(Stream, Vec<u8>)> {
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
+/// Whom rates are charged to.
+pub(super) fn charged_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
+    connection.shared.pipeline.rates.address(client_address(connection, headers))
+}
+
 /// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
 /// the last address that is not a trusted proxy's own is the client's.
 fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
-    let server = &connection.shared.config.server;
+    let config = connection.shared.current.get();
+    let server = &config.server;
     let mut address = connection.peer.ip().to_canonical();
     let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };
     let stated = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -190,7 +205,7 @@ fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
 
 /// Whether an address is one of a trusted proxy.
 fn is_trusted(connection: &Connection, ip: IpAddr) -> bool {
-    connection.shared.config.server.trusted_proxies.iter().any(|network| network.contains(&ip))
+    connection.shared.current.get().server.trusted_proxies.iter().any(|network| network.contains(&ip))
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
@@ -211,7 +226,7 @@ fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-fn typed(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(super) fn typed(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -222,11 +237,12 @@ fn text(status: StatusCode, sentence: &'static str) -> Answer {
     typed(status, "text/plain; charset=utf-8", sentence)
 }
 
-/// NIP-11 asks for these three headers.
-fn with_cors(mut answer: Answer) -> Answer {
+/// NIP-11 asks for these three headers; a star alone does not stand for `Authorization`, which NIP-86 needs.
+pub(super) fn with_cors(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, Authorization"));
+    headers
+        .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS, POST"));
     answer
 }

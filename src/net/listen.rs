@@ -180,7 +180,7 @@ async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
 }
 
 async fn serve(stream: Stream, connection: Connection) {
-    let header_time = Duration::from_secs(connection.shared.config.server.http_header_seconds_max);
+    let header_time = Duration::from_secs(connection.shared.current.get().server.http_header_seconds_max);
     let stop = Arc::clone(&connection.shared.stop);
     let has_spoken = AtomicBool::new(false);
     let service = service_fn(|request| {

@@ -4,6 +4,7 @@
 mod acme;
 mod http;
 mod listen;
+mod manage;
 mod page;
 mod redirect;
 mod server;
@@ -14,7 +15,7 @@ mod systemd;
 mod tls;
 
 pub use listen::Sockets;
-pub(crate) use server::open_store;
 pub use server::{Relay, StartError};
+pub(crate) use server::{open_store, store_options};
 pub use systemd::tell_systemd_of_stop;
 pub use tls::TlsError;

@@ -15,13 +15,16 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::listen::{Listeners, Sockets, accept};
 use super::tls::{Encryption, TlsError};
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Current};
+use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
+use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::rule::RelayNames;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 
@@ -80,18 +83,20 @@ pub enum StartError {
 
 /// What all connections share.
 pub(super) struct Shared {
-    pub(super) config: Arc<Config>,
+    pub(super) current: Arc<Current>,
     pub(super) communities: Arc<Communities>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) stop: Arc<Stop>,
+    pub(super) admin: Admin,
     /// The port for encrypted connections, if there is one.
     pub(super) tls_port: Option<u16>,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
 }
 
-/// The names of the relay by the ways on which connections came, so that those of one way share them.
-type Names = HashMap<(CommunityId, Option<SocketAddr>), Arc<RelayNames>>;
+/// The names of the relay by the ways on which connections came, so that those of one way share them; and the
+/// addresses in the settings that they were made of.
+type Names = HashMap<(CommunityId, Option<SocketAddr>), (Vec<String>, Arc<RelayNames>)>;
 
 /// Tells all connections that the relay is stopping.
 #[derive(Default)]
@@ -143,7 +148,7 @@ impl Guard {
 impl Shared {
     /// Counts a connection of an address; `None` when it has as many as it may.
     pub(super) fn count_address(&self, address: IpAddr) -> Option<AddressGuard> {
-        let config = &self.config;
+        let config = self.current.get();
         let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if config.rate.enabled && *count >= config.server.connections_per_address_max {
@@ -160,8 +165,16 @@ impl Shared {
             // Connections keep theirs.
             names.clear();
         }
-        let new = || Arc::new(RelayNames::new(&community.settings().relay.urls, local, community.path()));
-        Arc::clone(names.entry((community.id, local)).or_insert_with(new))
+        let settings = community.settings();
+        let urls = &settings.relay.urls;
+        match names.get(&(community.id, local)) {
+            Some((made_of, known)) if made_of == urls => Arc::clone(known),
+            _ => {
+                let new = Arc::new(RelayNames::new(urls, local, community.path()));
+                names.insert((community.id, local), (urls.clone(), Arc::clone(&new)));
+                new
+            }
+        }
     }
 }
 
@@ -182,14 +195,19 @@ impl Drop for AddressGuard {
 /// # Errors
 /// When it cannot be opened, or another process has it open.
 pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> {
-    Store::open(Options {
+    Store::open(store_options(settings))
+}
+
+/// How the store of a config is opened.
+pub(crate) fn store_options(settings: &config::Store) -> Options {
+    Options {
         path: settings.path.clone(),
         cache_bytes: settings.cache_bytes,
         durability: match settings.durability {
             config::Durability::Power => Durability::Power,
             config::Durability::Process => Durability::Process,
         },
-    })
+    }
 }
 
 /// A relay that is serving. Dropping it without [`Relay::stop`] ends it without saying goodbye.
@@ -200,7 +218,9 @@ pub struct Relay {
     pub(super) runtime: Runtime,
     pub(super) pipeline: Arc<Pipeline>,
     store: Arc<Store>,
+    reloader: Arc<Reloader>,
     pub(super) stop: Arc<Stop>,
+    control: Option<Control>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) connections_max: usize,
     patience: Duration,
@@ -212,14 +232,19 @@ impl Relay {
     /// # Errors
     /// When the store cannot be read or the address not be had.
     pub fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
-        Relay::start_on(Sockets::default(), config, clock)
+        Relay::start_on(Sockets::default(), config, clock, None)
     }
 
-    /// The same on sockets that were opened before.
+    /// The same on sockets that were opened before, with what reads the settings again.
     ///
     /// # Errors
     /// When the store cannot be read or the sockets not be used.
-    pub fn start_on(sockets: Sockets, config: Config, clock: Clock) -> Result<Relay, StartError> {
+    pub fn start_on(
+        sockets: Sockets,
+        config: Config,
+        clock: Clock,
+        load: Option<Load>,
+    ) -> Result<Relay, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
         let communities =
@@ -228,7 +253,8 @@ impl Relay {
         for path in communities.unused() {
             tracing::warn!("the store holds what was sent to {path}, where no [[community]] is any more");
         }
-        let config = Arc::new(config);
+        let current = Current::new(config);
+        let config = current.get();
         let connections_max = raise_descriptors(config.server.connections_max);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
@@ -237,32 +263,49 @@ impl Relay {
             let _runtime = runtime.enter();
             sockets.listen(config.server.listen, config.tls.listen)?
         };
-        let mut pipeline = Pipeline::start(&config, Arc::clone(&store), Arc::clone(&communities), clock)?;
-        pipeline.start_learning(&communities)?;
+        let mut pipeline =
+            Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
+        pipeline.start_learning(Arc::clone(&communities))?;
+        let pipeline = Arc::new(pipeline);
+        let reloader = Arc::new(Reloader {
+            current: Arc::clone(&current),
+            communities: Arc::clone(&communities),
+            pipeline: Arc::clone(&pipeline),
+            store: Arc::clone(&store),
+            clock,
+            load,
+            busy: Mutex::default(),
+        });
         let tls_addresses = addresses_of(&listeners.tls)?;
+        let control = start_control(&runtime, &store, &communities, &pipeline);
         let relay = Relay {
             addresses: addresses_of(&listeners.plain)?,
             communities,
             runtime,
-            pipeline: Arc::new(pipeline),
+            pipeline,
             store,
+            reloader,
+            control,
             stop: Arc::default(),
             connections: Arc::new(Semaphore::new(connections_max)),
             connections_max,
             patience: Duration::from_secs(config.server.shutdown_seconds_max),
             tls_addresses,
         };
-        relay.serve(listeners, encryption, config);
+        relay.serve(listeners, encryption);
         Ok(relay)
     }
 
     /// Begins to accept connections.
-    fn serve(&self, listeners: Listeners, encryption: Option<Encryption>, config: Arc<Config>) {
+    fn serve(&self, listeners: Listeners, encryption: Option<Encryption>) {
+        let admin =
+            Admin::new(Arc::clone(&self.pipeline), Arc::clone(&self.store), Arc::clone(&self.reloader));
         let shared = Arc::new(Shared {
-            config,
+            current: Arc::clone(&self.reloader.current),
             communities: Arc::clone(&self.communities),
             pipeline: Arc::clone(&self.pipeline),
             stop: Arc::clone(&self.stop),
+            admin,
             tls_port: self.tls_addresses.first().map(SocketAddr::port),
             addresses: Arc::default(),
             names: Mutex::default(),
@@ -277,6 +320,27 @@ impl Relay {
             listeners.tls.into_iter().for_each(|listener| accept(listener, Some(tls.clone())));
             self.runtime.spawn(encryption.keep(self.pipeline.clock.clone(), Arc::clone(&self.stop)));
         }
+    }
+
+    /// Reads the settings file again and goes by what it says.
+    ///
+    /// # Errors
+    /// When it has a mistake; then nothing has changed.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.reloader.reload()
+    }
+
+    /// Goes by other settings from now on.
+    ///
+    /// # Errors
+    /// When a new community cannot be opened; then nothing has changed.
+    pub fn reconfigure(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.reloader.apply(config)
+    }
+
+    /// The settings as of now.
+    pub fn config(&self) -> Arc<Config> {
+        self.reloader.current.get()
     }
 
     /// Where it listens; the first place, if there are several.
@@ -324,7 +388,7 @@ impl Relay {
     /// Removes what expired or vanished now, and waits until it is done.
     pub fn sweep_now(&self) {
         for community in self.communities.iter() {
-            self.pipeline.sweep_now(community);
+            self.pipeline.sweep_now(&community);
         }
     }
 
@@ -343,8 +407,23 @@ impl Relay {
     /// # Errors
     /// When the store could not make everything durable.
     pub fn stop(self) -> Result<(), StoreError> {
-        let Relay { runtime, pipeline, store, stop, connections, connections_max, patience, .. } = self;
+        let Relay {
+            runtime,
+            pipeline,
+            store,
+            stop,
+            control,
+            connections,
+            connections_max,
+            patience,
+            reloader,
+            ..
+        } = self;
+        drop(reloader);
         stop.set();
+        if let Some(control) = control {
+            control.stop();
+        }
         runtime.block_on(async {
             let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
             if tokio::time::timeout(patience, connections.acquire_many(all)).await.is_err() {
@@ -363,6 +442,30 @@ impl Relay {
             None => Ok(()),
         }
     }
+}
+
+/// Starts the operator's way in. A relay serves without it as well.
+fn start_control(
+    runtime: &Runtime,
+    store: &Arc<Store>,
+    communities: &Arc<Communities>,
+    pipeline: &Arc<Pipeline>,
+) -> Option<Control> {
+    let _runtime = runtime.enter();
+    let house = House {
+        store: Arc::clone(store),
+        communities: Arc::clone(communities),
+        pipeline: Arc::clone(pipeline),
+    };
+    let started = Control::start(house);
+    started
+        .inspect_err(|error| {
+            tracing::warn!(
+                "no control socket in {}: {error}; commands such as `plaza backup` need the relay stopped",
+                store.path().display()
+            );
+        })
+        .ok()
 }
 
 fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {

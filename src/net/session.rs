@@ -75,6 +75,8 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     community: Arc<Community>,
     listener: Arc<Listener>,
+    /// Its number among the community's connections.
+    number: u32,
     subscriptions: Vec<Arc<Subscription>>,
     /// Room for events of this connection that are under way; `None` before the first one.
     room: Option<Arc<Semaphore>>,
@@ -120,25 +122,35 @@ async fn drain(stream: &mut Stream) {
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.community.connected.remove(self.number);
+    }
+}
+
 impl Session {
-    /// A session that has not begun. On the heap, because futures keep a copy of what is moved into them.
+    /// A session that has not begun, of a client at `address`; rates are charged to `charged`. On the heap, because futures keep a copy of what is moved into them.
     pub(super) fn new(
         shared: Arc<Shared>,
         community: Arc<Community>,
         relay: Arc<RelayNames>,
         address: IpAddr,
+        charged: IpAddr,
     ) -> Box<Session> {
         let settings = community.settings();
         let limits = &settings.limits;
         let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
+        let listener = Arc::new(Listener::new(outbox, relay));
+        let number = community.connected.add(&listener, address);
         Box::new(Session {
             shared,
-            listener: Arc::new(Listener::new(outbox, relay)),
+            listener,
+            number,
             community,
             subscriptions: Vec::new(),
             room: None,
             room_events: u32::try_from(limits.ingest_events_per_connection_max).unwrap_or(u32::MAX),
-            address,
+            address: charged,
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
             pinged_at: None,
@@ -161,7 +173,7 @@ impl Session {
     }
 
     fn write_timeout(&self) -> Duration {
-        Duration::from_secs(self.shared.config.server.write_timeout_seconds)
+        Duration::from_secs(self.shared.current.get().server.write_timeout_seconds)
     }
 
     async fn converse(&mut self, socket: &mut Socket<Stream>) -> End {
@@ -169,7 +181,7 @@ impl Session {
         let mut stopped = pin!(shared.stop.wait());
         // Once is enough: it wakes this task, which then looks at the flag.
         let _ = poll_fn(|cx| Poll::Ready(stopped.as_mut().poll(cx))).await;
-        let interval = Duration::from_secs(shared.config.server.ping_interval_seconds);
+        let interval = Duration::from_secs(shared.current.get().server.ping_interval_seconds);
         let mut alarm = pin!(sleep(interval));
         loop {
             let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
@@ -242,7 +254,7 @@ impl Session {
     /// It is not moved whenever the client is heard: it looks, when it goes off, how long that is ago.
     fn is_silent(&mut self, interval: Duration, alarm: Pin<&mut Sleep>) -> Result<bool, End> {
         let now = Instant::now();
-        let patience = Duration::from_secs(self.shared.config.server.ping_timeout_seconds);
+        let patience = Duration::from_secs(self.shared.current.get().server.ping_timeout_seconds);
         match self.pinged_at {
             Some(pinged_at) if self.heard_at < pinged_at => return Err(End::Gone),
             _ => self.pinged_at = None,
@@ -268,11 +280,8 @@ impl Session {
     /// Sends some of what is in the outbox.
     async fn send_some(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
-        if outbox.has_overflowed() {
-            return Err(End::Close(
-                CloseCode::Policy,
-                "too slow: more waits to be sent than this relay keeps",
-            ));
+        if let Some(reason) = outbox.ended() {
+            return Err(End::Close(CloseCode::Policy, reason));
         }
         for frame in outbox.take(WRITE_BYTES_MAX) {
             frame.texts(|pieces| socket.put(pieces));

@@ -100,10 +100,12 @@ fn is_above(kind: Kind, author: &PublicKey, context: &Context<'_>) -> bool {
     matches!(kind, Kind::DELETION | Kind::VANISH) || context.config.reports.moderators.contains(author)
 }
 
-/// Whether an event is shown to who asks: hidden ones are to moderators and to their author.
+/// Whether an event is shown to who asks: hidden ones are to moderators and to their author, and to all if moderators
+/// allowed them.
 pub(super) fn is_shown(head: &Head<'_>, context: &Context<'_>, hidden: &Targets) -> bool {
     let may_see = |key: &PublicKey| key == head.author || context.config.reports.moderators.contains(key);
     !hidden.cover(head.id, head.author)
+        || context.known.moderation.allows(head.id, head.author)
         || is_above(head.kind, head.author, context)
         || context.keys.iter().any(may_see)
 }
@@ -116,7 +118,9 @@ pub(super) fn refuse(
     rule: &'static str,
     [of_author, of_event]: [&'static str; 2],
 ) -> Decision {
-    if !hidden.cover(&event.id, &event.pubkey) || is_above(event.kind, &event.pubkey, context) {
+    let is_free = is_above(event.kind, &event.pubkey, context)
+        || context.known.moderation.allows(&event.id, &event.pubkey);
+    if !hidden.cover(&event.id, &event.pubkey) || is_free {
         return Ok(());
     }
     let sentence = if hidden.has_author(&event.pubkey) { of_author } else { of_event };

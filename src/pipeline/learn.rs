@@ -2,6 +2,7 @@
 //! these changed. In: what is stale, from the communities; bodies, past their cache. Out: what their rules know.
 //! Never decides what is learned.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::StartError;
 use super::bodies::Bodies;
-use crate::community::Community;
+use crate::community::{Communities, Community};
 use crate::domain::lists::Warning;
+use crate::store::CommunityId;
 
 /// How often the thread looks whether something is stale.
 const TICK: Duration = Duration::from_millis(100);
@@ -34,6 +36,17 @@ struct Pupil {
     community: Arc<Community>,
     rests_until: Option<Instant>,
     lists_read: Option<Instant>,
+}
+
+/// Those that there are, each with what is known of it: communities come and go with the settings.
+fn enrol(pupils: Vec<Pupil>, communities: &Communities) -> Vec<Pupil> {
+    let mut before: HashMap<CommunityId, Pupil> =
+        pupils.into_iter().map(|pupil| (pupil.community.id, pupil)).collect();
+    let pupil = |community: Arc<Community>| {
+        let new = || Pupil { community: Arc::clone(&community), rests_until: None, lists_read: None };
+        before.remove(&community.id).unwrap_or_else(new)
+    };
+    communities.iter().map(pupil).collect()
 }
 
 /// Has a community read its blocklists, if they changed, and tells what is wrong in them.
@@ -74,12 +87,12 @@ impl Pupil {
     fn read_lists(&mut self) {
         if self.community.has_lists() {
             read_lists(&self.community);
-            self.lists_read = Some(Instant::now());
         }
+        self.lists_read = Some(Instant::now());
     }
 
     fn lists_are_due(&self) -> bool {
-        self.lists_read.is_some_and(|at| at.elapsed() >= LISTS_EVERY)
+        self.lists_read.is_none_or(|at| at.elapsed() >= LISTS_EVERY)
     }
 
     fn is_due(&self) -> bool {
@@ -88,19 +101,12 @@ impl Pupil {
 }
 
 impl Learner {
-    /// Has every community that needs it learn, then starts the thread; `None` when none needs it.
-    pub(super) fn start<'c>(
-        communities: impl Iterator<Item = &'c Arc<Community>>,
-        bodies: Arc<Bodies>,
-    ) -> Result<Option<Learner>, StartError> {
-        let pupils = communities.filter(|community| community.has_lessons() || community.has_lists());
-        let mut pupils: Vec<Pupil> = pupils
-            .map(|one| Pupil { community: Arc::clone(one), rests_until: None, lists_read: None })
-            .collect();
-        if pupils.is_empty() {
-            return Ok(None);
-        }
-        for pupil in &mut pupils {
+    /// Has every community learn what its rules need, then starts the thread.
+    pub(super) fn start(communities: Arc<Communities>, bodies: Arc<Bodies>) -> Result<Learner, StartError> {
+        let mut pupils = enrol(Vec::new(), &communities);
+        for pupil in
+            pupils.iter_mut().filter(|pupil| pupil.community.is_stale() || pupil.community.has_lists())
+        {
             pupil.read_lists();
             pupil.learn(&bodies);
         }
@@ -111,6 +117,7 @@ impl Learner {
                 if matches!(request, Err(RecvTimeoutError::Disconnected)) {
                     return;
                 }
+                pupils = enrol(std::mem::take(&mut pupils), &communities);
                 for pupil in &mut pupils {
                     if pupil.lists_are_due() || request.is_ok() {
                         pupil.read_lists();
@@ -125,7 +132,7 @@ impl Learner {
                 }
             }
         })?;
-        Ok(Some(Learner { requests: Some(requests), thread: Some(thread) }))
+        Ok(Learner { requests: Some(requests), thread: Some(thread) })
     }
 
     /// Has everything learned that was answered until now, and waits for it.

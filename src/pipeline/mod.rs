@@ -21,14 +21,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
-use crate::config::Config;
+use crate::config::Current;
 use crate::event::{Event, Id};
+use crate::index::Found;
 use crate::message;
 use crate::outbox::{Frame, Listener};
 use crate::policy::superseded;
 use crate::rate::Rates;
 use crate::rule::Refusal;
-use crate::store::Store;
+use crate::store::{Group, Store, StoreError};
 
 pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
@@ -164,11 +165,12 @@ impl Pipeline {
     /// # Errors
     /// When the machine gives no more threads.
     pub fn start(
-        config: &Config,
+        current: &Arc<Current>,
         store: Arc<Store>,
         communities: Arc<Communities>,
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
+        let config = current.get();
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
         let rates = Arc::new(Rates::new(&config.rate));
         // What waits in these is bounded by the permits that each submission holds.
@@ -196,8 +198,13 @@ impl Pipeline {
             let reader = readers.thread();
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
-        let sweeper =
-            sweep::Sweeper::start(config, communities, writer.clone(), clock.clone(), Arc::clone(&rates))?;
+        let sweeper = sweep::Sweeper::start(
+            Arc::clone(current),
+            communities,
+            writer.clone(),
+            clock.clone(),
+            Arc::clone(&rates),
+        )?;
         Ok(Pipeline {
             bodies,
             rates,
@@ -222,6 +229,17 @@ impl Pipeline {
         let _ = self.verify.send((turn, submission));
     }
 
+    /// Changes state entries, durably, in turn with events, and waits until it is done.
+    ///
+    /// # Errors
+    /// When the store cannot keep them.
+    pub fn change_state(&self, group: Group) -> Result<(), StoreError> {
+        let (done, finished) = bounded(1);
+        // The writer ends only after this sender is gone, and answers whatever it takes.
+        let _ = self.writer.send(WriterInput::State(group, done));
+        finished.recv().unwrap_or(Ok(()))
+    }
+
     /// Removes what expired or vanished now instead of at the next round, and waits until it is done.
     pub fn sweep_now(&self, community: &Arc<Community>) {
         let (done, finished) = bounded(1);
@@ -232,13 +250,22 @@ impl Pipeline {
         }
     }
 
+    /// Removes events that were found in a community's index, in one group, and waits until it is done; how many
+    /// were still there, or `None` when the store failed. Nothing keeps them from coming again.
+    pub fn remove(&self, community: &Arc<Community>, found: Vec<Found>) -> Option<usize> {
+        let (done, finished) = bounded(1);
+        let remove = writer::Remove { community: Arc::clone(community), found, done };
+        self.writer.send(WriterInput::Remove(remove)).ok()?;
+        finished.recv().ok()
+    }
+
     /// Has every community learn from its stored events what its rules need, and keeps it learning. A relay does
     /// so before it serves; where no rules are asked, as by `plaza import`, nobody needs it.
     ///
     /// # Errors
     /// When the machine gives no more threads.
-    pub fn start_learning(&mut self, communities: &Communities) -> Result<(), StartError> {
-        self.learner = learn::Learner::start(communities.iter(), Arc::clone(&self.bodies))?;
+    pub fn start_learning(&mut self, communities: Arc<Communities>) -> Result<(), StartError> {
+        self.learner = Some(learn::Learner::start(communities, Arc::clone(&self.bodies))?);
         Ok(())
     }
 

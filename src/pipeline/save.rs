@@ -35,14 +35,14 @@ pub(super) struct Saver {
 
 impl Saver {
     pub(super) fn new(communities: Arc<Communities>, store: Arc<Store>, settings: &config::Store) -> Saver {
-        let changes = communities.iter().map(|community| community.caught_up_with).sum();
+        let changes = communities.in_memory().map(|community| community.caught_up_with).sum();
         let (events_min, changes_min) = (settings.index_save_events_min, settings.index_save_changes_min);
         Saver { communities, store, events_min, changes_min, changes, saving: None }
     }
 
     /// How many changes make it worth to save.
     fn changes_due(&self) -> usize {
-        let events: usize = self.communities.iter().map(|community| community.index().len()).sum();
+        let events: usize = self.communities.in_memory().map(|community| community.index().len()).sum();
         self.changes_min.max(events / CHANGES_PART)
     }
 
@@ -71,10 +71,10 @@ impl Saver {
     fn begin(&mut self) {
         self.changes = 0;
         let group = self.store.groups();
-        let is_large = |community: &&Arc<Community>| community.index().len() >= self.events_min;
+        let is_large = |community: &Arc<Community>| community.index().len() >= self.events_min;
         let written = self
             .communities
-            .iter()
+            .in_memory()
             .filter(is_large)
             .map(|community| snapshot::write(&self.store, community.id, &community.index()));
         let written: std::io::Result<Vec<Written>> = written.collect();
@@ -102,9 +102,10 @@ impl Saver {
             }
         };
         let mut naming = Group::default();
-        for community in self.communities.iter() {
-            snapshot::forget(community.id, &mut naming);
-        }
+        // Also those of communities that were not opened: what was removed since them is about to be forgotten.
+        let unopened = self.communities.unopened().into_iter();
+        let known = self.communities.in_memory().map(|community| community.id);
+        known.chain(unopened).for_each(|id| snapshot::forget(id, &mut naming));
         written.iter().for_each(|written| written.name_in(&mut naming));
         match self.store.commit(naming) {
             Ok(_) => {

@@ -12,7 +12,7 @@ use super::StartError;
 use super::writer::{Sweep, WriterInput};
 use crate::clock::Clock;
 use crate::community::Communities;
-use crate::config::Config;
+use crate::config::Current;
 use crate::rate::Rates;
 use crate::store::CommunityId;
 
@@ -30,15 +30,13 @@ pub(super) struct Sweeper {
 
 impl Sweeper {
     pub(super) fn start(
-        config: &Config,
+        current: Arc<Current>,
         communities: Arc<Communities>,
         writer: Sender<WriterInput>,
         clock: Clock,
         rates: Arc<Rates>,
     ) -> Result<Sweeper, StartError> {
         let (stop, stopped) = bounded::<()>(0);
-        let per_tick = (config.nip62.sweep_events_per_second / TICKS_PER_SECOND).max(1) as usize;
-        let expiry_every = Duration::from_secs(config.nip40.sweep_seconds);
         let thread = super::spawn("plaza-sweep", move || {
             let mut expired_at: Option<Instant> = None;
             let mut forgot_at = Instant::now();
@@ -47,6 +45,9 @@ impl Sweeper {
             while stopped.recv_timeout(Duration::from_secs(1) / TICKS_PER_SECOND)
                 == Err(RecvTimeoutError::Timeout)
             {
+                let config = current.get();
+                let per_tick = (config.nip62.sweep_events_per_second / TICKS_PER_SECOND).max(1) as usize;
+                let expiry_every = Duration::from_secs(config.nip40.sweep_seconds);
                 if forgot_at.elapsed() >= Duration::from_secs(FORGET_SECONDS) {
                     forgot_at = Instant::now();
                     rates.forget_idle();
@@ -64,7 +65,7 @@ impl Sweeper {
                     }
                     let (done, finished) = bounded(1);
                     let events_max = left.max(per_tick / 10).max(1);
-                    let (community, now) = (Arc::clone(community), clock.now());
+                    let now = clock.now();
                     let sweep = Sweep { community, now, events_max, done };
                     if writer.send(WriterInput::Sweep(sweep)).is_err() {
                         return;

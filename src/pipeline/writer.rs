@@ -20,7 +20,7 @@ use super::{Outcome, Permits, Reply};
 use crate::community::{Community, VANISHED};
 use crate::config;
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
-use crate::index::Stored;
+use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::nips::nip40;
 use crate::policy::{Placement, foresee, place};
@@ -49,12 +49,23 @@ pub(super) struct Sweep {
     pub(super) done: Sender<usize>,
 }
 
+/// Events that someone wants removed.
+pub(super) struct Remove {
+    pub(super) community: Arc<Community>,
+    pub(super) found: Vec<Found>,
+    /// Told how many of them were there; not told when the store failed.
+    pub(super) done: Sender<usize>,
+}
+
 pub(super) enum WriterInput {
     /// Each with its turn; `None` for one that was refused.
     Events(Vec<(u64, Option<Checked>)>),
     Sweep(Sweep),
+    /// State that is changed by itself, and who is told when it is durable.
+    State(Group, Sender<Result<(), StoreError>>),
     /// Answered when the writer comes to it, after all that was sent before.
     Ping(oneshot::Sender<()>),
+    Remove(Remove),
 }
 
 /// Events that one sweep removes in one group.
@@ -73,6 +84,8 @@ pub(super) struct Writer {
 /// An event that will be stored with its group.
 struct Placed {
     checked: Checked,
+    /// How long its record is.
+    record_bytes: usize,
     /// Copies of it that came before it was safe: answered together.
     copies: Vec<(Reply, Permits)>,
     removes: Vec<Stored>,
@@ -168,11 +181,12 @@ impl Gathering {
             self.requesters.insert((community, event.pubkey));
         }
         self.has_wraps |= event.kind == Kind::GIFT_WRAP;
-        self.bytes += checked.record.len();
+        let record_bytes = checked.record.len();
+        self.bytes += record_bytes;
         // Two requests of one group may name the same wrap; it is removed once.
         let removes =
             removes.into_iter().filter(|stored| self.removed.insert((community, stored.location))).collect();
-        self.placed.push(Placed { checked, copies: Vec::new(), removes });
+        self.placed.push(Placed { checked, record_bytes, copies: Vec::new(), removes });
     }
 }
 
@@ -222,8 +236,17 @@ impl Writer {
                         self.commit(std::mem::take(&mut gathering));
                         self.sweep(sweep);
                     }
+                    WriterInput::State(group, done) => {
+                        self.commit(std::mem::take(&mut gathering));
+                        // Who no longer waits does not need the answer.
+                        let _ = done.send(self.store.commit(group).map(drop));
+                    }
                     // Who no longer waits for the answer does not need it.
                     WriterInput::Ping(heard) => drop(heard.send(())),
+                    WriterInput::Remove(remove) => {
+                        self.commit(std::mem::take(&mut gathering));
+                        self.remove_found(&remove);
+                    }
                 }
                 if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {
                     next = self.input.try_recv().ok();
@@ -337,14 +360,15 @@ impl Writer {
         let mut locations_left = locations.iter();
         for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
             let mut index = run[0].checked.community.index_mut();
-            for (Placed { checked, removes, .. }, &location) in run.iter().zip(&mut locations_left) {
+            for (placed, &location) in run.iter().zip(&mut locations_left) {
+                let Placed { checked, record_bytes, removes, .. } = placed;
                 let community = &checked.community;
                 for stored in removes {
                     let (kind, author) = index.kind_and_author(*stored);
                     index.remove(*stored);
                     community.notice(kind, &author);
                 }
-                index.insert(&checked.event, location);
+                index.insert(&checked.event, location, *record_bytes);
                 community.notice(checked.event.kind, &checked.event.pubkey);
                 if checked.event.kind == Kind::VANISH {
                     index.vanish(&checked.event.pubkey, checked.event.created_at);
@@ -352,7 +376,7 @@ impl Writer {
             }
         }
         let mut groups: Vec<LiveGroup> = Vec::new();
-        for (Placed { checked, copies, removes }, &location) in placed.into_iter().zip(locations) {
+        for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(locations) {
             let Checked { community, event, body, reply, .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
             reply.send(&event.id, Outcome::Stored);
@@ -378,24 +402,44 @@ impl Writer {
             if removes.is_empty() {
                 break;
             }
-            let mut group = Group::default();
-            removes.iter().for_each(|stored| group.remove(community.id, stored.location));
-            if let Err(error) = self.store.commit(group) {
+            if let Err(error) = self.remove(&community, &removes) {
                 tracing::error!("cannot remove expired or vanished events: {error}");
                 break;
             }
-            let mut index = community.index_mut();
-            for stored in &removes {
-                let (kind, author) = index.kind_and_author(*stored);
-                index.remove(*stored);
-                community.notice(kind, &author);
-                self.bodies.forget(community.id, stored.location);
-            }
-            drop(index);
-            self.saver.changed(removes.len());
             removed += removes.len();
         }
         let _ = done.send(removed);
+    }
+
+    /// Removes the events that were found, as far as they are still there.
+    fn remove_found(&mut self, remove: &Remove) {
+        let Remove { community, found, done } = remove;
+        let removes: Vec<Stored> = {
+            let index = community.index();
+            found.iter().filter_map(|found| index.stored_at(&found.id, found.location)).collect()
+        };
+        match self.remove(community, &removes) {
+            // Who no longer waits for the answer does not need it.
+            Ok(()) => drop(done.send(removes.len())),
+            Err(error) => tracing::error!("cannot remove events: {error}"),
+        }
+    }
+
+    /// Removes events that are in the index, in one group.
+    fn remove(&mut self, community: &Community, removes: &[Stored]) -> Result<(), StoreError> {
+        let mut group = Group::default();
+        removes.iter().for_each(|stored| group.remove(community.id, stored.location));
+        self.store.commit(group)?;
+        let mut index = community.index_mut();
+        for stored in removes {
+            let (kind, author) = index.kind_and_author(*stored);
+            index.remove(*stored);
+            community.notice(kind, &author);
+            self.bodies.forget(community.id, stored.location);
+        }
+        drop(index);
+        self.saver.changed(removes.len());
+        Ok(())
     }
 }
 

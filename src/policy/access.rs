@@ -4,6 +4,7 @@
 use crate::config::{Read, Settings, Write};
 use crate::event::{Event, Kind, PublicKey};
 use crate::filter::Filter;
+use crate::rule::moderation::Standing;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
 use crate::words::any_of;
 
@@ -122,8 +123,19 @@ fn read(_: &[Filter], context: &Context<'_>) -> Decision {
     }
 }
 
+/// Whether moderators let a kind in, whatever the settings say.
+fn is_allowed_by_hand(kind: Kind, context: &Context<'_>) -> bool {
+    context.known.moderation.kind(kind) == Some(Standing::Allowed)
+}
+
+/// Whether moderators let an author in, whatever the settings say.
+fn is_welcome(key: &PublicKey, context: &Context<'_>) -> bool {
+    context.known.moderation.author(key) == Some(Standing::Allowed)
+}
+
 fn kind_denied(event: &Event, context: &Context<'_>) -> Decision {
-    if !context.config.kinds.denied.contains(event.kind) || event.kind == Kind::VANISH {
+    let is_denied = context.config.kinds.denied.contains(event.kind);
+    if !is_denied || event.kind == Kind::VANISH || is_allowed_by_hand(event.kind, context) {
         return Ok(());
     }
     let sentence = format!("events of kind {} are not taken here", event.kind);
@@ -132,7 +144,8 @@ fn kind_denied(event: &Event, context: &Context<'_>) -> Decision {
 
 fn kind_allowed(event: &Event, context: &Context<'_>) -> Decision {
     let allowed = &context.config.kinds.allowed;
-    if allowed.is_empty() || allowed.contains(event.kind) || event.kind == Kind::VANISH {
+    let is_allowed = allowed.is_empty() || allowed.contains(event.kind);
+    if is_allowed || event.kind == Kind::VANISH || is_allowed_by_hand(event.kind, context) {
         return Ok(());
     }
     let sentence = format!("events of kind {} are not taken here, only of kinds {allowed}", event.kind);
@@ -140,7 +153,8 @@ fn kind_allowed(event: &Event, context: &Context<'_>) -> Decision {
 }
 
 fn author_denied(event: &Event, context: &Context<'_>) -> Decision {
-    if !context.config.authors.denied.contains(&event.pubkey) || event.kind == Kind::VANISH {
+    let is_denied = context.config.authors.denied.contains(&event.pubkey);
+    if !is_denied || event.kind == Kind::VANISH || is_welcome(&event.pubkey, context) {
         return Ok(());
     }
     Err(Refusal::new(Prefix::Blocked, "authors.denied", "this author is not welcome here"))
@@ -150,8 +164,9 @@ fn author_allowed(event: &Event, context: &Context<'_>) -> Decision {
     let allowed = &context.config.authors.allowed;
     let is_allowed = allowed.is_empty()
         || allowed.contains(&event.pubkey)
+        || is_welcome(&event.pubkey, context)
         || event.kind == Kind::VANISH
-        || is_wrap_for(event, |key| allowed.contains(key));
+        || is_wrap_for(event, |key| allowed.contains(key) || is_welcome(key, context));
     if is_allowed {
         return Ok(());
     }

@@ -60,8 +60,8 @@ pub struct Case<'a> {
 /// Why rules that look at stored events were not asked.
 const NO_STORE: &str = "it looks at stored events, and there is no store to ask";
 
-/// Rules of these sections go by what was learned from stored events.
-const LEARNED: [&str; 2] = ["trust.", "reports."];
+/// Rules of these sections go by what was learned from stored events, or is kept with them.
+const LEARNED: [&str; 3] = ["trust.", "reports.", "admin."];
 
 /// Runs the rules over a case.
 pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {

@@ -9,6 +9,7 @@ mod followers;
 mod geohash;
 mod limits;
 mod market;
+mod moderation;
 mod needs;
 mod place;
 mod places;
@@ -31,6 +32,7 @@ use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 /// Every rule that there is, in the order in which they are run, cheap ones first.
 const TABLES: &[&[Rule]] = &[
     limits::RULES,
+    moderation::RULES,
     access::RULES,
     trust::RULES,
     nip51::RULES,

@@ -5,6 +5,7 @@
 use super::access::is_wrap_for;
 use crate::config::Settings;
 use crate::event::{Event, Kind, PublicKey, Verified};
+use crate::rule::moderation::Standing;
 use crate::rule::people::nip05_domain;
 use crate::rule::{Check, Context, Decision, Known, Prefix, Refusal, Related, Rule, Want};
 use crate::words::any_of;
@@ -45,7 +46,9 @@ fn reach(hops_max: u8) -> String {
 /// Whether an author's events are not counted by the rate limits.
 pub fn is_rate_exempt(author: &PublicKey, settings: &Settings, known: &Known) -> bool {
     settings.trust.rate_exempt
-        && (settings.authors.members.contains(author) || known.people.hops(author).is_some())
+        && (settings.authors.members.contains(author)
+            || known.moderation.author(author) == Some(Standing::Allowed)
+            || known.people.hops(author).is_some())
 }
 
 fn write(event: &Event, context: &Context<'_>) -> Decision {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::hidden::Hidden;
+use super::moderation::Moderation;
 use super::people::People;
 use crate::config::Settings;
 use crate::domain::lists::Domains;
@@ -16,6 +17,8 @@ pub struct Known {
     pub people: Arc<People>,
     /// What moderators have muted and trusted people have reported.
     pub hidden: Arc<Hidden>,
+    /// What moderators decided by hand.
+    pub moderation: Arc<Moderation>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
     /// What the community's blocklists say of domains.

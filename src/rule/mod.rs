@@ -4,6 +4,7 @@
 mod decision;
 pub mod hidden;
 mod known;
+pub mod moderation;
 mod names;
 pub mod people;
 mod table;
@@ -16,6 +17,7 @@ pub use table::{Arrived, Check, Related, Rule, WANT_ROUNDS_MAX, Want};
 use crate::config::Settings;
 use crate::domain::proxy::{self, Origin};
 use crate::event::{Id, Kind, PublicKey, Tags};
+use moderation::Standing;
 
 /// What a rule may know besides the event: the time, the settings and who is asking.
 #[derive(Clone, Copy)]
@@ -35,9 +37,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether the community keeps a key as its member.
+    /// Whether the community keeps a key as its member: by its settings, or because moderators allowed it.
     pub fn is_member(&self, key: &PublicKey) -> bool {
-        self.config.authors.members.contains(key)
+        match self.known.moderation.author(key) {
+            Some(standing) => standing == Standing::Allowed,
+            None => self.config.authors.members.contains(key),
+        }
     }
 
     /// Whether a key is within `trust.hops_max` of `trust.roots`, as far as is known.

@@ -21,6 +21,21 @@ impl RelayUrl {
             "wss" => 443,
             _ => return None,
         };
+        Self::of(&uri, port)
+    }
+
+    /// The same of a URL by which the relay is reached over HTTP.
+    fn parse_http(text: &str) -> Option<RelayUrl> {
+        let uri: Uri = text.trim().parse().ok()?;
+        let port = match uri.scheme_str()? {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        Self::of(&uri, port)
+    }
+
+    fn of(uri: &Uri, port: u16) -> Option<RelayUrl> {
         Some(RelayUrl {
             host: uri.host()?.trim_end_matches('.').to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(port),
@@ -54,6 +69,11 @@ impl RelayNames {
     pub fn include(&self, url: &str) -> bool {
         RelayUrl::parse(url).is_some_and(|url| self.0.contains(&url))
     }
+
+    /// Whether this URL is one of them, or the one of HTTP beside it (NIP-98).
+    pub fn include_http(&self, url: &str) -> bool {
+        self.include(url) || RelayUrl::parse_http(url).is_some_and(|url| self.0.contains(&url))
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +106,16 @@ mod tests {
         ];
         for (names, url, included) in table {
             assert_eq!(names.include(url), included, "{url} in {names:?}");
+        }
+        for (url, included) in [
+            ("https://relay.example.org", true),
+            ("https://relay.example.org:443/", true),
+            ("wss://relay.example.org", true),
+            ("http://relay.example.org", false),
+            ("https://relay.example.org/admin", false),
+            ("https://evil.example.com", false),
+        ] {
+            assert_eq!(named.include_http(url), included, "{url}");
         }
         let v6 = RelayNames::new(&[], "[::1]:80".parse().ok(), "/");
         assert!(v6.include("ws://[::1]"));

@@ -74,6 +74,12 @@ pub enum StoreError {
         /// The most that is taken.
         bytes_max: usize,
     },
+    /// A store cannot be made where something is.
+    #[error("{} is not empty; name a folder that is, or one that is not there", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An earlier commit failed, so that what the disk holds is unknown until the next start.
     #[error("{}: an earlier write failed, so nothing more is written until plaza is restarted", path.display())]
     Stopped {

@@ -14,6 +14,14 @@ pub(super) const DB: &str = "db";
 /// sled's folder of leaves that were too long for its file; it never syncs them.
 const BLOBS: &str = "blobs";
 
+/// sled's file of settings. They are always the same, and it writes them when they are missing.
+const SETTINGS: &str = "conf";
+
+/// How the names of sled's snapshots of its tables begin, which it makes from its file; and how those end that
+/// are being written.
+const SNAPSHOT: &str = "snap.";
+const UNFINISHED: &str = ".generating";
+
 /// The folders above `path` whose entries a power cut could lose: its parent, and those that do not exist
 /// yet with the one that will hold them.
 pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
@@ -31,7 +39,7 @@ pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
 
 /// Makes every file and folder of the store durable, and the folders that lead to it.
 pub(super) fn sync_all(path: &Path, ancestors: &[PathBuf]) -> Result<(), StoreError> {
-    for entry in walk(path)? {
+    for entry in walk(path)?.iter().filter(|entry| entry.is_kept) {
         sync(&entry.path)?;
     }
     sync(path)?;
@@ -46,9 +54,44 @@ fn sync(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes what a power cut left unfinished of the files that sled makes again: it reads any of its snapshots,
+/// also one that it was still writing, and its settings, and does not open a store in which one is torn. Tells
+/// whether there was anything to remove.
+pub(super) fn remove_unfinished(path: &Path) -> Result<bool, StoreError> {
+    let mut removed = false;
+    for entry in walk(path)? {
+        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let is_unfinished = match name {
+            SETTINGS => is_torn(&entry.path)?,
+            _ => name.starts_with(SNAPSHOT) && name.ends_with(UNFINISHED),
+        };
+        if is_unfinished {
+            tracing::warn!(path = %entry.path.display(), "removed, as a power cut left it unfinished; it is made anew");
+            fs::remove_file(&entry.path).map_err(|source| io_error(&entry.path, "remove", source))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether sled's settings lack the checksum with which they end.
+fn is_torn(path: &Path) -> Result<bool, StoreError> {
+    let bytes = fs::read(path).map_err(|source| io_error(path, "read", source))?;
+    let whole = bytes
+        .split_last_chunk()
+        .is_some_and(|(settings, checksum)| crc32fast::hash(settings) == u32::from_le_bytes(*checksum));
+    Ok(!whole)
+}
+
 /// How many bytes the store's files take.
 pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(walk(path)?.iter().map(|entry| entry.bytes).sum())
+}
+
+/// How many bytes are free for this user on the disk of a folder.
+pub(super) fn disk_free_bytes(path: &Path) -> Result<u64, StoreError> {
+    let disk = rustix::fs::statvfs(path).map_err(|error| io_error(path, "look at the disk", error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// How many files sled has put into `blobs/`.
@@ -59,6 +102,8 @@ pub(super) fn blobs(path: &Path) -> Result<usize, StoreError> {
 struct Entry {
     path: PathBuf,
     bytes: u64,
+    /// A file or folder, and no socket: those cannot be opened, and hold nothing.
+    is_kept: bool,
 }
 
 /// Everything in a folder and in its folders. The store has two levels; links are not followed.
@@ -74,9 +119,9 @@ fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
         };
         if metadata.is_dir() {
             entries.append(&mut walk(&path)?);
-            entries.push(Entry { path, bytes: 0 });
+            entries.push(Entry { path, bytes: 0, is_kept: true });
         } else {
-            entries.push(Entry { path, bytes: metadata.len() });
+            entries.push(Entry { path, bytes: metadata.len(), is_kept: metadata.is_file() });
         }
     }
     Ok(entries)

@@ -156,6 +156,18 @@ pub(super) fn state(community: CommunityId, table: StateTable, key: &[u8]) -> Ve
     [&state_prefix(community, table)[..], key].concat()
 }
 
+/// All keys of state entries, of every community and table.
+pub(super) fn state_range() -> Range<[u8; 1]> {
+    [STATE]..[STATE + 1]
+}
+
+/// Reads back the key of a state entry.
+pub(super) fn read_state_key(key: &[u8]) -> Option<(CommunityId, StateTable, &[u8])> {
+    let (prefix, suffix) = key.split_first_chunk::<STATE_PREFIX_BYTES>()?;
+    let [STATE, a, b, c, d, table] = *prefix else { return None };
+    Some((CommunityId(u32::from_be_bytes([a, b, c, d])), StateTable(table), suffix))
+}
+
 /// The caller's part of a state entry's key.
 pub(super) fn state_suffix(key: &[u8]) -> &[u8] {
     key.get(STATE_PREFIX_BYTES..).unwrap_or_default()

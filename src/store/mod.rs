@@ -8,12 +8,16 @@
 //! sled's own `flush` outlives neither a power cut nor the drive's cache, hence the `sync_data` after each
 //! group and the sync of every file at start. Its `Mode` does nothing in 0.34.7.
 
+pub mod copy;
+#[cfg(test)]
+mod copy_tests;
 mod error;
 mod files;
 mod group;
 mod key;
 pub mod record;
 mod removed;
+mod restore;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -24,7 +28,7 @@ use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +38,7 @@ use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
 
 pub use self::error::StoreError;
 pub use self::group::{Group, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
+pub use self::restore::Restorer;
 
 /// The longest record that the store takes.
 pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
@@ -113,6 +118,8 @@ pub struct Store {
     groups: AtomicU64,
     /// Removals by groups up to this one are of no use any more.
     removals_until: AtomicU64,
+    /// Removals that are needed nevertheless.
+    pins: removed::Pins,
     /// Held through a commit, so that groups come one after the other.
     writer: Mutex<Writer>,
 }
@@ -130,6 +137,10 @@ impl Store {
     pub fn open(options: Options) -> Result<Store, StoreError> {
         let Options { path, cache_bytes, durability } = options;
         let ancestors = files::ancestors_to_sync(&path);
+        if path.exists() {
+            // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
+            files::sync_all(&path, &[])?;
+        }
         let tree = open_tree(&path, cache_bytes)?;
         files::sync_all(&path, &ancestors)?;
         let db = path.join(files::DB);
@@ -145,11 +156,13 @@ impl Store {
             next_numbers: RwLock::default(),
             groups: AtomicU64::new(0),
             removals_until: AtomicU64::new(0),
+            pins: removed::Pins::default(),
             writer: Mutex::default(),
         };
         let meta = store.read_meta()?;
         store.first_number = meta.first_number.next_multiple_of(PACK_SLOTS);
         store.publish(meta.groups, store.read_next_numbers()?);
+        store.read_copies()?;
         Ok(store)
     }
 
@@ -162,8 +175,7 @@ impl Store {
     /// opened again, as the kernel reports a lost page only once: a later sync would succeed and lie.
     /// [`StoreError::TooLong`] and errors of reading change nothing, and later commits may be tried.
     pub fn commit(&self, group: Group) -> Result<Vec<Location>, StoreError> {
-        // A panic of sled within a commit leaves `stopped` set, so that the lock's own mark adds nothing.
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.hold();
         if writer.stopped {
             return Err(StoreError::Stopped { path: self.path.clone() });
         }
@@ -201,6 +213,12 @@ impl Store {
         Ok(locations)
     }
 
+    /// Lets no group be committed while what it returns lives.
+    fn hold(&self) -> MutexGuard<'_, Writer> {
+        // A panic of sled within a commit leaves `stopped` set, so that the lock's own mark adds nothing.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads a record; `None` if it was removed, or never was.
     pub fn get(&self, community: CommunityId, location: Location) -> Result<Option<Vec<u8>>, StoreError> {
         let Some((shelf, number, slot)) = location.place() else { return Ok(None) };
@@ -225,6 +243,20 @@ impl Store {
         })
     }
 
+    /// One entry of a state table.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn state_entry(
+        &self,
+        community: CommunityId,
+        table: StateTable,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let entry = self.tree.get(key::state(community, table, key));
+        Ok(entry.map_err(|source| self.engine_error("read state", source))?.map(|value| value.to_vec()))
+    }
+
     /// The number that the next record of a community will get at the least.
     pub fn next_number(&self, community: CommunityId) -> u64 {
         let known = self.next_numbers.read().unwrap_or_else(PoisonError::into_inner);
@@ -246,13 +278,18 @@ impl Store {
         files::disk_bytes(&self.path)
     }
 
+    /// How many bytes are free for plaza where the store lies.
+    pub fn disk_free_bytes(&self) -> Result<u64, StoreError> {
+        files::disk_free_bytes(&self.path)
+    }
+
     /// Closes the store and tells whether everything is on disk. Dropping it does the same and logs instead.
     pub fn close(self) -> Result<(), StoreError> {
         self.settle()
     }
 
     fn settle(&self) -> Result<(), StoreError> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.hold();
         if writer.stopped {
             return Err(StoreError::Stopped { path: self.path.clone() });
         }
@@ -434,9 +471,14 @@ impl Drop for Store {
 /// Opens sled's tree, with some patience for a lock that is about to go.
 fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+    let mut repaired = false;
     for _ in 0..LOCK_ATTEMPTS_MAX {
         match config.open() {
             Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            // Only now: nobody else has the store open, or sled would have said so.
+            Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
+                repaired = true;
+            }
             opened => {
                 let attempt = "open the store";
                 return opened.map_err(|source| StoreError::Engine {

@@ -1,19 +1,116 @@
 //! What groups removed, kept until nobody asks: who saved what the store held as of a group can tell later
-//! what of it is gone. Written with each group (`group.rs`), forgotten a little with each later one.
+//! what of it is gone. Written with each group (`group.rs`), forgotten a little with each later one, but not
+//! what copies need (`copy.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::copy::{COPIES, Stamp};
 use super::{CommunityId, Location, Store, StoreError, key, value};
 
 /// Entries that one group forgets at the most: more than it adds, and too few to be felt.
 const FORGOTTEN_AT_ONCE_MAX: usize = 64;
 
+/// Groups after which a copy is not waited for any longer: its next one must look at everything.
+const GROUPS_KEPT_MAX: u64 = 1_000_000;
+
+/// The groups since which removals are needed.
+#[derive(Debug, Default)]
+pub(super) struct Pins(Arc<Mutex<PinnedGroups>>);
+
+#[derive(Debug, Default)]
+struct PinnedGroups {
+    /// By copies that are being made, and how many these are.
+    held: BTreeMap<u64, usize>,
+    /// By the newest copy of each folder.
+    kept: BTreeMap<Stamp, (Stamp, u64)>,
+}
+
+/// While it lives, what was removed since a group is not forgotten.
+#[derive(Debug)]
+pub(super) struct Pin {
+    pins: Arc<Mutex<PinnedGroups>>,
+    group: u64,
+}
+
+impl Pin {
+    pub(super) fn group(&self) -> u64 {
+        self.group
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pinned.held.get_mut(&self.group) {
+            *count -= 1;
+            if *count == 0 {
+                pinned.held.remove(&self.group);
+            }
+        }
+    }
+}
+
+impl Pins {
+    fn lock(&self) -> MutexGuard<'_, PinnedGroups> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pin(&self, group: u64) -> Pin {
+        *self.lock().held.entry(group).or_default() += 1;
+        Pin { pins: Arc::clone(&self.0), group }
+    }
+
+    /// As of which group the newest copy of a folder is, if that copy has this stamp.
+    pub(super) fn group_of(&self, folder: &Stamp, stamp: &Stamp) -> Option<u64> {
+        self.lock().kept.get(folder).filter(|(kept, _)| kept == stamp).map(|(_, group)| *group)
+    }
+
+    /// Remembers the newest copy of a folder; returns the folders that are forgotten for it.
+    pub(super) fn keep(&self, folder: &Stamp, stamp: &Stamp, group: u64, most: usize) -> Vec<Stamp> {
+        let mut pinned = self.lock();
+        pinned.kept.insert(*folder, (*stamp, group));
+        let mut forgotten = Vec::new();
+        loop {
+            let oldest = pinned.kept.iter().min_by_key(|(_, (_, group))| *group);
+            let Some((&oldest, &(_, kept))) = oldest else { return forgotten };
+            let is_old = group.saturating_sub(kept) > GROUPS_KEPT_MAX;
+            if oldest == *folder || pinned.kept.len() <= most && !is_old {
+                return forgotten;
+            }
+            pinned.kept.remove(&oldest);
+            forgotten.push(oldest);
+        }
+    }
+
+    /// The oldest group whose later removals are needed.
+    fn oldest(&self, groups: u64) -> Option<u64> {
+        let pinned = self.lock();
+        let kept = pinned.kept.values().map(|(_, group)| *group);
+        let kept = kept.filter(|kept| groups.saturating_sub(*kept) <= GROUPS_KEPT_MAX).min();
+        pinned.held.keys().next().copied().into_iter().chain(kept).min()
+    }
+}
+
 impl Store {
     /// What the groups after this one removed, in order of group. Complete only when no later group was
     /// given to [`Store::forget_removals_until`].
     pub fn removed_since(&self, group: u64) -> Result<Vec<(CommunityId, Location)>, StoreError> {
+        self.removed_between(group, u64::MAX)
+    }
+
+    /// What the groups after `group` and up to `last` removed.
+    pub(super) fn removed_between(
+        &self,
+        group: u64,
+        last: u64,
+    ) -> Result<Vec<(CommunityId, Location)>, StoreError> {
         let mut removed = Vec::new();
-        let range = key::removed(group.saturating_add(1), 0)..=key::removed(u64::MAX, u16::MAX);
+        if group >= last {
+            return Ok(removed);
+        }
+        let range = key::removed(group.saturating_add(1), 0)..=key::removed(last, u16::MAX);
         for entry in self.tree.range(range) {
             let (key, value) = entry.map_err(|source| self.engine_error("read removals", source))?;
             self.readable(&key, value::read_removed(&value, &mut removed))?;
@@ -21,14 +118,16 @@ impl Store {
         Ok(removed)
     }
 
-    /// Nobody will ask what this group and those before it removed: later groups forget it bit by bit.
+    /// Nobody will ask what this group and those before it removed: later groups forget it bit by bit, as far
+    /// as no copy needs it.
     pub fn forget_removals_until(&self, group: u64) {
         self.removals_until.store(group, Ordering::Release);
     }
 
     /// Adds to a batch that some of what nobody asks for is forgotten.
     pub(super) fn forget_removals(&self, batch: &mut sled::Batch) -> Result<(), StoreError> {
-        let until = self.removals_until.load(Ordering::Acquire);
+        let wanted = self.removals_until.load(Ordering::Acquire);
+        let until = self.pins.oldest(self.groups()).map_or(wanted, |pinned| pinned.min(wanted));
         if until == 0 {
             return Ok(());
         }
@@ -36,6 +135,19 @@ impl Store {
         for entry in self.tree.range(range).take(FORGOTTEN_AT_ONCE_MAX) {
             let (key, _) = entry.map_err(|source| self.engine_error("read removals", source))?;
             batch.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Reads which copies are remembered.
+    pub(super) fn read_copies(&self) -> Result<(), StoreError> {
+        for entry in self.state(CommunityId(0), COPIES) {
+            let (folder, value) = entry?;
+            let parts = value.split_first_chunk().map(|(stamp, group)| (*stamp, <[u8; 8]>::try_from(group)));
+            // Whoever finds nothing here makes a copy of everything.
+            if let (Ok(folder), Some((stamp, Ok(group)))) = (Stamp::try_from(&folder[..]), parts) {
+                self.pins.lock().kept.insert(folder, (stamp, u64::from_be_bytes(group)));
+            }
         }
         Ok(())
     }

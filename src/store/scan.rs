@@ -1,6 +1,8 @@
 //! Reads all records of a community in order of number: packs and long records from their shelf, loose ones
 //! from theirs, merged. In: a community and a number. Out: locations and records, lent.
 
+use std::ops::Range;
+
 use super::key::{self, RecordKey, Shelf};
 use super::value::{self, Head};
 use super::{CommunityId, Location, Store, StoreError};
@@ -18,7 +20,7 @@ const TRIM_PAGES: usize = 512;
 const TRIM_ROUNDS: usize = 64;
 
 /// The keys and values of one shelf, without the parts of long records.
-struct ShelfScan<'s> {
+pub(super) struct ShelfScan<'s> {
     store: &'s Store,
     entries: sled::Iter,
     /// Whose parts may follow.
@@ -28,11 +30,11 @@ struct ShelfScan<'s> {
 }
 
 impl<'s> ShelfScan<'s> {
-    fn new(store: &'s Store, shelf: Shelf, community: CommunityId, first: u64) -> Self {
-        let range = key::head_range(shelf, community, first..store.next_number(community));
+    /// The keys whose number is in `numbers`.
+    pub(super) fn new(store: &'s Store, shelf: Shelf, community: CommunityId, numbers: Range<u64>) -> Self {
         ShelfScan {
             store,
-            entries: store.tree.range(range),
+            entries: store.tree.range(key::head_range(shelf, community, numbers)),
             last_head: None,
             keys_since_page: 0,
             pages: Vec::new(),
@@ -40,7 +42,7 @@ impl<'s> ShelfScan<'s> {
     }
 
     /// The next pack, head or loose record: its number, key and value.
-    fn next(&mut self) -> Result<Option<(u64, sled::IVec, sled::IVec)>, StoreError> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, sled::IVec, sled::IVec)>, StoreError> {
         for entry in &mut self.entries {
             let (key, value) = entry.map_err(|source| self.store.engine_error("read records", source))?;
             self.keys_since_page += 1;
@@ -78,7 +80,7 @@ struct Loose<'s> {
 
 impl<'s> Loose<'s> {
     fn new(store: &'s Store, community: CommunityId, first: u64) -> Result<Self, StoreError> {
-        let mut scan = ShelfScan::new(store, Shelf::Loose, community, first);
+        let mut scan = ShelfScan::new(store, Shelf::Loose, community, first..store.next_number(community));
         let next = scan.next()?;
         Ok(Loose { community, scan, next })
     }
@@ -122,7 +124,8 @@ impl Store {
         mut visit: impl FnMut(Location, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let first_pack = from_number.saturating_sub(value::PACK_SLOTS_MAX as u64);
-        let mut packs = ShelfScan::new(self, Shelf::Packed, community, first_pack);
+        let numbers = first_pack..self.next_number(community);
+        let mut packs = ShelfScan::new(self, Shelf::Packed, community, numbers);
         let mut loose = Loose::new(self, community, from_number)?;
         while let Some((number, key, value)) = packs.next()? {
             match self.readable(&key, value::read_head(&value))? {

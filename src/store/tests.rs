@@ -516,6 +516,25 @@ fn a_missing_part_is_an_error_and_a_missing_meta_record_too() {
 }
 
 #[test]
+fn what_sled_was_writing_as_the_power_went_does_not_stop_the_start() {
+    let torn: [(&str, &[u8]); 5] = [
+        ("snap.FFFFFFFFFFFFFFFF.generating", b""),
+        ("snap.FFFFFFFFFFFFFFFF.generating", &[0; 4_096]),
+        ("conf", b""),
+        ("conf", &[0; 62]),
+        ("conf", b"segment_size: 524288\nuse_compression: fal"),
+    ];
+    for (file, content) in torn {
+        let mut house = House::new();
+        let locations = house.insert(&[b"kept".to_vec()]);
+        house.store = None;
+        fs::write(house.path().join(file), content).unwrap();
+        house.reopen();
+        assert_eq!(house.store().get(SQUARE, locations[0]).unwrap().unwrap(), b"kept", "{file}");
+    }
+}
+
+#[test]
 fn what_is_too_long_is_refused_whole_and_the_next_group_is_taken() {
     let house = House::new();
     let mut group = Group::default();

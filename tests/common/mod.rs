@@ -3,8 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod authority;
+pub mod folder;
+pub mod http;
 pub mod invoice;
-#[cfg(unix)]
 pub mod program;
 
 use std::io::{Read, Write};

@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
 /// What takes other events away. Each person's events have times of their own, in the order in which
 /// they were made, and requests name earlier events of the same person only.
 #[derive(Default)]
-struct Removers {
+pub(crate) struct Removers {
     /// The newest version of each address.
     newest: HashMap<String, u64>,
     ids: HashSet<String>,
@@ -34,7 +34,8 @@ fn raise<K: std::hash::Hash + Eq>(times: &mut HashMap<K, u64>, key: K, time: u64
 }
 
 impl Removers {
-    fn add(&mut self, event: &Event) {
+    /// Takes an event into account.
+    pub(crate) fn add(&mut self, event: &Event) {
         if let Some(address) = event.address() {
             raise(&mut self.newest, address, event.created_at);
         }
@@ -49,7 +50,8 @@ impl Removers {
         }
     }
 
-    fn remove(&self, event: &Event) -> bool {
+    /// Whether one of them takes this event away.
+    pub(crate) fn remove(&self, event: &Event) -> bool {
         let is_before = |time: Option<&u64>| time.is_some_and(|time| event.created_at < *time);
         let by_address = event.address().is_some_and(|address| {
             is_before(self.newest.get(&address)) || is_before(self.addresses.get(&address))

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,14 @@ const PLAZA: &str = env!("CARGO_BIN_EXE_plaza");
 /// How long a start may take.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often a start looks whether it is still waited for.
+const START_LOOK: Duration = Duration::from_millis(2);
+
 /// A running relay.
 pub(crate) struct Server {
     child: RefCell<Child>,
     address: String,
+    listens: Receiver<String>,
     log: Arc<Mutex<String>>,
 }
 
@@ -38,28 +42,49 @@ fn data(folder: &Path) -> String {
 impl Server {
     /// Starts it and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Server {
+        let mut server = Server::launch(&settings(folder), &data(folder));
+        assert!(server.wait_until_it_listens(|| false), "nobody gave up");
+        server
+    }
+
+    /// Starts it with these settings and this folder of data, and does not wait.
+    pub(crate) fn launch(settings: &str, data: &str) -> Server {
         let mut child = Command::new(PLAZA)
-            .args(["--config", &settings(folder), "--data", &data(folder), "--listen", "127.0.0.1:0"])
+            .args(["--config", settings, "--data", data, "--listen", "127.0.0.1:0"])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let log = Arc::new(Mutex::new(String::new()));
-        let (found, address) = channel();
+        let (found, listens) = channel();
         let (stderr, kept) = (child.stderr.take().expect("standard error"), Arc::clone(&log));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("plaza: listening on ws://") {
-                    let _ = found.send(address.to_owned());
-                }
                 let mut log = kept.lock().expect("nobody panics with the log");
                 log.push_str(&line);
                 log.push('\n');
+                if let Some(address) = line.strip_prefix("plaza: listening on ws://") {
+                    let _ = found.send(address.to_owned());
+                }
             }
         });
-        let address = address.recv_timeout(START_PATIENCE).ok();
-        let mut server = Server { child: RefCell::new(child), address: String::new(), log };
-        server.address = address.unwrap_or_else(|| panic!("it does not start:\n{}", server.log()));
-        server
+        Server { child: RefCell::new(child), address: String::new(), listens, log }
+    }
+
+    /// Waits until it listens, unless that is given up: tells whether it does. That it ends by itself, or needs
+    /// too long, is a failure.
+    pub(crate) fn wait_until_it_listens(&mut self, given_up: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            match self.listens.recv_timeout(START_LOOK) {
+                Ok(address) => {
+                    self.address = address;
+                    return true;
+                }
+                Err(_) if given_up() => return false,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => panic!("it does not start:\n{}", self.log()),
+            }
+        }
     }
 
     /// Its WebSocket URL.
@@ -102,8 +127,13 @@ impl Server {
 
     /// All events of the store in a folder, as `plaza export` writes them.
     pub(crate) fn export(folder: &Path) -> Vec<Event> {
+        Server::export_of(&settings(folder), &data(folder), "/")
+    }
+
+    /// The same of one community, with these settings and this folder of data.
+    pub(crate) fn export_of(settings: &str, data: &str, community: &str) -> Vec<Event> {
         let output = Command::new(PLAZA)
-            .args(["export", "--config", &settings(folder), "--data", &data(folder)])
+            .args(["export", "--config", settings, "--data", data, "--community", community])
             .output()
             .expect("the program starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,7 +1,8 @@
-//! A connection that publishes as fast as it is answered, with many events under way: notes, versions,
-//! deletions, long texts, and now and then a request to vanish.
+//! A connection that publishes as fast as it is answered, with many events under way: notes, some of which
+//! expire, versions, deletions, long texts, and now and then a request to vanish.
 
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use plaza::event::{Event, Id, Tags};
 use serde_json::Value;
@@ -14,6 +15,17 @@ use crate::random::Chance;
 const WINDOW: usize = 48;
 /// People who write over one connection, and over no other.
 const PEOPLE: u32 = 3;
+
+/// How many in a hundred are long, unless it is set.
+const LONG_PERCENT: u64 = 3;
+
+/// Topics of notes.
+pub(crate) const TOPICS: [&str; 3] = ["bread", "fish", "wine"];
+/// Kinds of all that is written.
+pub(crate) const KINDS: [u16; 7] = [0, 1, 3, 5, 62, 10_002, 30_023];
+
+/// In how many seconds notes expire that do, unless it is set.
+const EXPIRY_SECONDS: &[u64] = &[86_400];
 
 /// An event that was sent, and the answer if one came: accepted or not.
 pub(crate) struct Sent {
@@ -30,6 +42,16 @@ pub(crate) enum Ending {
     Closed(u16),
 }
 
+/// The time of today, in seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// The people who write over a connection.
+pub(crate) fn people(who: u32) -> impl Iterator<Item = Person> {
+    (who * PEOPLE..(who + 1) * PEOPLE).map(Person::new)
+}
+
 pub(crate) struct Writer {
     who: u32,
     client: Client,
@@ -38,11 +60,17 @@ pub(crate) struct Writer {
     history: Vec<Event>,
     sent: Vec<Sent>,
     waiting: HashMap<Id, usize>,
+    /// In how many seconds notes expire that do.
+    pub(crate) expiry_seconds: &'static [u64],
+    /// How many in a hundred are long.
+    pub(crate) long_percent: u64,
 }
 
 impl Writer {
     pub(crate) fn new(who: u32, client: Client, chance: Chance, history: Vec<Event>) -> Writer {
-        Writer { who, client, chance, history, sent: Vec::new(), waiting: HashMap::new() }
+        let (sent, waiting) = (Vec::new(), HashMap::new());
+        let (expiry_seconds, long_percent) = (EXPIRY_SECONDS, LONG_PERCENT);
+        Writer { who, client, chance, history, sent, waiting, expiry_seconds, long_percent }
     }
 
     /// Writes until the connection ends. `tick` gives each event its time; `answered` is told of each OK.
@@ -88,7 +116,8 @@ impl Writer {
     }
 
     fn event(&mut self, created_at: u64) -> Event {
-        let person = Person::new(self.who * PEOPLE + self.chance.below(u64::from(PEOPLE)) as u32);
+        let people: Vec<Person> = people(self.who).collect();
+        let person = self.chance.pick(&people).clone();
         let mut tags = Tags::default();
         let kind = match self.chance.below(1_000) {
             0 => {
@@ -106,9 +135,18 @@ impl Writer {
                 tags.push(["d", *self.chance.pick(&["", "x", "y"])]);
                 30_023
             }
-            _ => 1,
+            401..=440 => {
+                let seconds = *self.chance.pick(self.expiry_seconds);
+                tags.push(["expiration", &(now() + seconds).to_string()]);
+                1
+            }
+            _ => {
+                tags.push(["t", *self.chance.pick(&TOPICS)]);
+                1
+            }
         };
-        let long = if self.chance.percent(3) { 20_000 + self.chance.below(180_000) } else { 0 };
+        let long =
+            if self.chance.percent(self.long_percent) { 20_000 + self.chance.below(180_000) } else { 0 };
         let content = format!("{created_at} {}", "x".repeat(long as usize));
         person.sign(kind, created_at, tags, &content)
     }

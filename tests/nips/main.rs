@@ -29,6 +29,8 @@ mod nip67;
 mod nip70;
 mod nip71;
 mod nip75;
+mod nip86;
 mod nip92;
+mod nip98;
 mod nip99;
 mod wallet;

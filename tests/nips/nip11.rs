@@ -1,54 +1,26 @@
 //! NIP-11, the relay information document (nips/11.md).
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::common::http::{Answer, http};
 use crate::common::{Client, NOW, Person, TestRelay};
 use plaza::config::{Config, Settings};
 use plaza::event::Event;
 use plaza::nips::{SUPPORTED, supported};
 
-struct Answer {
-    status: u16,
-    /// By name in lower case.
-    headers: HashMap<String, String>,
-    body: String,
-}
-
-/// One HTTP request on a connection of its own.
-fn http(relay: &TestRelay, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut stream = TcpStream::connect(relay.relay().address()).expect("the relay accepts");
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: relay.example\r\nConnection: close\r\n");
-    headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
-    stream.write_all(format!("{request}\r\n").as_bytes()).expect("the relay reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("the relay answers and closes");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
-    let headers = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    Answer { status, headers, body: body.to_owned() }
-}
-
 const NOSTR: (&str, &str) = ("Accept", "application/nostr+json");
 
 fn document(relay: &TestRelay) -> Value {
-    let answer = http(relay, "GET", "/", &[NOSTR]);
-    assert_eq!((answer.status, &*answer.headers["content-type"]), (200, "application/nostr+json"));
+    let answer = http(relay, "GET", "/", &[NOSTR], "");
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/nostr+json"));
     serde_json::from_str(&answer.body).expect("the document is JSON")
 }
 
 fn assert_cors(answer: &Answer) {
-    assert_eq!(answer.headers["access-control-allow-origin"], "*");
-    assert_eq!(answer.headers["access-control-allow-headers"], "*");
-    let methods = &answer.headers["access-control-allow-methods"];
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(answer.header("access-control-allow-headers"), "*, Authorization");
+    let methods = answer.header("access-control-allow-methods");
     assert!(["GET", "HEAD", "OPTIONS"].iter().all(|method| methods.contains(method)), "{methods}");
 }
 
@@ -136,14 +108,14 @@ fn what_the_operator_tells_is_in_the_document() {
 #[test]
 fn every_browser_may_read_the_document() {
     let relay = TestRelay::start();
-    assert_cors(&http(&relay, "GET", "/", &[NOSTR]));
+    assert_cors(&http(&relay, "GET", "/", &[NOSTR], ""));
     let preflight = [
         ("Origin", "https://client.example"),
         ("Access-Control-Request-Method", "GET"),
         ("Access-Control-Request-Headers", "accept"),
     ];
     for headers in [&preflight[..], &[]] {
-        let answer = http(&relay, "OPTIONS", "/", headers);
+        let answer = http(&relay, "OPTIONS", "/", headers, "");
         assert_eq!((answer.status, &*answer.body), (204, ""));
         assert_cors(&answer);
     }
@@ -158,14 +130,14 @@ fn the_document_is_for_those_who_ask_for_it_and_the_page_for_all_others() {
         "text/html, application/nostr+json;q=0.9",
         "application/nostr+json; charset=utf-8",
     ] {
-        let answer = http(&relay, "GET", "/", &[("Accept", accept)]);
-        assert_eq!(answer.headers["content-type"], "application/nostr+json", "{accept}");
+        let answer = http(&relay, "GET", "/", &[("Accept", accept)], "");
+        assert_eq!(answer.header("content-type"), "application/nostr+json", "{accept}");
     }
     for headers in
         [&[][..], &[("Accept", "text/html")], &[("Accept", "*/*")], &[("Accept", "application/json")]]
     {
-        let answer = http(&relay, "GET", "/", headers);
-        assert_eq!((answer.status, &*answer.headers["content-type"]), (200, "text/html; charset=utf-8"));
+        let answer = http(&relay, "GET", "/", headers, "");
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
         assert!(answer.body.contains("<h1>Us &amp; &lt;them&gt;</h1>"), "{}", answer.body);
         assert!(answer.body.contains(&relay.url()), "{}", answer.body);
     }
@@ -174,12 +146,12 @@ fn the_document_is_for_those_who_ask_for_it_and_the_page_for_all_others() {
 #[test]
 fn head_is_answered_without_a_body_and_other_methods_are_refused() {
     let relay = TestRelay::start();
-    let answer = http(&relay, "HEAD", "/", &[NOSTR]);
+    let answer = http(&relay, "HEAD", "/", &[NOSTR], "");
     assert_eq!((answer.status, &*answer.body), (200, ""));
     assert_cors(&answer);
     for method in ["POST", "PUT", "DELETE"] {
-        let answer = http(&relay, method, "/", &[("Content-Length", "0")]);
-        assert_eq!((answer.status, &*answer.headers["allow"]), (405, "GET, HEAD, OPTIONS"), "{method}");
+        let answer = http(&relay, method, "/", &[("Content-Length", "0")], "");
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS, POST"), "{method}");
     }
 }
 
@@ -194,10 +166,10 @@ fn at_other_paths_there_is_nothing() {
     ];
     for path in ["/nothing", "/index.html", "//", "/.."] {
         for headers in [&[NOSTR][..], &[], &upgrade] {
-            assert_eq!(http(&relay, "GET", path, headers).status, 404, "{path}");
+            assert_eq!(http(&relay, "GET", path, headers, "").status, 404, "{path}");
         }
     }
-    assert_eq!(http(&relay, "GET", "/?query=1", &[NOSTR]).status, 200);
+    assert_eq!(http(&relay, "GET", "/?query=1", &[NOSTR], "").status, 200);
 }
 
 /// A limit: how it is set, how the document shows it, and what a client meets.

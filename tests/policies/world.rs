@@ -19,12 +19,17 @@ use crate::random::{Chance, random_filters};
 use crate::settings::{BRIDGE, Theme, path_of, relay_toml};
 use crate::viewer::{Heard, Viewer};
 
+/// The person who owns every community.
+const MAYOR: u32 = 30;
+
 /// Communities of one relay, its root among them.
 const COMMUNITIES: usize = 4;
 
 pub(crate) struct World {
     relay: TestRelay,
     chance: Chance,
+    /// What moderators do is drawn by itself.
+    whim: Chance,
     towns: Vec<Town>,
     /// How often each rule refused, or hid something.
     spoke: BTreeMap<&'static str, u64>,
@@ -38,6 +43,8 @@ struct Town {
     community: Arc<Community>,
     /// Every event that was sent there, taken or not.
     known: Vec<Event>,
+    /// The call that takes back what moderators said last.
+    said: Option<(&'static str, Value)>,
     viewers: Vec<Viewer>,
 }
 
@@ -64,6 +71,8 @@ impl World {
         let parsed = config_of(&mut chance, &themes, &folder);
         let relay = TestRelay::with(|config| {
             (config.root, config.communities) = (parsed.root, parsed.communities);
+            let all = std::iter::once(&mut config.root).chain(&mut config.communities);
+            all.for_each(|settings| settings.admin.owners = [Person::new(MAYOR).key()].into_iter().collect());
             config.store.durability = Durability::Process;
             // Sweeps come when the test asks for them, so that what is stored changes with events alone.
             config.nip40.sweep_seconds = 86_400;
@@ -71,17 +80,18 @@ impl World {
         });
         let town = |(number, theme): (usize, Theme)| {
             let path = path_of(number);
-            let community = Arc::clone(relay.relay().communities().at(&path).expect("a community"));
+            let community = relay.relay().communities().at(&path).expect("a community");
             let connections: [&[u32]; 4] = [&[], &[0], &[1, 2], &[BRIDGE]];
             let viewers = connections.map(|people| {
                 let people: Vec<Person> = people.iter().copied().map(Person::new).collect();
                 Viewer::new(&relay, &path, &people)
             });
-            Town { theme, community, known: Vec::new(), viewers: viewers.into() }
+            Town { theme, community, known: Vec::new(), said: None, viewers: viewers.into() }
         };
         let towns = themes.into_iter().enumerate().map(town).collect();
         let now = relay.clock.now();
-        World { relay, chance, towns, spoke: BTreeMap::new(), now, _folder: folder }
+        let whim = Chance::new(!seed);
+        World { relay, chance, whim, towns, spoke: BTreeMap::new(), now, _folder: folder }
     }
 
     /// Sends so many events to each community; returns how often each rule spoke.
@@ -93,6 +103,9 @@ impl World {
         for step in 1..=events * COMMUNITIES {
             let town = step % COMMUNITIES;
             self.publish(town);
+            if self.whim.percent(4) {
+                self.moderate(town);
+            }
             if self.chance.percent(20) {
                 self.ask(town);
             }
@@ -102,10 +115,38 @@ impl World {
             }
         }
         for town in 0..self.towns.len() {
+            self.moderate(town);
             self.ask(town);
             self.look_at_hidden(town);
         }
         self.spoke
+    }
+
+    /// The moderators of a community take back what they said, and say something else.
+    fn moderate(&mut self, at: usize) {
+        let town = &mut self.towns[at];
+        let mayor = Person::new(MAYOR);
+        let call = |method: &str, about: Value| {
+            let (status, answer) = self.relay.call_at(town.community.path(), &mayor, method, json!([about]));
+            assert!(status == 200 && answer["result"] == true, "{method} {about}: {status} {answer}");
+        };
+        if let Some((method, about)) = town.said.take() {
+            call(method, about);
+        }
+        let stored: Vec<&Event> = town.stored().collect();
+        if stored.is_empty() {
+            return;
+        }
+        let event = *self.whim.pick(&stored);
+        // Who is banned is sent away; those who watch must stay.
+        let watches = town.viewers.iter().any(|viewer| viewer.keys.contains(&event.pubkey));
+        let (ban, lift, about) = match self.whim.below(4) {
+            0 => ("disallowkind", "allowkind", json!(event.kind.0)),
+            1 if !watches => ("banpubkey", "unbanpubkey", json!(event.pubkey.to_string())),
+            _ => ("banevent", "unbanevent", json!(event.id.to_string())),
+        };
+        call(ban, about.clone());
+        town.said = Some((lift, about));
     }
 
     fn heard_refusal(&mut self, said: &str) {

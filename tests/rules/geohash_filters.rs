@@ -332,10 +332,10 @@ fn measured_a_prefix_costs_what_a_tag_costs() {
                 .collect();
             let tags: Tags = [["g", cell.as_str()], ["t", "berlin"], ["c", &cell[..5]]].into_iter().collect();
             // One more in ten lies nowhere, so that no list holds everything.
-            index.insert(&unsigned(2 * number, tags), Location { number: 2 * number, slot: 0 });
+            index.insert(&unsigned(2 * number, tags), Location { number: 2 * number, slot: 0 }, 500);
             if number % 10 == 0 {
                 let nowhere = unsigned(2 * number + 1, Tags::default());
-                index.insert(&nowhere, Location { number: 2 * number + 1, slot: 0 });
+                index.insert(&nowhere, Location { number: 2 * number + 1, slot: 0 }, 500);
             }
         }
         println!(

@@ -2,6 +2,7 @@
 //! and bounds, and what must hold between them.
 
 mod access;
+mod admin;
 mod authors;
 mod blocklist;
 mod bridge;
@@ -16,6 +17,7 @@ mod trust;
 mod zaps;
 
 pub use access::{Access, Read, Write};
+pub use admin::Admin;
 pub use authors::Authors;
 pub use blocklist::{Blocklist, BlocklistPart};
 pub use bridge::Bridge;

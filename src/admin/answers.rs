@@ -1,0 +1,210 @@
+//! The methods that only answer. In: a method, who asks, what holds. Out: JSON. Changes nothing.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::queue::{self, Reported};
+use super::{Admin, Caller, Denied, audit, may_call};
+use crate::community::Rules;
+use crate::event::{PublicKey, draft};
+use crate::nips::nip86::{Method, NAMES};
+use crate::pipeline::bodies::BodyError;
+use crate::pipeline::explain;
+use crate::policy::Verdict;
+use crate::rule::hidden::Target;
+use crate::rule::moderation::{Moderation, Ruling, Standing};
+
+fn failed(error: &BodyError) -> Denied {
+    tracing::error!("cannot read a stored event: {error}");
+    Denied::Failed("a stored event could not be read; the relay's operator is told".to_owned())
+}
+
+/// Rulings of one standing, newest first.
+fn rulings<K: ToString>(map: &HashMap<K, Ruling>, standing: Standing, name: &str) -> Value {
+    let mut found: Vec<(&K, &Ruling)> =
+        map.iter().filter(|(_, ruling)| ruling.standing == standing).collect();
+    found.sort_by_key(|(key, ruling)| (std::cmp::Reverse(ruling.at), key.to_string()));
+    found.into_iter().map(|(key, ruling)| entry(name, key.to_string(), ruling)).collect()
+}
+
+fn entry(name: &str, key: String, ruling: &Ruling) -> Value {
+    json!({name: key, "reason": ruling.reason, "by": ruling.by, "at": ruling.at})
+}
+
+fn kinds(moderation: &Moderation, standing: Standing) -> Value {
+    let kinds = moderation.kinds.iter().filter(|(_, ruling)| ruling.standing == standing);
+    kinds.map(|(kind, _)| json!(kind.0)).collect()
+}
+
+impl Admin {
+    /// The answer to a method that changes nothing; `None` for one that does.
+    pub(super) fn answer(
+        &self,
+        caller: &Caller<'_>,
+        rules: &Rules,
+        method: &Method,
+        now: u64,
+    ) -> Option<Result<Value, Denied>> {
+        let moderation = &rules.known.moderation;
+        Some(Ok(match method {
+            Method::SupportedMethods => {
+                let names = NAMES.iter().map(|(name, _)| *name);
+                names.filter(|name| may_call(rules, &caller.key, name)).map(Value::from).collect()
+            }
+            Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
+            Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
+            Method::ListBannedEvents => rulings(&moderation.events, Standing::Banned, "id"),
+            Method::ListAllowedEvents => rulings(&moderation.events, Standing::Allowed, "id"),
+            Method::ListAllowedKinds => kinds(moderation, Standing::Allowed),
+            Method::ListDisallowedKinds => kinds(moderation, Standing::Banned),
+            Method::ListBlockedIps => {
+                let all = moderation.addresses.iter();
+                all.map(|(network, ruling)| {
+                    let is_one = network.prefix_len() == network.max_prefix_len();
+                    let text = if is_one { network.addr().to_string() } else { network.to_string() };
+                    entry("ip", text, ruling)
+                })
+                .collect()
+            }
+            Method::ListMethodAssignees => {
+                let given = moderation.staff.iter().filter(|(_, duties)| !duties.methods.is_empty());
+                given
+                    .map(|(key, duties)| json!({"pubkey": key.to_string(), "methods": duties.methods}))
+                    .collect()
+            }
+            Method::ListRoles => json!(moderation.roles),
+            Method::ListStaff => staff(rules),
+            Method::ListNames => {
+                let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
+                Value::Object(names.collect())
+            }
+            Method::Stats => stats(caller),
+            Method::ListAuditLog(count, before) => return Some(self.audit_log(caller, *count, *before)),
+            Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller)),
+            Method::ListModerationQueue => return Some(self.moderation_queue(caller)),
+            Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
+            _ => return None,
+        }))
+    }
+
+    fn audit_log(&self, caller: &Caller<'_>, count: usize, before: Option<u64>) -> Result<Value, Denied> {
+        let community = caller.community.id;
+        let next = {
+            let mut records = self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            audit::next(&mut records, &self.store, community)?
+        };
+        let below = before.map_or(next, |before| before.min(next));
+        audit::read(&self.store, community, below, count).map(Value::Array)
+    }
+
+    fn events_needing_moderation(&self, caller: &Caller<'_>) -> Result<Value, Denied> {
+        let waiting =
+            queue::waiting(caller.community, &self.pipeline.bodies).map_err(|error| failed(&error))?;
+        let events = waiting.iter().filter_map(|reported| match reported.target {
+            Target::Event(id) => Some(json!({"id": id.to_string(), "reason": reason(reported)})),
+            Target::Author(_) => None,
+        });
+        Ok(events.collect())
+    }
+
+    fn moderation_queue(&self, caller: &Caller<'_>) -> Result<Value, Denied> {
+        let waiting =
+            queue::waiting(caller.community, &self.pipeline.bodies).map_err(|error| failed(&error))?;
+        Ok(waiting.iter().map(shown).collect())
+    }
+
+    fn explain(&self, caller: &Caller<'_>, rules: &Rules, text: &str, now: u64) -> Result<Value, Denied> {
+        let value = serde_json::from_str(text).map_err(|_| Denied::Refused("this is no JSON".to_owned()))?;
+        let given = draft::read(value, now).map_err(Denied::Refused)?;
+        let context = rules.context(now, &[], caller.relay);
+        let bodies = Some(&*self.pipeline.bodies);
+        let explained = explain(caller.community, rules, &given.event, given.is_signed, &context, bodies)
+            .map_err(|error| failed(&error))?;
+        let steps = explained.steps.iter().map(|step| {
+            let (verdict, said) = match &step.verdict {
+                Verdict::Passed => ("passed", None),
+                Verdict::Refused(refusal) => ("refused", Some(refusal.to_string())),
+                Verdict::Shadowed(refusal) => ("would refuse", Some(refusal.to_string())),
+                Verdict::Hidden => ("hidden", None),
+                Verdict::WouldHide => ("would hide", None),
+                Verdict::NotAsked(why) => ("not asked", Some((*why).to_owned())),
+            };
+            json!({"rule": step.rule, "settings": step.settings, "verdict": verdict, "said": said})
+        });
+        let refusal = explained.decision.as_ref().err().map(ToString::to_string);
+        Ok(json!({
+            "accepted": refusal.is_none(),
+            "duplicate": explained.is_duplicate,
+            "refusal": refusal,
+            "steps": steps.collect::<Vec<Value>>(),
+        }))
+    }
+}
+
+/// Everybody who manages, owners first.
+fn staff(rules: &Rules) -> Value {
+    let moderation = &rules.known.moderation;
+    let mut keys: Vec<PublicKey> = rules.settings.admin.owners.iter().copied().collect();
+    let mut others: Vec<PublicKey> = moderation.staff.keys().copied().collect();
+    others.sort_by_key(|key| (std::cmp::Reverse(moderation.rank(key)), *key));
+    keys.extend(others.into_iter().filter(|key| !rules.settings.admin.owners.contains(key)));
+    let one = |key: PublicKey| {
+        let duties = moderation.staff.get(&key).cloned().unwrap_or_default();
+        json!({
+            "pubkey": key.to_string(),
+            "rank": rules.rank(&key),
+            "roles": duties.roles,
+            "methods": duties.methods,
+        })
+    };
+    keys.into_iter().map(one).collect()
+}
+
+/// What is going on, in numbers that only tell of the moment, or grow from the start of the relay.
+fn stats(caller: &Caller<'_>) -> Value {
+    let community = caller.community;
+    let rules = community.tally.counts().into_iter();
+    let rules = rules.map(|(rule, count)| {
+        (rule.to_owned(), json!({"refused": count.refused, "shadowed": count.shadowed}))
+    });
+    json!({
+        "events": community.index().len(),
+        "connections": community.connected.len(),
+        "subscriptions": community.live.len(),
+        "rules": Value::Object(rules.collect()),
+    })
+}
+
+/// Why an event is reported, in short.
+fn reason(reported: &Reported) -> String {
+    let mut kinds: Vec<&str> = reported.reports.iter().map(|report| report.kind.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let count = reported.reports.len();
+    let people = if count == 1 { "one person" } else { "people" };
+    match count {
+        1 => format!("{}, says {people}", kinds.join(", ")),
+        _ => format!("{}, say {count} {people}", kinds.join(", ")),
+    }
+}
+
+fn shown(reported: &Reported) -> Value {
+    let reports: Vec<Value> = reported
+        .reports
+        .iter()
+        .map(|report| {
+            json!({"by": report.by.to_string(), "at": report.at, "type": report.kind, "text": report.text})
+        })
+        .collect();
+    let event = reported
+        .event
+        .as_ref()
+        .map(|event| serde_json::from_slice::<Value>(&event.to_json()).unwrap_or_default());
+    let (id, author) = match (reported.target, &reported.event) {
+        (Target::Event(id), Some(event)) => (Some(id.to_string()), event.pubkey.to_string()),
+        (Target::Event(id), None) => (Some(id.to_string()), String::new()),
+        (Target::Author(key), _) => (None, key.to_string()),
+    };
+    json!({"id": id, "pubkey": author, "event": event, "reason": reason(reported), "reports": reports})
+}

@@ -1,0 +1,177 @@
+//! Managing a community (nips/86.md): who may call which method, what each changes, and the record of it. In: calls
+//! of people who have proved their key. Out: answers, and changes that are durable before they hold. Never speaks
+//! HTTP; `src/net/manage.rs` does.
+
+mod answers;
+mod audit;
+mod changes;
+mod queue;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::community::{Change, Community, Rules};
+use crate::event::{Id, PublicKey};
+use crate::nips::nip86::{self, Method};
+use crate::nips::nip98::{Token, WINDOW_SECONDS};
+use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
+use crate::rule::RelayNames;
+use crate::rule::moderation::{Rank, Standing};
+use crate::store::{CommunityId, Group, Store};
+use changes::Made;
+
+/// Tokens that are remembered, so that none is used twice. More in two minutes than this are refused.
+const TOKENS_MAX: usize = 10_000;
+
+/// Who calls, and where.
+pub struct Caller<'a> {
+    /// The community that is managed.
+    pub community: &'a Arc<Community>,
+    /// The key that was proved.
+    pub key: PublicKey,
+    /// The URLs that name the relay where the call came in.
+    pub relay: &'a RelayNames,
+}
+
+/// Why a call was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The caller may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It makes no sense here.
+    #[error("{0}")]
+    Refused(String),
+    /// The relay could not.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Carries calls out, one change at a time.
+pub struct Admin {
+    pipeline: Arc<Pipeline>,
+    store: Arc<Store>,
+    reloader: Arc<Reloader>,
+    /// The number of the next entry of each community's record. Who holds it changes something, and nobody else.
+    records: Mutex<HashMap<CommunityId, u64>>,
+    /// Ids of tokens that were used, and until when they could be used again.
+    tokens: Mutex<HashMap<Id, u64>>,
+}
+
+impl Admin {
+    /// Nothing done yet.
+    pub(crate) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>, reloader: Arc<Reloader>) -> Admin {
+        Admin { pipeline, store, reloader, records: Mutex::default(), tokens: Mutex::default() }
+    }
+
+    /// Takes a token, once.
+    ///
+    /// # Errors
+    /// When it was taken before, or too many are remembered.
+    pub fn take_token(&self, token: &Token, now: u64) -> Result<(), &'static str> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= TOKENS_MAX {
+            tokens.retain(|_, until| *until >= now);
+        }
+        if tokens.len() >= TOKENS_MAX {
+            return Err("too many requests at once; try again in two minutes");
+        }
+        // A token may be dated ahead by the window, and holds as long again.
+        match tokens.insert(token.id, now + 2 * WINDOW_SECONDS) {
+            Some(until) if until >= now => Err("this token was used before; sign a new one for each request"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries a call out. Waits for the disk when it changes something.
+    ///
+    /// # Errors
+    /// When the caller may not, or it makes no sense, or the store fails.
+    pub fn call(&self, caller: &Caller<'_>, name: &str, method: &Method, now: u64) -> Result<Value, Denied> {
+        let rules = caller.community.rules();
+        permit(&rules, &caller.key, name)?;
+        if let Some(answer) = self.answer(caller, &rules, method, now) {
+            return answer;
+        }
+        let reloaded = match method {
+            Method::ReloadSettings => Some(self.reload(caller)?),
+            _ => None,
+        };
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was asked before may have changed meanwhile: nobody changes anything from here on.
+        let rules = caller.community.rules();
+        permit(&rules, &caller.key, name)?;
+        let made = match reloaded {
+            Some(said) => Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) },
+            None => changes::of(method, caller, &rules, now)?,
+        };
+        let number = audit::next(&mut records, &self.store, caller.community.id)?;
+        let mut group = Group::default();
+        made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
+        let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
+        entry.write(caller.community.id, number, &mut group)?;
+        self.pipeline.change_state(group).map_err(|error| {
+            tracing::error!("cannot keep what a moderator decided: {error}");
+            Denied::Failed("the relay could not store this; its operator is told".to_owned())
+        })?;
+        records.insert(caller.community.id, number + 1);
+        take_effect(caller.community, made.changes, now);
+        Ok(made.answer)
+    }
+
+    /// Settings are those of the whole process.
+    fn reload(&self, caller: &Caller<'_>) -> Result<String, Denied> {
+        if caller.community.path() != "/" {
+            return Err(Denied::Forbidden("settings are reloaded at the root community".to_owned()));
+        }
+        let reloaded = self.reloader.reload().map_err(|error| Denied::Refused(error.to_string()))?;
+        tracing::info!("settings reloaded: {reloaded}");
+        Ok(reloaded.to_string())
+    }
+}
+
+/// What is durable holds from now on, also for who is connected.
+fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
+    let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
+    let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
+    community.apply(changes);
+    // Who reads as a member may be one no more.
+    if is_about_people {
+        community.recheck(now);
+    }
+    if blocks {
+        let rules = community.rules();
+        community.connected.end("connections from this address are not taken here", |_, address| {
+            rules.known.moderation.blocks(address)
+        });
+    }
+}
+
+/// Whether a caller may call a method.
+fn permit(rules: &Rules, key: &PublicKey, name: &str) -> Result<(), Denied> {
+    if may_call(rules, key, name) {
+        return Ok(());
+    }
+    let sentence = match rules.rank(key) {
+        Rank::Nobody => "this key manages nothing here",
+        _ => "your role does not allow this method; supportedmethods lists yours",
+    };
+    Err(Denied::Forbidden(sentence.to_owned()))
+}
+
+/// Whether a key may call a method of this name: by its rank, or because it was given that method.
+fn may_call(rules: &Rules, key: &PublicKey, name: &str) -> bool {
+    let moderation = &rules.known.moderation;
+    let is_banned = moderation.author(key) == Some(Standing::Banned);
+    let rank = rules.rank(key);
+    let given = moderation.staff.get(key).filter(|_| !is_banned);
+    match nip86::rank_of(name) {
+        // Who manages nothing is told nothing.
+        Some(Rank::Nobody) => rank > Rank::Nobody || given.is_some_and(|duties| !duties.methods.is_empty()),
+        Some(needed) => rank >= needed || given.is_some_and(|duties| duties.methods.contains(name)),
+        None => false,
+    }
+}

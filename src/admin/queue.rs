@@ -1,0 +1,126 @@
+//! What waits for a moderator: events and authors that stored reports (NIP-56) name, and of which nobody has decided
+//! yet. In: a community. Out: what is reported, by whom, why, newest first. Decides nothing.
+
+use std::collections::HashMap;
+
+use crate::community::Community;
+use crate::event::{Event, Kind, PublicKey};
+use crate::filter::Filter;
+use crate::index::{Progress, Scan};
+use crate::nips::nip56;
+use crate::pipeline::bodies::{Bodies, BodyError};
+use crate::rule::Want;
+use crate::rule::hidden::Target;
+
+/// Reports that are looked at, newest first.
+const REPORTS_MAX: usize = 2_000;
+
+/// Index entries that are looked at before the writer may have the index again.
+const SLICE_ENTRIES: u64 = 4_096;
+
+/// One report.
+pub(super) struct Report {
+    pub(super) by: PublicKey,
+    pub(super) at: u64,
+    /// The type that it states, such as `spam`.
+    pub(super) kind: String,
+    pub(super) text: String,
+}
+
+/// What is reported.
+pub(super) struct Reported {
+    pub(super) target: Target,
+    /// The event, where the report is about one.
+    pub(super) event: Option<Event>,
+    /// Who reported it, newest first.
+    pub(super) reports: Vec<Report>,
+}
+
+/// The newest stored events of a filter, up to its limit.
+pub(super) fn newest(
+    community: &Community,
+    bodies: &Bodies,
+    filter: &Filter,
+    most: usize,
+) -> Result<Vec<Event>, BodyError> {
+    let as_of = community.index().next_number();
+    let mut scan = Scan::new(filter, as_of);
+    let mut locations = Vec::new();
+    loop {
+        let progress = scan.run(
+            &community.index(),
+            SLICE_ENTRIES,
+            |head| !head.vanished,
+            |found| {
+                locations.push(found.location);
+                locations.len() < most
+            },
+        );
+        if progress != Progress::Going {
+            break;
+        }
+    }
+    let events = locations.into_iter().map(|location| bodies.event(community.id, location).transpose());
+    events.flatten().collect()
+}
+
+/// A stored event by its id.
+pub(super) fn event(community: &Community, bodies: &Bodies, want: &Want) -> Result<Option<Event>, BodyError> {
+    let location = community.index().wanted(want).first().copied();
+    location.map_or(Ok(None), |location| bodies.event(community.id, location))
+}
+
+/// Everything that waits.
+pub(super) fn waiting(community: &Community, bodies: &Bodies) -> Result<Vec<Reported>, BodyError> {
+    let rules = community.rules();
+    let moderation = &rules.known.moderation;
+    let filter = Filter { kinds: Some(vec![Kind::REPORT]), ..Filter::default() };
+    let mut all: Vec<Reported> = Vec::new();
+    let mut places: HashMap<Target, usize> = HashMap::new();
+    for report in newest(community, bodies, &filter, REPORTS_MAX)? {
+        for target in nip56::reported(&report, &[]) {
+            let is_decided = match &target {
+                Target::Event(id) => moderation.event(id).is_some(),
+                Target::Author(key) => moderation.author(key).is_some(),
+            };
+            if is_decided {
+                continue;
+            }
+            let place = match places.get(&target) {
+                Some(place) => *place,
+                None => {
+                    let reported = match &target {
+                        Target::Event(id) => event(community, bodies, &Want::Id(*id))?,
+                        Target::Author(_) => None,
+                    };
+                    let is_gone = matches!(target, Target::Event(_)) && reported.is_none();
+                    let is_banned =
+                        reported.as_ref().is_some_and(|event| moderation.bans(&event.id, &event.pubkey));
+                    if is_gone || is_banned {
+                        continue;
+                    }
+                    all.push(Reported { target, event: reported, reports: Vec::new() });
+                    places.insert(target, all.len() - 1);
+                    all.len() - 1
+                }
+            };
+            let reports = &mut all[place].reports;
+            // One person reports once, however often they say so.
+            if !reports.iter().any(|other| other.by == report.pubkey) {
+                reports.push(read(&report));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn read(report: &Event) -> Report {
+    let kind = report.tags.iter().filter(|tag| tag.name() == "e" || tag.name() == "p");
+    let kind = kind.filter_map(|tag| tag.get(2)).find(|kind| !kind.is_empty() && !kind.contains("://"));
+    Report {
+        by: report.pubkey,
+        at: report.created_at,
+        kind: kind.unwrap_or("other").chars().take(40).collect(),
+        text: report.content.chars().take(1_000).collect(),
+    }
+}

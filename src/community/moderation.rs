@@ -1,0 +1,191 @@
+//! What moderators decided, as it is kept: one entry of a state table for each decision. In: the store at start,
+//! changes later. Out: [`Moderation`], and what a group writes. Never decides what changes.
+
+use ipnet::IpNet;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Community, OpenError, Rules};
+use crate::event::{Id, Kind, PublicKey};
+use crate::rule::moderation::{Duties, Moderation, Rank, Role, Ruling};
+use crate::store::{CommunityId, Group, StateTable, Store};
+
+const AUTHORS: StateTable = StateTable(10);
+const EVENTS: StateTable = StateTable(11);
+const KINDS: StateTable = StateTable(12);
+const ADDRESSES: StateTable = StateTable(13);
+const ROLES: StateTable = StateTable(14);
+const STAFF: StateTable = StateTable(15);
+const NAMES: StateTable = StateTable(16);
+const ABOUT: StateTable = StateTable(17);
+
+/// What was done, by number, eight bytes that begin with the highest.
+pub(crate) const AUDIT: StateTable = StateTable(18);
+
+/// Decisions about authors, events or addresses each, roles, people with duties, and names. Each is held in memory.
+pub(crate) const ENTRIES_MAX: usize = 100_000;
+
+/// One of a community's own texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AboutText {
+    /// `relay.name`.
+    Name,
+    /// `relay.description`.
+    Description,
+    /// `relay.icon`.
+    Icon,
+}
+
+/// One decision that takes the place of an earlier one; `None` takes it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub enum Change {
+    Author(PublicKey, Option<Ruling>),
+    Event(Id, Option<Ruling>),
+    Kind(Kind, Option<Ruling>),
+    Address(IpNet, Option<Ruling>),
+    Role(String, Option<Role>),
+    Duties(PublicKey, Option<Duties>),
+    Name(String, Option<PublicKey>),
+    About(AboutText, Option<String>),
+}
+
+impl AboutText {
+    const ALL: [AboutText; 3] = [AboutText::Name, AboutText::Description, AboutText::Icon];
+
+    fn key(self) -> &'static [u8] {
+        match self {
+            AboutText::Name => b"name",
+            AboutText::Description => b"description",
+            AboutText::Icon => b"icon",
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Texts and numbers alone always become JSON.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+impl Change {
+    /// Where it is kept, under which key, and as what.
+    fn entry(&self) -> (StateTable, Vec<u8>, Option<Vec<u8>>) {
+        match self {
+            Change::Author(key, ruling) => (AUTHORS, key.0.to_vec(), ruling.as_ref().map(json)),
+            Change::Event(id, ruling) => (EVENTS, id.0.to_vec(), ruling.as_ref().map(json)),
+            Change::Kind(kind, ruling) => (KINDS, kind.0.to_be_bytes().to_vec(), ruling.as_ref().map(json)),
+            Change::Address(network, ruling) => {
+                (ADDRESSES, network.to_string().into_bytes(), ruling.as_ref().map(json))
+            }
+            Change::Role(id, role) => (ROLES, id.clone().into_bytes(), role.as_ref().map(json)),
+            Change::Duties(key, duties) => (STAFF, key.0.to_vec(), duties.as_ref().map(json)),
+            Change::Name(name, key) => (NAMES, name.clone().into_bytes(), key.map(|key| key.0.to_vec())),
+            Change::About(which, text) => (ABOUT, which.key().to_vec(), text.clone().map(String::into_bytes)),
+        }
+    }
+
+    /// Adds it to what a group writes.
+    pub(crate) fn write(&self, community: CommunityId, group: &mut Group) {
+        match self.entry() {
+            (table, key, Some(value)) => group.put_state(community, table, &key, &value),
+            (table, key, None) => group.remove_state(community, table, &key),
+        }
+    }
+
+    /// Makes it in memory.
+    fn apply(self, to: &mut Moderation) {
+        /// Puts or takes.
+        macro_rules! set {
+            ($map:expr, $key:expr, $value:expr) => {
+                match $value {
+                    Some(value) => drop($map.insert($key, value)),
+                    None => drop($map.remove(&$key)),
+                }
+            };
+        }
+        match self {
+            Change::Author(key, ruling) => set!(to.authors, key, ruling),
+            Change::Event(id, ruling) => set!(to.events, id, ruling),
+            Change::Kind(kind, ruling) => set!(to.kinds, kind, ruling),
+            Change::Address(network, ruling) => set!(to.addresses, network, ruling),
+            Change::Role(id, role) => set!(to.roles, id, role),
+            Change::Duties(key, duties) => set!(to.staff, key, duties),
+            Change::Name(name, key) => set!(to.names, name, key),
+            Change::About(AboutText::Name, text) => to.about.name = text,
+            Change::About(AboutText::Description, text) => to.about.description = text,
+            Change::About(AboutText::Icon, text) => to.about.icon = text,
+        }
+    }
+}
+
+/// Reads the entries of a table; `read` makes of each the change that wrote it.
+fn load_table(
+    store: &Store,
+    id: CommunityId,
+    table: StateTable,
+    moderation: &mut Moderation,
+    read: impl Fn(&[u8], &[u8]) -> Option<Change>,
+) -> Result<(), OpenError> {
+    for entry in store.state(id, table) {
+        let (key, value) = entry?;
+        let damaged = || OpenError::Moderation { table: table.0, key: hex::encode(&key) };
+        read(&key, &value).ok_or_else(damaged)?.apply(moderation);
+    }
+    Ok(())
+}
+
+fn parsed<T: DeserializeOwned>(value: &[u8]) -> Option<Option<T>> {
+    serde_json::from_slice(value).ok().map(Some)
+}
+
+fn key_of(bytes: &[u8]) -> Option<PublicKey> {
+    <[u8; 32]>::try_from(bytes).ok().map(PublicKey)
+}
+
+fn text_of(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// What moderators of a community decided, as the store has it.
+pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenError> {
+    let mut all = Moderation::default();
+    let mut table =
+        |table, read: fn(&[u8], &[u8]) -> Option<Change>| load_table(store, id, table, &mut all, read);
+    table(AUTHORS, |key, value| Some(Change::Author(key_of(key)?, parsed(value)?)))?;
+    table(EVENTS, |key, value| Some(Change::Event(Id(<[u8; 32]>::try_from(key).ok()?), parsed(value)?)))?;
+    table(KINDS, |key, value| {
+        Some(Change::Kind(Kind(u16::from_be_bytes(<[u8; 2]>::try_from(key).ok()?)), parsed(value)?))
+    })?;
+    table(ADDRESSES, |key, value| Some(Change::Address(text_of(key)?.parse().ok()?, parsed(value)?)))?;
+    table(ROLES, |key, value| Some(Change::Role(text_of(key)?, parsed(value)?)))?;
+    table(STAFF, |key, value| Some(Change::Duties(key_of(key)?, parsed(value)?)))?;
+    table(NAMES, |key, value| Some(Change::Name(text_of(key)?, Some(key_of(value)?))))?;
+    table(ABOUT, |key, value| {
+        let which = AboutText::ALL.into_iter().find(|text| text.key() == key)?;
+        Some(Change::About(which, Some(text_of(value)?)))
+    })?;
+    Ok(all)
+}
+
+impl Rules {
+    /// How much a person may do.
+    pub fn rank(&self, key: &PublicKey) -> Rank {
+        match self.settings.admin.owners.contains(key) {
+            true => Rank::Owner,
+            false => self.known.moderation.rank(key),
+        }
+    }
+}
+
+impl Community {
+    /// Makes changes that are durable already: they hold from now on, for what is stored and for live
+    /// subscriptions.
+    pub(crate) fn apply(&self, changes: Vec<Change>) {
+        self.change_rules(|rules| {
+            let mut moderation = Moderation::clone(&rules.known.moderation);
+            changes.into_iter().for_each(|change| change.apply(&mut moderation));
+            rules.known.moderation = std::sync::Arc::new(moderation);
+            rules.take_texts();
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! New settings for a running relay. In: the settings file, when a signal, a change of the file or an owner asks for
+//! it. Out: what counts from now on, and what waits for the next start. A file with a mistake changes nothing. Who is
+//! connected stays.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::Clock;
+use crate::community::{Communities, OpenError, Reconfigured};
+use crate::config::{Config, ConfigError, Current, Difference};
+use crate::pipeline::Pipeline;
+use crate::store::Store;
+
+/// Reads the settings that the relay is to go by.
+pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// Why settings were left aside. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file has a mistake, or cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A new community cannot be opened.
+    #[error("a community cannot be opened: {0}")]
+    Open(#[from] OpenError),
+    /// The relay was started without a file.
+    #[error("this relay was started without a settings file; write relay.toml and restart it")]
+    NoFile,
+}
+
+/// What a reload changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reloaded {
+    /// Settings, by key.
+    pub settings: Difference,
+    /// Communities, by path.
+    pub communities: Reconfigured,
+}
+
+impl std::fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [
+            ("changed: ", &self.settings.now),
+            ("opened: ", &self.communities.opened),
+            ("closed: ", &self.communities.closed),
+            ("counts only after a restart: ", &self.settings.at_restart),
+        ];
+        let said: Vec<String> = parts
+            .iter()
+            .filter(|(_, keys)| !keys.is_empty())
+            .map(|(what, keys)| format!("{what}{}", keys.join(", ")))
+            .collect();
+        match said.is_empty() {
+            true => f.write_str("nothing is different"),
+            false => f.write_str(&said.join("; ")),
+        }
+    }
+}
+
+/// What reloads the settings, one time after the other.
+pub(crate) struct Reloader {
+    pub(crate) current: Arc<Current>,
+    pub(crate) communities: Arc<Communities>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Clock,
+    pub(crate) load: Option<Load>,
+    pub(crate) busy: Mutex<()>,
+}
+
+impl Reloader {
+    /// Reads the file again and goes by what it says.
+    ///
+    /// # Errors
+    /// When it has a mistake, or a new community cannot be opened.
+    pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let load = self.load.as_ref().ok_or(ReloadError::NoFile)?;
+        self.apply(load()?)
+    }
+
+    /// Goes by these settings.
+    ///
+    /// # Errors
+    /// When a new community cannot be opened.
+    pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.current.get().difference(&config);
+        let commit = |group| self.pipeline.change_state(group);
+        let communities = self.communities.reconfigure(&config, &self.store, commit)?;
+        self.pipeline.rates.reconfigure(&config.rate);
+        self.current.set(config);
+        let now = self.clock.now();
+        for path in &communities.changed {
+            if let Some(community) = self.communities.at(path) {
+                community.recheck(now);
+            }
+        }
+        Ok(Reloaded { settings, communities })
+    }
+}

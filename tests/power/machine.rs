@@ -1,0 +1,201 @@
+//! A machine that loses power: a disk, a relay on it, and the load. In: how the power goes. Out: the relay
+//! again, on what is left of its disk.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use plaza::event::Event;
+use tempfile::TempDir;
+
+use crate::common::Client;
+use crate::disk::{Disk, Names};
+use crate::mount::{Mounted, Power};
+use crate::promise::Promise;
+use crate::random::Chance;
+use crate::server::Server;
+use crate::survival::Survival;
+use crate::writer::{Writer, now};
+
+/// Where communities are; each has a writer, and nobody writes in two.
+pub(crate) const COMMUNITIES: [&str; 4] = ["/", "/berlin", "/market", "/harbour"];
+
+/// How long to wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When the power goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    /// After so many changes and syncs of the disk, counted from the start of the program.
+    Starting { steps: u64 },
+    /// The same, counted under load.
+    Writing { steps: u64 },
+    /// As soon as so many events were answered.
+    Answered { events: u64 },
+}
+
+impl When {
+    /// Any moment, early ones most often.
+    pub(crate) fn any(chance: &mut Chance) -> When {
+        let early = chance.below(9);
+        match chance.below(10) {
+            0..=1 => When::Starting { steps: chance.below(40) },
+            2..=5 => When::Answered { events: 1 + chance.below(4 << early) },
+            _ => When::Writing { steps: chance.below(2 << early) },
+        }
+    }
+}
+
+pub(crate) struct Machine {
+    pub(crate) power: Power,
+    // In this order they are dropped: nobody may use the disk when it is unmounted.
+    server: Option<Server>,
+    mounted: Option<Mounted>,
+    mount_point: TempDir,
+    settings: TempDir,
+    ticks: AtomicU64,
+    /// How many events in a hundred are long: 20 to 200 KB.
+    pub(crate) long_percent: u64,
+}
+
+impl Machine {
+    /// A new one, with an empty disk and these settings of the store.
+    pub(crate) fn new(names: Names, store: &str) -> Machine {
+        let settings = tempfile::tempdir().expect("a folder");
+        let mut text = format!(
+            "[rate]\nenabled = false\n[nip40]\nsweep_seconds = 1\n[store]\ncache_bytes = 16_777_216\n\
+             index_save_events_min = 1\nindex_save_changes_min = 300\n{store}\n"
+        );
+        for path in &COMMUNITIES[1..] {
+            text.push_str(&format!("[[community]]\npath = \"{path}\"\n"));
+        }
+        std::fs::write(settings.path().join("relay.toml"), text).expect("a file");
+        Machine {
+            power: Power::new(Disk::new(names)),
+            server: None,
+            mounted: None,
+            mount_point: tempfile::tempdir().expect("a folder"),
+            settings,
+            // Times that no two events share, in the order in which they were made.
+            ticks: AtomicU64::new(now() - 1_000_000),
+            long_percent: 3,
+        }
+    }
+
+    fn path(of: PathBuf) -> String {
+        of.to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn settings(&self) -> String {
+        Machine::path(self.settings.path().join("relay.toml"))
+    }
+
+    fn data(&self) -> String {
+        Machine::path(self.mount_point.path().join("data"))
+    }
+
+    /// Mounts the disk and starts the relay, which the power may cut short: tells whether it listens.
+    pub(crate) fn start(&mut self, when: Option<When>) -> bool {
+        self.mounted = Some(Mounted::new(&self.power, self.mount_point.path()).expect("a mount"));
+        if let Some(When::Starting { steps }) = when {
+            self.power.cut_after(steps);
+        }
+        let mut server = Server::launch(&self.settings(), &self.data());
+        let listens = server.wait_until_it_listens(|| self.power.is_off());
+        self.server = Some(server);
+        listens && self.power.stays()
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("it was started")
+    }
+
+    /// A client of a community.
+    pub(crate) fn connect(&self, community: u32) -> Client {
+        Client::connect(&format!("{}{}", self.server().url(), COMMUNITIES[community as usize]))
+    }
+
+    /// What the relay said on standard error.
+    pub(crate) fn log(&self) -> String {
+        self.server().log()
+    }
+
+    /// Writers write until the power goes.
+    pub(crate) fn write_until(&mut self, when: When, promise: &mut Promise, chance: &mut Chance) {
+        let (answered, counter) = channel();
+        let mut writers = Vec::new();
+        for who in 0..COMMUNITIES.len() as u32 {
+            let own = Chance::new(chance.below(u64::MAX));
+            let mut writer = Writer::new(who, self.connect(who), own, promise.history_of(who));
+            writer.expiry_seconds = &[2, 4, 86_400];
+            writer.long_percent = self.long_percent;
+            writers.push(writer);
+        }
+        let Machine { power, server, ticks, .. } = self;
+        let tick = || ticks.fetch_add(1, Ordering::SeqCst);
+        let written = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for writer in writers {
+                let answered = answered.clone();
+                threads.push(scope.spawn(move || writer.write(tick, || answered.send(()).unwrap_or(()))));
+            }
+            drop(answered);
+            await_end(power, when, &counter);
+            kill(power, server);
+            let ended = threads.into_iter().map(|thread| thread.join().expect("a writer does not panic"));
+            ended.collect::<Vec<_>>()
+        });
+        for (who, sent, _) in written {
+            promise.add(who, sent);
+        }
+    }
+
+    /// The power goes, if it has not gone yet; what is left of the disk is as its survival says.
+    pub(crate) fn lose_power(&mut self, survival: Survival, chance: &mut Chance) {
+        self.power.cut();
+        kill(&self.power, &mut self.server);
+        self.mounted = None;
+        self.power.restore(|disk| disk.cut(survival, chance));
+    }
+
+    /// What the store holds, by `plaza export`; the relay is killed first, if it runs.
+    pub(crate) fn export(&mut self, community: u32) -> Vec<Event> {
+        drop(self.server.take());
+        Server::export_of(&self.settings(), &self.data(), COMMUNITIES[community as usize])
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.power.cut();
+        kill(&self.power, &mut self.server);
+    }
+}
+
+/// Waits for the moment at which the power goes.
+fn await_end(power: &Power, when: When, answers: &Receiver<()>) {
+    match when {
+        When::Answered { events } => {
+            for _ in 0..events {
+                answers.recv_timeout(PATIENCE).expect("events are answered");
+            }
+            power.cut();
+        }
+        When::Writing { steps } => {
+            power.cut_after(steps);
+            assert!(power.wait_until_off(PATIENCE), "so much is written");
+        }
+        When::Starting { .. } => power.cut(),
+    }
+}
+
+/// Ends a relay whose power has gone. What of it waits for the disk ends only once it is answered, and must
+/// not run on then.
+fn kill(power: &Power, server: &mut Option<Server>) {
+    if let Some(server) = server.take() {
+        server.signal("KILL");
+        power.release();
+        server.kill();
+    }
+}
