@@ -77,7 +77,8 @@ fn redirection(
     request: &Request<Incoming>,
 ) -> Option<Answer> {
     let shared = &connection.shared;
-    let tls_port = shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
+    let tls_port =
+        shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
     if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
         return None;
     }
