@@ -32,7 +32,7 @@ pub use sections::{
     Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
     Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
-pub use tls::Tls;
+pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
 use document::Document;
@@ -52,6 +52,8 @@ pub struct Config {
     pub server: Server,
     /// Encrypted connections.
     pub tls: Tls,
+    /// Certificates that the relay gets by itself.
+    pub acme: Acme,
     /// Where events are kept, and how safely.
     pub store: Store,
     /// Bounds over time, by address and by author.
@@ -177,7 +179,7 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, store, rate, nip40, nip62, log, metrics } = process;
+        let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
         let mut config = Config {
@@ -185,6 +187,7 @@ impl Config {
             communities: Vec::new(),
             server,
             tls,
+            acme,
             store,
             rate,
             nip40,
@@ -215,6 +218,7 @@ impl Config {
 struct Process {
     server: Server,
     tls: Tls,
+    acme: Acme,
     store: Store,
     rate: Rate,
     nip40: Nip40,
@@ -225,13 +229,13 @@ struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, store, rate, nip40, nip62, log, metrics, .. } = Config::default();
-        Process { server, tls, store, rate, nip40, nip62, log, metrics }
+        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, .. } = Config::default();
+        Process { server, tls, acme, store, rate, nip40, nip62, log, metrics }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 8] = ["server", "tls", "store", "rate", "nip40", "nip62", "log", "metrics"];
+const PROCESS: [&str; 9] = ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 2] = ["limits", "nip42"];

@@ -19,6 +19,7 @@ pub const RESTART: &[&str] = &[
     "tls.listen",
     "tls.certificate",
     "tls.key",
+    "acme",
     "limits.ingest_bytes_max",
     "limits.reads_queued_max",
     "geohash.prefix_filters",

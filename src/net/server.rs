@@ -345,7 +345,7 @@ impl Relay {
         if let Some(encryption) = encryption {
             let tls = encryption.tls();
             listeners.tls.into_iter().for_each(|listener| accept(listener, Some(tls.clone())));
-            self.runtime.spawn(encryption.keep(Arc::clone(&self.stop)));
+            self.runtime.spawn(encryption.keep(self.pipeline.clock.clone(), Arc::clone(&self.stop)));
         }
     }
 
