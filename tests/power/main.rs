@@ -36,7 +36,7 @@ use random::Chance;
 use survival::Survival;
 
 /// Cuts of the short form, and of the long one unless `PLAZA_CUTS` says how many.
-const CUTS: u64 = 8;
+const CUTS: u64 = 30;
 const CUTS_LONG: u64 = 300;
 
 /// A store lives through one of so many cuts before the next one begins.
@@ -88,6 +88,20 @@ fn a_first_start_may_be_cut_short_at_any_moment() {
             machine.lose_power(survival, chance);
             assert!(machine.start(None), "the power stays");
         }
+    }
+}
+
+#[test]
+fn the_first_events_of_a_new_store_are_safe_and_so_is_its_folder() {
+    let Some(()) = can_mount_somewhere() else { return };
+    for names in [Names::WithTheirFolder, Names::InOneJournal] {
+        let chance = &mut Chance::new(1);
+        let (mut machine, mut promise) = (Machine::new(names, ""), Promise::default());
+        assert!(machine.start(None), "the power stays");
+        machine.write_until(When::Answered { events: 1 }, &mut promise, chance);
+        machine.lose_power(Survival::Nothing, chance);
+        assert!(machine.start(None), "the power stays");
+        assert_kept(&machine, &mut promise);
     }
 }
 
