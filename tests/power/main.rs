@@ -39,7 +39,7 @@ use random::Chance;
 use survival::Survival;
 
 /// Cuts of the short form, and of the long one unless `PLAZA_CUTS` says how many.
-const CUTS: u64 = 30;
+const CUTS: u64 = 20;
 const CUTS_LONG: u64 = 300;
 
 /// A store lives through one of so many cuts before the next one begins.
@@ -48,7 +48,7 @@ const CUTS_OF_A_STORE: [u64; 3] = [4, 12, 30];
 /// Cuts that a relay without syncs has to lose something.
 const CUTS_WITHOUT_SYNC: u64 = 4;
 
-/// A start on an empty disk takes about so many changes and syncs.
+/// A start takes about so many changes and syncs, or less.
 const STEPS_OF_A_START: u64 = 30;
 
 /// Whether file systems can be served here; says why not.
@@ -91,6 +91,26 @@ fn a_first_start_may_be_cut_short_at_any_moment() {
             machine.lose_power(survival, chance);
             assert!(machine.start(None), "the power stays");
         }
+    }
+}
+
+#[test]
+fn a_later_start_may_be_cut_short_at_any_moment() {
+    let Some(()) = can_mount_somewhere() else { return };
+    for names in [Names::WithTheirFolder, Names::InOneJournal] {
+        let chance = &mut Chance::new(2);
+        let (mut machine, mut promise) = (Machine::new(names, ""), Promise::default());
+        for steps in 0..STEPS_OF_A_START {
+            // Something new, so that sled has a snapshot to write.
+            assert!(machine.start(None), "the power stays");
+            assert_kept(&machine, &mut promise);
+            machine.write_until(When::Answered { events: 20 }, &mut promise, chance);
+            machine.lose_power(Survival::PowerStays, chance);
+            machine.start(Some(When::Starting { steps }));
+            machine.lose_power(Survival::Pieces { bytes: 512, kept_percent: 50 }, chance);
+        }
+        assert!(machine.start(None), "the power stays");
+        assert_kept(&machine, &mut promise);
     }
 }
 
