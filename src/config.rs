@@ -30,10 +30,11 @@ pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
-    Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
+    Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write,
+    Zaps,
 };
 pub use tls::{Acme, Tls};
-pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
+pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
 
 use document::Document;
 use error::Fault;
@@ -112,6 +113,8 @@ pub struct Settings {
     pub blocklist: Blocklist,
     /// Who owns it.
     pub admin: Admin,
+    /// Names at its domain.
+    pub nip05: Nip05,
 }
 
 impl Settings {

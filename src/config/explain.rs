@@ -50,6 +50,7 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("media.hosts_denied", "a list of domain names", "[\"bad.example.com\"]"),
     ("media.content_warning", "\"free\", \"required\" or \"refused\"", "\"free\""),
     ("media.duration_seconds_max_by_kind", "a table from kinds to numbers", "{ \"22,34236\" = 60 }"),
+    ("nip05.names", "a table from names to public keys", "{ ann = \"npub1…\" }"),
     ("admin.owners", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),
     ("access.write", "\"all\", \"authenticated\", \"members\" or \"none\"", "\"all\""),
@@ -217,7 +218,8 @@ fn wanted(key: &str) -> (String, String) {
 
 /// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
 fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
-    let are_keys = ["authors.", "admin.owners", "trust.roots", "reports.moderators", "reports.reporters"];
+    let are_keys =
+        ["authors.", "admin.owners", "nip05.", "trust.roots", "reports.moderators", "reports.reporters"];
     if key == "relay.pubkey" || key == "relay.self" || are_keys.iter().any(|keys| key.starts_with(keys)) {
         "not".to_owned()
     } else {

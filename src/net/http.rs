@@ -14,13 +14,15 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::page::{self, Numbers};
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{manage, monitor, page, redirect};
+use super::{manage, monitor, redirect};
 use crate::community::Community;
-use crate::nips::nip11;
+use crate::nips::{nip05, nip11};
 use crate::policy::restricts_writes;
+use crate::rule::moderation::Standing;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -46,9 +48,14 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     if let Some(answer) = monitor::probe(shared, request.uri().path()).await {
         return Ok(answer);
     }
-    let Some(community) = shared.communities.find(host, request.uri().path()) else {
+    // Names are those of the host.
+    let path = if request.uri().path() == nip05::PATH { "/" } else { request.uri().path() };
+    let Some(community) = shared.communities.find(host, path) else {
         return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
     };
+    if request.uri().path() == nip05::PATH {
+        return Ok(names(&community, &request));
+    }
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
         && has_token(request.headers(), header::UPGRADE, "websocket");
     if upgrades {
@@ -93,11 +100,31 @@ fn redirection(
     Some(with_cors(answer))
 }
 
+/// Whose a name at the community's domain is (NIP-05).
+fn names(community: &Community, request: &Request<Incoming>) -> Answer {
+    let rules = community.rules();
+    let moderation = &rules.known.moderation;
+    let name = nip05::asked(request.uri().query());
+    let key = moderation.names.get(&name).or_else(|| rules.settings.nip05.names.get(&name));
+    let key = key.filter(|key| moderation.author(key) != Some(Standing::Banned));
+    let document = nip05::document(&name, key, &rules.settings.relay.urls);
+    with_cors(typed(StatusCode::OK, "application/json", document.to_string()))
+}
+
 /// What a community says of itself: its information document, its rules (`?rules`), or a page for people.
 fn page(connection: &Connection, community: &Community, request: &Request<Incoming>) -> Answer {
     let settings = &*community.settings();
     let headers = request.headers();
-    let wants_rules = request.uri().query().is_some_and(|query| query.split('&').any(|one| one == "rules"));
+    let wants =
+        |what: &str| request.uri().query().is_some_and(|query| query.split('&').any(|one| one == what));
+    let numbers = Numbers { events: community.index().len(), connections: community.connected.len() };
+    if wants("numbers") {
+        return with_cors(typed(StatusCode::OK, "application/json", numbers.json()));
+    }
+    if wants("script") {
+        return typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT);
+    }
+    let wants_rules = wants("rules");
     if wants_rules && accepts(headers, "application/json") {
         return with_cors(typed(StatusCode::OK, "application/json", page::rules_json(settings)));
     }
@@ -116,7 +143,7 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         }
         (None, None) => community.path().to_owned(),
     };
-    typed(StatusCode::OK, HTML, page::landing(settings, &address))
+    typed(StatusCode::OK, HTML, page::landing(settings, &address, &community.known().area, numbers))
 }
 
 /// Checks a WebSocket handshake (RFC 6455, section 4.2) and starts a session.

@@ -8,6 +8,7 @@ mod logged;
 mod manage;
 mod monitor;
 mod page;
+mod picture;
 mod redirect;
 mod server;
 mod session;

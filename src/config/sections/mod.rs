@@ -11,6 +11,7 @@ mod geohash;
 mod kinds;
 mod market;
 mod media;
+mod nip05;
 mod reports;
 mod tags;
 mod trust;
@@ -26,6 +27,7 @@ pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
+pub use nip05::Nip05;
 pub use reports::Reports;
 pub use tags::Tags;
 pub use trust::Trust;
@@ -50,6 +52,7 @@ pub(super) const RANGES: &[&[(&str, u64, u64)]] =
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.nip05.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
