@@ -78,7 +78,10 @@ impl TestRelay {
     /// answer.
     pub fn call_at(&self, path: &str, person: &Person, method: &str, params: Value) -> (u16, Value) {
         let body = json!({"method": method, "params": params}).to_string();
-        let tags = token_tags(&self.url_at(path).replace("ws://", "http://"), "POST", &body);
+        let community = self.relay().communities().at(path).expect("a community");
+        let named = community.settings().relay.urls.first().cloned();
+        let url = named.unwrap_or_else(|| self.url_at(path)).replacen("ws", "http", 1);
+        let tags = token_tags(&url, "POST", &body);
         let header = authorization(person, 27_235, self.clock.now(), &tags);
         let headers = [("Content-Type", "application/nostr+json+rpc"), ("Authorization", &header)];
         let answer = http(self, "POST", path, &headers, &body);
