@@ -2,8 +2,9 @@
 //! of a copy. Out: a backup that is as of that copy, or the one that was there before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -75,7 +76,9 @@ impl Writer {
     /// # Errors
     /// When the folder holds other things, or a backup that cannot be read.
     pub fn open(path: &Path, anew: bool) -> Result<Writer, BackupError> {
-        fs::create_dir_all(path).map_err(|error| io_error(path, "make the folder", error))?;
+        // It holds private messages: nobody but its owner may look.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| io_error(path, "make the folder", error))?;
         let folder = File::open(path).map_err(|error| io_error(path, "open", error))?;
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| BackupError::Busy { path: path.to_owned() })?;
@@ -310,7 +313,8 @@ impl OpenFile {
             }
             _ => {}
         }
-        let file = File::create_new(&path).map_err(|error| io_error(&path, "make the file", error))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| io_error(&path, "make the file", error))?;
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(OpenFile { name, part, out, sum: Sha256::new(), bytes: 0 })
     }

@@ -111,7 +111,7 @@ enum Command {
     /// Remove stored events by filter, for good and at once
     ///
     /// Works on a relay that is running, which shows them to nobody any more, and on its data when none is.
-    /// Interrupted, it has removed the oldest of them; the same command goes on. This is not a deletion that
+    /// It removes the newest first, some hundreds at a time; after an interruption the same command goes on. This is not a deletion that
     /// an author asked for: who sends such an event again may, so forbid what must stay away in relay.toml.
     /// Requests to delete (kind 5) and to vanish (62) stay unless the filter names their kinds.
     Delete(delete::Delete),

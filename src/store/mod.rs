@@ -103,7 +103,7 @@ impl Location {
     }
 }
 
-/// The store. Shared by `Arc`: any thread reads, one thread commits.
+/// The store. Shared by `Arc`: any thread reads, one thread commits records; groups of others wait their turn.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,

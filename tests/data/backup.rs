@@ -221,3 +221,36 @@ fn state_of_all_tables_comes_along() {
     assert!(client.publish_refused(&notes(1, 40..41)[0]).contains("nip62.vanished"));
     assert_eq!(relay.end("TERM"), 0);
 }
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_a_backup() {
+    let (folder, relay) = serve(TWO);
+    let mut client = Client::connect(&relay.url);
+    let mut stored = 0;
+    let mut publish = |people: std::ops::Range<u32>| {
+        for person in people {
+            notes(person, 0..400).iter().for_each(|note| client.submit(note));
+            notes(person, 0..400).iter().for_each(|note| assert!(client.answer_to(note).0));
+            stored += 400;
+        }
+        stored
+    };
+    publish(0..3);
+    succeed(&folder, &["backup", "kept"]);
+    for round in 0..12_u32 {
+        publish(3 + round * 3..6 + round * 3);
+        let mut run = folder.command(&["backup", "kept"]).spawn().expect("the program runs");
+        // Not for luck: whatever it was doing by then, it must have left a backup.
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 3));
+        let _ = run.kill();
+        run.wait().expect("it ends");
+        let done = succeed(&folder, &["verify", "kept"]);
+        assert!(done.said("all is well"), "round {round}: {done:?}");
+    }
+    let stored = publish(60..61);
+    succeed(&folder, &["backup", "kept"]);
+    let done = succeed(&folder, &["verify", "kept"]);
+    assert!(done.said(&format!("{} events of 1 communities", plaza::words::number(stored))), "{done:?}");
+    assert!(!names(&folder, "kept").iter().any(|name| name.ends_with(".new")));
+    assert_eq!(relay.end("TERM"), 0);
+}
