@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers, Geohash,
-    Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
+    Access, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
+    Geohash, Kinds, Market, Media, Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust,
+    Write, Zaps,
 };
 pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
 
@@ -101,6 +102,8 @@ pub struct Settings {
     pub zaps: Zaps,
     /// Lists of domains.
     pub blocklist: Blocklist,
+    /// How long events are kept, and how many.
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -308,6 +311,8 @@ pub struct Store {
     /// Events that come or go before indexes are saved; an eighth of all when that is more, and a hundredth
     /// of either when the relay stops.
     pub index_save_changes_min: usize,
+    /// Bytes that stay free on the disk: with less, new events are refused. 0 lets it run full.
+    pub disk_free_bytes_min: u64,
 }
 
 /// What an event survives once its client has got OK.

@@ -260,8 +260,8 @@ impl Store {
         files::disk_bytes(&self.path)
     }
 
-    /// How many bytes are free for plaza where the store lies.
-    pub fn disk_free_bytes(&self) -> Result<u64, StoreError> {
+    /// How many bytes are free for plaza where the store lies; `None` where the file system does not say.
+    pub fn disk_free_bytes(&self) -> Result<Option<u64>, StoreError> {
         files::disk_free_bytes(&self.path)
     }
 
