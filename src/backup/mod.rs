@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use manifest::{FileEntry, Manifest};
-pub use read::{Content, Entry, Fault};
+pub use read::{Content, Entry};
 pub use write::{Finished, Writer};
 
 /// Why a backup cannot be written or read.

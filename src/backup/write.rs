@@ -14,7 +14,7 @@ use super::read::Content;
 use super::{BackupError, damaged, io_error};
 use crate::community::NUMBERS;
 use crate::store::copy::{
-    Chunk, Copied, Earlier, Part, Stamp, next_record, next_removed, next_state, write_removed,
+    Chunk, Copied, Earlier, Part, next_record, next_removed, next_state, write_removed,
 };
 use crate::store::{CommunityId, Location};
 
@@ -285,16 +285,6 @@ impl Writer {
                 let _ = fs::remove_file(entry.path());
             }
         }
-    }
-
-    /// The stamp of the folder.
-    pub fn folder(&self) -> Stamp {
-        self.earlier.folder
-    }
-
-    /// Whether there was no backup before.
-    pub fn is_first(&self) -> bool {
-        self.is_first
     }
 }
 

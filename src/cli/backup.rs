@@ -34,7 +34,6 @@ struct Run {
     bar: ProgressBar,
     faults: Vec<String>,
     fault_count: u64,
-    is_incremental: bool,
     finished: Option<Finished>,
 }
 
@@ -44,7 +43,6 @@ impl Sink for Run {
     }
 
     fn begin(&mut self, is_incremental: bool) -> Result<(), Failure> {
-        self.is_incremental = is_incremental;
         let Some(writer) = &mut self.writer else { return Ok(()) };
         Ok(writer.begin(is_incremental)?)
     }
@@ -119,7 +117,6 @@ impl Backup {
             bar: progress(None, "bytes"),
             faults: Vec::new(),
             fault_count: 0,
-            is_incremental: false,
             finished: None,
         };
         let copied = data.copy(&mut run);

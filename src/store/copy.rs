@@ -134,17 +134,16 @@ impl Gatherer {
 impl Store {
     /// Begins a copy: of all, or of what came and went since an earlier one, if the store still knows that one.
     pub fn copier(&self, earlier: Option<&Earlier>) -> Copier<'_> {
+        // Between two groups: nothing that is removed from here on is forgotten before it is pinned.
+        let _held = self.hold();
+        let groups = self.groups();
         let known = earlier.and_then(|earlier| {
-            let group = self.pins.group_of(&earlier.folder, &earlier.stamp)?;
+            let group = self.pins.group_of(&earlier.folder, &earlier.stamp, groups)?;
             Some((self.pins.pin(group), earlier.next_numbers.clone()))
         });
         match known {
             Some((pin, numbers)) => Copier { store: self, pin, earlier: Some(numbers) },
-            None => {
-                // Between two groups: nothing that is removed from here on is forgotten before it is pinned.
-                let _held = self.hold();
-                Copier { store: self, pin: self.pins.pin(self.groups()), earlier: None }
-            }
+            None => Copier { store: self, pin: self.pins.pin(groups), earlier: None },
         }
     }
 
