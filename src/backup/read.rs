@@ -110,7 +110,8 @@ impl Content {
                 self.show(file.part, at, bytes, &mut |entry| {
                     show(Ok(entry)).map_err(|error| {
                         failed = Some(error);
-                        BackupError::Diverged
+                        // It ends the reading, and is told to nobody.
+                        BackupError::NoBackup { path: self.folder.clone() }
                     })
                 })
             });

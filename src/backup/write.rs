@@ -140,7 +140,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it cannot be written, or when the store holds something else under a number that the backup knows
-    /// ([`BackupError::Diverged`]): then the run must begin anew.
+    /// ([`BackupError::Diverged`]).
     pub fn add(&mut self, chunk: &Chunk) -> Result<(), BackupError> {
         let mut rest = &chunk.bytes[..];
         let cut = |_| damaged(&self.path, "the copy of the store is cut off");
@@ -189,7 +189,7 @@ impl Writer {
                     self.counts.0 += 1;
                     new.extend_from_slice(&before[..before.len() - rest.len()]);
                 }
-                Some(_) | None => return Err(BackupError::Diverged),
+                Some(_) | None => return Err(BackupError::Diverged { path: self.path.clone() }),
             }
         }
     }
@@ -199,6 +199,12 @@ impl Writer {
     /// # Errors
     /// When something cannot be written; the backup is then as it was.
     pub fn finish(mut self, copied: Copied, now: u64) -> Result<Finished, BackupError> {
+        // Both only grow, and no community goes.
+        let earlier = &self.earlier.copied;
+        let is_less = |(community, number): (&u32, &u64)| copied.next_numbers.get(community) < Some(number);
+        if !self.is_anew && (copied.group < earlier.group || earlier.next_numbers.iter().any(is_less)) {
+            return Err(BackupError::Diverged { path: self.path });
+        }
         if let Some(known) = self.known.take() {
             self.counts.1 += known.len() as u64;
             let mut gone = Vec::new();

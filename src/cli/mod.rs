@@ -94,7 +94,8 @@ enum Command {
     /// Works on a relay that is running, which goes on serving, and on its data when none is. The first run
     /// into a folder writes everything; later ones add what is new and note what was removed, so they can be
     /// run every hour. A run that is interrupted leaves the backup as it was. Removed events stay in older
-    /// files until a run with --full, or one into an empty folder.
+    /// files until a run with --full, or one into an empty folder. A store
+    /// that has lost what the backup holds is refused, so that the backup keeps it.
     Backup(backup::Backup),
     /// Make a new data folder from a backup
     ///
