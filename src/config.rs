@@ -29,9 +29,9 @@ pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
-    Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write,
-    Zaps,
+    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
+    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
+    ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -115,6 +115,8 @@ pub struct Settings {
     pub admin: Admin,
     /// Names at its domain.
     pub nip05: Nip05,
+    /// How long events are kept, and how many.
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -340,6 +342,8 @@ pub struct Store {
     /// Events that come or go before indexes are saved; an eighth of all when that is more, and a hundredth
     /// of either when the relay stops.
     pub index_save_changes_min: usize,
+    /// Bytes that stay free on the disk: with less, new events are refused. 0 lets it run full.
+    pub disk_free_bytes_min: u64,
 }
 
 /// What an event survives once its client has got OK.

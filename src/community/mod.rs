@@ -148,6 +148,17 @@ impl Community {
                 _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
             }
         }
+        if let Some(tally) = store.tally(id)
+            && tally.records != index.len() as u64
+        {
+            tracing::error!(
+                "{}: {} events were stored, and {} are there: the store's files are damaged; run `plaza verify`, \
+                 and restore a backup",
+                config.relay.path,
+                tally.records,
+                index.len()
+            );
+        }
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
         let decided = Arc::new(moderation::load(store, id)?);

@@ -61,6 +61,7 @@ impl Default for Store {
             group_bytes_max: 8 * MIB,
             index_save_events_min: 10_000,
             index_save_changes_min: 100_000,
+            disk_free_bytes_min: 256 * MIB as u64,
         }
     }
 }

@@ -39,6 +39,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("store.group_bytes_max", 1, GIB),
     ("store.index_save_events_min", 1, 1_000_000_000),
     ("store.index_save_changes_min", 1, 1_000_000_000),
+    ("store.disk_free_bytes_min", 0, 1_024 * TIB),
     ("limits.message_bytes_max", 1, 64 * MIB),
     ("limits.content_chars_max", 1, 64 * MIB),
     ("limits.event_tags_max", 1, 1_000_000),

@@ -2,11 +2,13 @@
 //! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
 
 pub mod bodies;
+mod disk;
 mod explain;
 mod fanout;
 mod learn;
 pub mod reader;
 mod relate;
+mod retention;
 mod save;
 mod sweep;
 mod verify;
@@ -133,6 +135,7 @@ pub struct Pipeline {
     pub ingest_bytes: Arc<Semaphore>,
     /// The next event's place in the order in which the writer takes them.
     turn: AtomicU64,
+    disk: Arc<disk::Disk>,
     verify: Sender<(u64, Submission)>,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
@@ -191,6 +194,7 @@ impl Pipeline {
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
         let rates = Arc::new(Rates::new(&config.rate));
         let meter = Arc::<Meter>::default();
+        let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
         let (verify, submissions) = unbounded();
         let (writer, writer_input) = unbounded();
@@ -230,6 +234,7 @@ impl Pipeline {
             writer.clone(),
             clock.clone(),
             Arc::clone(&rates),
+            Arc::clone(&disk),
         )?;
         Ok(Pipeline {
             bodies,
@@ -239,6 +244,7 @@ impl Pipeline {
             readers,
             ingest_bytes: Arc::new(Semaphore::new(config.root.limits.ingest_bytes_max)),
             turn: AtomicU64::new(0),
+            disk,
             verify,
             writer,
             sweeper: Some(sweeper),
@@ -251,6 +257,10 @@ impl Pipeline {
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
     /// Events take effect in the order in which they are handed over.
     pub fn submit(&self, submission: Submission) {
+        if let Err(refusal) = self.disk.admit(&submission.event) {
+            submission.reply.send(&submission.event.id, Outcome::Refused(refusal));
+            return;
+        }
         let turn = self.turn.fetch_add(1, Ordering::SeqCst);
         // The verifiers end only after this sender is gone.
         let _ = self.verify.send((turn, submission));

@@ -17,11 +17,11 @@ use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
-use super::{Outcome, Permits, Reply};
+use super::{Outcome, Permits, Reply, retention};
 use crate::community::{Community, VANISHED};
-use crate::config;
+use crate::config::{self, Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
-use crate::index::{Found, Stored};
+use crate::index::{Found, Load, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
 use crate::nips::nip40;
@@ -150,6 +150,19 @@ impl Gathering {
             || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
     }
 
+    /// Whether what an author has in it decides whether there is room for their next event.
+    fn bears_on_author(&self, checked: &Checked, settings: &Retention) -> bool {
+        let Checked { community, event, record, .. } = checked;
+        let mut gathered = Load::default();
+        for Placed { checked, record_bytes, .. } in &self.placed {
+            if checked.community.id == community.id && checked.event.pubkey == event.pubkey {
+                gathered.events += 1;
+                gathered.bytes += *record_bytes as u64;
+            }
+        }
+        retention::bears_on(settings, &community.index(), event, record.len(), gathered)
+    }
+
     /// Whether an author has written any of it.
     fn has_of(&self, author: (CommunityId, PublicKey)) -> bool {
         self.placed
@@ -202,6 +215,20 @@ fn will_go(event: &Verified, replaces: bool) -> bool {
         KindClass::Regular | KindClass::Ephemeral => false,
     };
     has_next || nip40::expires_at(event).is_some()
+}
+
+/// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
+fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
+    checked.admitted_at?;
+    let settings = checked.community.settings();
+    let retention = &settings.retention;
+    if !retention.bounds_authors() {
+        return None;
+    }
+    if retention.bytes_per_author_max > 0 && !checked.community.index().counts_author_bytes(retention) {
+        checked.community.index_mut().count_author_bytes(retention);
+    }
+    Some(settings)
 }
 
 fn is_request(kind: Kind) -> bool {
@@ -268,7 +295,9 @@ impl Writer {
             return;
         }
         let is_full = gathering.placed.len() >= self.events_max || gathering.bytes >= self.bytes_max;
-        if is_full || gathering.bears_on(community.id, event) {
+        let bounds = author_bounds(&checked);
+        let is_close = |bounds: &Arc<Settings>| gathering.bears_on_author(&checked, &bounds.retention);
+        if is_full || gathering.bears_on(community.id, event) || bounds.as_ref().is_some_and(is_close) {
             self.commit(std::mem::take(gathering));
         }
         let admitted = self.admit(&checked, gathering);
@@ -280,9 +309,22 @@ impl Writer {
                 if event.kind == Kind::DELETION {
                     removes = index.deleted_by(event);
                 }
-                drop(index);
-                gathering.add(checked, removes);
-                return;
+                let room = bounds.map_or(Ok(Vec::new()), |bounds| {
+                    let bytes = checked.record.len();
+                    retention::make_room(&bounds.retention, &index, event, bytes, &removes)
+                });
+                match room {
+                    Ok(room) => {
+                        drop(index);
+                        removes.extend(room);
+                        gathering.add(checked, removes);
+                        return;
+                    }
+                    Err(refusal) => {
+                        community.tally.refused(&refusal);
+                        Outcome::Refused(refusal)
+                    }
+                }
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
