@@ -236,7 +236,10 @@ fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<()
 }
 
 /// Paths that the relay itself answers at.
-const RESERVED_PATHS: [&str; 3] = ["/admin", "/metrics", "/.well-known"];
+const RESERVED_PATHS: [&str; 3] = [ADMIN_PAGE, "/metrics", "/.well-known"];
+
+/// Where the page of those who manage a community is, below its path.
+const ADMIN_PAGE: &str = "/admin";
 
 /// Where a community is must be a path of its own, that no other has.
 pub(super) fn check_place(
@@ -262,6 +265,10 @@ pub(super) fn check_place(
     let within = |above: &&&str| path == **above || path.starts_with(&format!("{above}/"));
     if let Some(reserved) = RESERVED_PATHS.iter().find(within) {
         let problem = format!("{reserved} is the relay's own");
+        return Err(fault(document, "relay.path", problem, "choose another path"));
+    }
+    if path.ends_with(ADMIN_PAGE) {
+        let problem = format!("{path} is where the community above it is managed");
         return Err(fault(document, "relay.path", problem, "choose another path"));
     }
     if config.all().any(|other| other.relay.path == *path) {

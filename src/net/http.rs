@@ -1,4 +1,4 @@
-//! HTTP on the relay's port: the information document (NIP-11), a page for people, and the upgrade to
+//! HTTP on the relay's port: the information document (NIP-11), pages for people, and the upgrade to
 //! WebSocket. In: requests. Out: responses, and sessions. Bodies are read of calls of the management API alone.
 
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{manage, page, redirect};
+use super::{admin_page, manage, page, redirect};
 use crate::community::Community;
 use crate::nips::nip11;
 use crate::policy::restricts_writes;
@@ -26,7 +26,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 const NOSTR_JSON: &str = "application/nostr+json";
 
-const HTML: &str = "text/html; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 /// One accepted connection.
 pub(super) struct Connection {
@@ -44,7 +44,10 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     let shared = &connection.shared;
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let Some(community) = shared.communities.find(host, request.uri().path()) else {
-        return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
+        let page = admin_page::serve(connection, host, &request);
+        return Ok(
+            page.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "There is no community at this path.\n"))
+        );
     };
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
         && has_token(request.headers(), header::UPGRADE, "websocket");
@@ -71,13 +74,14 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
 
 /// Sends a plain request to https, where that is so set. Not a preflight (OPTIONS), which browsers do not let be
 /// sent elsewhere.
-fn redirection(
+pub(super) fn redirection(
     connection: &Connection,
     community: &Community,
     request: &Request<Incoming>,
 ) -> Option<Answer> {
     let shared = &connection.shared;
-    let tls_port = shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
+    let tls_port =
+        shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
     if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
         return None;
     }
@@ -104,15 +108,19 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         let document = nip11::document(settings, restricts_writes(settings)).to_string();
         return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
     }
-    let address = match (settings.relay.urls.first(), connection.local) {
+    typed(StatusCode::OK, HTML, page::landing(settings, &address(connection, community)))
+}
+
+/// The community's address: the first one that the settings name, else where it was reached.
+pub(super) fn address(connection: &Connection, community: &Community) -> String {
+    match (community.settings().relay.urls.first(), connection.local) {
         (Some(url), _) => url.clone(),
         (None, Some(local)) => {
             let scheme = if connection.is_encrypted { "wss" } else { "ws" };
             format!("{scheme}://{local}{}", community.path().trim_end_matches('/'))
         }
         (None, None) => community.path().to_owned(),
-    };
-    typed(StatusCode::OK, HTML, page::landing(settings, &address))
+    }
 }
 
 /// Checks a WebSocket handshake (RFC 6455, section 4.2) and starts a session.
@@ -220,7 +228,7 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         .any(|one| one.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(wanted)))
 }
 
-fn empty(status: StatusCode) -> Answer {
+pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
     answer

@@ -1,6 +1,7 @@
 //! Sockets: accepting, HTTP, sessions. In: bytes from people. Out: submissions and queries to the
 //! pipeline, frames to people. Never decides what a rule decides.
 
+mod admin_page;
 mod http;
 mod listen;
 mod manage;

@@ -16,7 +16,7 @@ li { margin: 0.4em 0; }
 li code { opacity: 0.65; font-size: 0.8em; }
 ";
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -24,6 +24,9 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of the id of a role, of a local name, and of a role's other texts.
 const ID_CHARS_MAX: usize = 64;
 
+/// People whose names one call asks for.
+const PROFILES_MAX: usize = 200;
+
 /// Entries of the audit log, or of the queue, that one call returns.
 pub const ENTRIES_MAX: usize = 1_000;
 
@@ -112,6 +115,14 @@ pub enum Method {
     Stats,
     /// Beyond NIP-86: reads the settings file again.
     ReloadSettings,
+    /// Beyond NIP-86: opens a session, so that later calls need no signature of their own.
+    Login,
+    /// Beyond NIP-86: ends a session, or all that the caller has here.
+    Logout,
+    /// Beyond NIP-86: what an author wrote here, newest first, up to so many events.
+    ListAuthorEvents(PublicKey, usize),
+    /// Beyond NIP-86: how people call themselves here.
+    ListProfiles(Vec<PublicKey>),
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -173,6 +184,13 @@ impl Parameters<'_> {
         let wanted = "a public key in 64 lower-case hexadecimal digits, or as npub1…";
         let text = self.text(wanted, 100)?;
         crate::config::parse_key(&text).map_err(|_| Unreadable::Parameter(wanted))
+    }
+
+    fn keys(&mut self) -> Read<Vec<PublicKey>> {
+        let wanted = "a list of public keys, 200 at most";
+        let keys = self.0.next().and_then(Value::as_array).filter(|keys| keys.len() <= PROFILES_MAX);
+        let mut keys = Parameters(keys.ok_or(Unreadable::Parameter(wanted))?.iter());
+        (0..keys.0.len()).map(|_| keys.key()).collect()
     }
 
     fn id(&mut self) -> Read<Id> {
@@ -293,6 +311,10 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("stats", Rank::Moderator),
     ("reloadsettings", Rank::Owner),
     ("explain", Rank::Moderator),
+    ("login", Rank::Nobody),
+    ("logout", Rank::Nobody),
+    ("listauthorevents", Rank::Moderator),
+    ("listprofiles", Rank::Moderator),
 ];
 
 /// Who may call a method of this name at the least; `None` when there is no such method.
@@ -375,6 +397,10 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "listnames" => Method::ListNames,
         "stats" => Method::Stats,
         "reloadsettings" => Method::ReloadSettings,
+        "login" => Method::Login,
+        "logout" => Method::Logout,
+        "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
+        "listprofiles" => Method::ListProfiles(given.keys()?),
         "explain" => match given.0.next() {
             Some(event @ Value::Object(_)) => Method::Explain(event.to_string()),
             Some(Value::String(text)) => Method::Explain(text.clone()),
@@ -395,6 +421,8 @@ mod tests {
             let about = match *name {
                 name if name.ends_with("kind") => serde_json::json!([1]),
                 name if name.ends_with("method") => serde_json::json!([key, "banevent"]),
+                "listauthorevents" => serde_json::json!([key, 5]),
+                "listprofiles" => serde_json::json!([[key]]),
                 name if name.starts_with("list") || ["stats", "reloadsettings"].contains(&name) => {
                     serde_json::json!([])
                 }

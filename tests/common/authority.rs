@@ -67,6 +67,12 @@ impl Authority {
         Pair { certificate, key: key.serialize_pem() }
     }
 
+    /// Its own certificate, PEM, for programs that are to trust it.
+    pub fn root_pem(&self) -> String {
+        let text = data_encoding::BASE64.encode(&self.root);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    }
+
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).expect("a root");
