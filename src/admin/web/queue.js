@@ -192,7 +192,7 @@ class Queue {
       h("div", { class: "decide" }, field("Reason, for the record", reason, "You may leave it empty."), this.buttons(entry)),
       this.may("listauthorevents") && h("h3", {}, event ? "What else they wrote here" : "What they wrote here"),
       this.may("listauthorevents") && historyOf(entry.pubkey, event?.id),
-    ].flat().filter(Boolean);
+    ].flat(Infinity).filter(Boolean);
   }
 
   buttons(entry) {

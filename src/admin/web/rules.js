@@ -80,7 +80,8 @@ function kinds({ may, say }) {
       ...(await numbers("listallowedkinds")).map((number) => ({ number, isAllowed: true })),
       ...(await numbers("listdisallowedkinds")).map((number) => ({ number, isAllowed: false })),
     ],
-    row: (entry) => [h("strong", {}, `Kind ${entry.number}`), entry.isAllowed ? " is allowed" : " is ruled out"],
+    row: (entry) => h("span", {}, h("strong", {}, `Kind ${entry.number}`),
+      entry.isAllowed ? " is allowed" : " is ruled out"),
     remove: (entry) => {
       const method = entry.isAllowed ? "disallowkind" : "allowkind";
       return may(method) && { words: entry.isAllowed ? "Rule out" : "Allow", method, params: [entry.number],
