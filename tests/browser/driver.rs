@@ -26,12 +26,12 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Keys that have no letter, as WebDriver writes them.
-pub const TAB: &str = "\u{e004}";
-pub const ENTER: &str = "\u{e007}";
-pub const DOWN: &str = "\u{e015}";
+pub(crate) const TAB: &str = "\u{e004}";
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const DOWN: &str = "\u{e015}";
 
 /// A browser window.
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: String,
@@ -65,7 +65,7 @@ fn exchange(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<
 
 impl Browser {
     /// Starts a browser with a window of this size; `None`, and a word on it, where there is none on this machine.
-    pub fn start(width: u32, height: u32) -> Option<Browser> {
+    pub(crate) fn start(width: u32, height: u32) -> Option<Browser> {
         let (driver, chromium) = (tool("chromedriver")?, tool("chromium")?);
         let profile = tempfile::tempdir().expect("a folder");
         let mut driver = Command::new(driver)
@@ -121,18 +121,19 @@ impl Browser {
     }
 
     /// A command of the browser's own protocol.
-    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
+    pub(crate) fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.command("goog/cdp/execute", json!({"cmd": command, "params": parameters}))
     }
 
     /// Makes the window as wide and high as a screen, also narrower than windows can be.
-    pub fn window(&self, width: u32, height: u32) {
+    pub(crate) fn window(&self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", size);
+        self.devtools("Emulation.setTouchEmulationEnabled", json!({"enabled": width < 600}));
     }
 
     /// Has the page be light or dark, and still, as the system would.
-    pub fn scheme(&self, scheme: &str) {
+    pub(crate) fn scheme(&self, scheme: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -140,48 +141,50 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
-    pub fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.command("url", json!({"url": url}));
     }
 
     /// Runs a script in the page; what it returns.
-    pub fn script(&self, script: &str) -> Value {
+    pub(crate) fn script(&self, script: &str) -> Value {
         self.script_with(script, json!([]))
     }
 
     /// The same with arguments.
-    pub fn script_with(&self, script: &str, arguments: Value) -> Value {
+    pub(crate) fn script_with(&self, script: &str, arguments: Value) -> Value {
         self.command("execute/sync", json!({"script": script, "args": arguments}))
     }
 
     /// Looks until an expression is true; what it is then.
-    pub fn wait(&self, expression: &str) -> Value {
+    pub(crate) fn wait(&self, expression: &str) -> Value {
+        self.until(expression, || {
+            let value = self.script(&format!("return {expression}"));
+            (!matches!(value, Value::Null | Value::Bool(false)) && value != json!("")).then_some(value)
+        })
+    }
+
+    /// Looks until there is something.
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let began = Instant::now();
         loop {
-            let value = self.script(&format!("return {expression}"));
-            if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") {
-                return value;
+            if let Some(found) = look() {
+                return found;
             }
             if began.elapsed() > PATIENCE {
                 let text = self.script("return document.body.innerText");
-                panic!("{expression} is not to be; the page says: {}", text.as_str().unwrap_or(""));
+                panic!("{what} is not to be; the page says: {}", text.as_str().unwrap_or(""));
             }
             std::thread::sleep(LOOK_PAUSE);
         }
     }
 
     /// Waits until the page shows a text.
-    pub fn sees(&self, text: &str) {
+    pub(crate) fn sees(&self, text: &str) {
         self.wait(&format!("document.body.innerText.includes({})", json!(text)));
     }
 
-    /// Waits until the page shows a text no more.
-    pub fn sees_no(&self, text: &str) {
-        self.wait(&format!("!document.body.innerText.includes({})", json!(text)));
-    }
-
     /// Whether the page shows a text at this moment.
-    pub fn shows(&self, text: &str) -> bool {
+    pub(crate) fn shows(&self, text: &str) -> bool {
         self.script(&format!("return document.body.innerText.includes({})", json!(text))) == json!(true)
     }
 
@@ -192,13 +195,13 @@ impl Browser {
     }
 
     /// Clicks what a selector finds.
-    pub fn click(&self, css: &str) {
+    pub(crate) fn click(&self, css: &str) {
         let element = self.element(css);
         self.command(&format!("element/{element}/click"), json!({}));
     }
 
     /// Clicks the button or link that says this.
-    pub fn press(&self, words: &str) {
+    pub(crate) fn press(&self, words: &str) {
         let found = format!(
             "[...document.querySelectorAll('button, a, summary')].find((one) => one.checkVisibility() && \
              (one.innerText.trim() === {0} || one.getAttribute('aria-label') === {0}))",
@@ -211,7 +214,7 @@ impl Browser {
     }
 
     /// Types into the field with this label, after what is there.
-    pub fn fill(&self, label: &str, text: &str) {
+    pub(crate) fn fill(&self, label: &str, text: &str) {
         let found = format!(
             "[...document.querySelectorAll('label')].find((one) => one.checkVisibility() && \
              one.innerText === {}).control",
@@ -223,7 +226,7 @@ impl Browser {
     }
 
     /// Presses keys one after another, wherever the focus is.
-    pub fn keys(&self, keys: &str) {
+    pub(crate) fn keys(&self, keys: &str) {
         let strokes = keys
             .chars()
             .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key.to_string()})));
@@ -232,14 +235,14 @@ impl Browser {
     }
 
     /// Messages of the console since the last look, worst included.
-    pub fn console(&self) -> Vec<String> {
+    pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.command("se/log", json!({"type": "browser"}));
         let entries = entries.as_array().cloned().unwrap_or_default();
         entries.iter().map(|entry| format!("{} {}", entry["level"], entry["message"])).collect()
     }
 
     /// Addresses of all requests since the last look, as the network saw them; not those of the browser's own pages.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let entries = self.command("se/log", json!({"type": "performance"}));
         let entries = entries.as_array().cloned().unwrap_or_default();
         let messages = entries.iter().filter_map(|entry| {
@@ -254,7 +257,7 @@ impl Browser {
     }
 
     /// Keeps a picture of the window as a PNG.
-    pub fn picture(&self, file: &Path) {
+    pub(crate) fn picture(&self, file: &Path) {
         let picture = self.send("GET", &format!("/session/{}/screenshot", self.session), &Value::Null);
         let picture = BASE64.decode(picture.as_str().expect("a picture").as_bytes()).expect("base64");
         std::fs::write(file, picture).expect("a file");

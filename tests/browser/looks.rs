@@ -119,7 +119,7 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
         ("queue", "Who reported it"),
         ("people", "Names"),
         ("rules", "What it says of itself"),
-        ("now", "subscriptions"),
+        ("now", "Subscriptions"),
         ("record", "blocked"),
     ];
     for (view, ready) in views {

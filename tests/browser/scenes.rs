@@ -42,7 +42,7 @@ fn an_owner_works_the_queue_with_keys_and_sees_it_on_record() {
     browser.sees("3 of 3");
     browser.keys("jkk");
     browser.sees("1 of 3");
-    browser.fill("Reason, for the record", "asks for vouchers");
+    browser.fill("Reason, for the record (may stay empty)", "asks for vouchers");
     assert!(town.shows(listing), "letters of a reason are no decisions");
     browser.script("document.activeElement.blur()");
     browser.keys("r");
@@ -160,6 +160,49 @@ fn a_stranger_is_told_and_so_is_who_has_no_extension() {
 }
 
 #[test]
+fn who_may_do_one_thing_is_told_which() {
+    let town = Town::new();
+    town.relay.call_ok(&owner(), "assignmethod", json!([Person::new(30).hex(), "banevent"]));
+    let Some(browser) = town.window_of(&Person::new(30), "/") else { return };
+    browser.sees("You may call banevent, for which this page has no view. Use plaza admin call.");
+    is_clean(&town, &browser);
+}
+
+#[test]
+fn the_record_goes_on_and_can_be_taken_along() {
+    let town = Town::new();
+    for kind in 100..160 {
+        town.relay.call_ok(&owner(), "disallowkind", json!([kind]));
+    }
+    let Some(browser) = town.window_of(&admin(), "/") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let downloads = json!({"behavior": "allow", "downloadPath": folder.path()});
+    browser.devtools("Browser.setDownloadBehavior", downloads);
+    browser.press("Record");
+    browser.sees("ruled out kind 159");
+    let entries = "document.querySelectorAll('.record li').length";
+    browser.wait(&format!("{entries} === 50"));
+    browser.press("More");
+    // Two roles were given before.
+    browser.wait(&format!("{entries} === 62"));
+    assert!(!browser.shows("More"));
+    browser.press("Download (JSON Lines)");
+    browser.sees("62 entries are downloaded.");
+    let file = browser.until("a file", || {
+        let names =
+            std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path());
+        names.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
+    });
+    let text = std::fs::read_to_string(file).expect("a text");
+    let numbers: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["number"].clone())
+        .collect();
+    assert_eq!(numbers, (0..62).rev().map(Value::from).collect::<Vec<_>>());
+    is_clean(&town, &browser);
+}
+
+#[test]
 fn a_lost_session_leads_back_to_where_one_was() {
     let town = Town::new();
     let Some(browser) = town.window_of(&admin(), "/") else { return };
@@ -273,7 +316,7 @@ fn the_present_is_drawn_while_one_looks() {
     let town = Town::new();
     let Some(browser) = town.window_of(&moderator(), "/") else { return };
     browser.press("Now");
-    let events = "[...document.querySelectorAll('.tile')].find((one) => one.innerText.startsWith('events'))";
+    let events = "[...document.querySelectorAll('.tile')].find((one) => one.innerText.startsWith('Events'))";
     let stored = town.relay.stored().to_string();
     browser.wait(&format!("{events}?.querySelector('strong').innerText === '{stored}'"));
     town.relay.connect().publish_ok(&Person::new(11).event(1, town.relay.clock.now(), &[], "one more"));
@@ -324,6 +367,15 @@ fn everything_is_done_by_keyboard_alone() {
     browser.keys("?");
     browser.wait("document.getElementById('keys').open");
     browser.sees("Ban the author, with all their events");
+    // Who dictates to a computer turns them off: then what is said decides nothing.
+    browser.click("#keys-on");
+    browser.press("Close");
+    browser.keys("rj?");
+    assert_eq!(browser.script("return document.getElementById('keys').open"), false);
+    browser.sees("1 of 3");
+    browser.press("Keys ?");
+    browser.click("#keys-on");
+    browser.script("document.activeElement.blur()");
     browser.keys("?");
     browser.wait("!document.getElementById('keys').open");
     browser.keys("2");

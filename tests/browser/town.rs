@@ -7,35 +7,35 @@ use crate::common::{Person, TestRelay, json_of};
 use crate::driver::Browser;
 
 /// A relay with an owner, an admin, a moderator, and something to moderate.
-pub struct Town {
-    pub relay: TestRelay,
+pub(crate) struct Town {
+    pub(crate) relay: TestRelay,
     /// What is reported, newest report first: a listing, a note with a picture, a note.
-    pub reported: Vec<Event>,
+    pub(crate) reported: Vec<Event>,
 }
 
-pub fn owner() -> Person {
+pub(crate) fn owner() -> Person {
     Person::new(1)
 }
 
-pub fn admin() -> Person {
+pub(crate) fn admin() -> Person {
     Person::new(2)
 }
 
-pub fn moderator() -> Person {
+pub(crate) fn moderator() -> Person {
     Person::new(3)
 }
 
 /// Who wrote two of the three reported events.
-pub fn seller() -> Person {
+pub(crate) fn seller() -> Person {
     Person::new(20)
 }
 
-pub fn grumbler() -> Person {
+pub(crate) fn grumbler() -> Person {
     Person::new(21)
 }
 
 impl Town {
-    pub fn new() -> Town {
+    pub(crate) fn new() -> Town {
         let [head, second, third] = [owner(), admin(), moderator()];
         let relay = TestRelay::configured_today(&format!(
             "[relay]\nname = \"Rosental Square\"\ndescription = \"Notes and small trade around Rosental\"\n\
@@ -113,17 +113,17 @@ impl Town {
     }
 
     /// The address of a community's page.
-    pub fn page(&self, path: &str) -> String {
+    pub(crate) fn page(&self, path: &str) -> String {
         format!("http://{}{}/admin", self.relay.relay().address(), path.trim_end_matches('/'))
     }
 
     /// What the relay shows to everybody of an event: whether it is there.
-    pub fn shows(&self, event: &Event) -> bool {
+    pub(crate) fn shows(&self, event: &Event) -> bool {
         !self.relay.connect().ids(json!({"ids": [event.id.to_string()]})).is_empty()
     }
 
     /// A window with an extension (NIP-07) of somebody: it hands what is to be signed to the test.
-    pub fn window(&self, size: (u32, u32)) -> Option<Browser> {
+    pub(crate) fn window(&self, size: (u32, u32)) -> Option<Browser> {
         let browser = Browser::start(size.0, size.1)?;
         let extension = "window.nostr = {signEvent: (event) => new Promise((signed) => {\
              window.toSign = event; window.signed = signed; })};";
@@ -132,13 +132,13 @@ impl Town {
     }
 
     /// Logs in by the extension.
-    pub fn log_in(&self, browser: &Browser, who: &Person) {
+    pub(crate) fn log_in(&self, browser: &Browser, who: &Person) {
         browser.press("Log in with your extension");
         sign(browser, who);
     }
 
     /// A window in which somebody has logged in at a path.
-    pub fn window_of(&self, who: &Person, path: &str) -> Option<Browser> {
+    pub(crate) fn window_of(&self, who: &Person, path: &str) -> Option<Browser> {
         let browser = self.window((1200, 850))?;
         browser.open(&self.page(path));
         self.log_in(&browser, who);
@@ -148,7 +148,7 @@ impl Town {
 }
 
 /// Signs what the page asked the extension for.
-pub fn sign(browser: &Browser, who: &Person) {
+pub(crate) fn sign(browser: &Browser, who: &Person) {
     let asked = browser.wait("window.toSign");
     let tags: Vec<Vec<String>> = serde_json::from_value(asked["tags"].clone()).expect("tags");
     let tags: Vec<Vec<&str>> = tags.iter().map(|tag| tag.iter().map(String::as_str).collect()).collect();
@@ -161,7 +161,7 @@ pub fn sign(browser: &Browser, who: &Person) {
 }
 
 /// Asserts that the page had no mishap, and asked its own origin alone for anything.
-pub fn is_clean(town: &Town, browser: &Browser) {
+pub(crate) fn is_clean(town: &Town, browser: &Browser) {
     let console = browser.console();
     assert!(console.is_empty(), "{console:#?}");
     let home = format!("http://{}/", town.relay.relay().address());

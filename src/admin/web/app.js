@@ -2,7 +2,7 @@
 
 import { call, logout, me, whenLoggedOut } from "./api.js";
 import { h, sentence } from "./dom.js";
-import { person } from "./keys.js";
+import { askForNames, person } from "./keys.js";
 import { askToLogIn } from "./login.js";
 import * as now from "./now.js";
 import * as people from "./people.js";
@@ -29,13 +29,45 @@ const help = document.getElementById("keys");
 let methods = new Set();
 let shown = null;
 let asking = null;
+let saying = null;
+
+/** How long what was said stays in sight. */
+const SAID_MILLISECONDS = 12_000;
+
+/** Where this browser keeps that its user wants no keys of one letter, as who dictates to a computer may. */
+const NO_KEYS = "plaza admin without keys";
+
+/** Whether keys of one letter do something. */
+function hasKeys() {
+  try {
+    return localStorage.getItem(NO_KEYS) === null;
+  } catch {
+    return true;
+  }
+}
+
+function setKeys(on) {
+  try {
+    if (on) {
+      localStorage.removeItem(NO_KEYS);
+    } else {
+      localStorage.setItem(NO_KEYS, "yes");
+    }
+  } catch {
+    say("This browser keeps no settings, so keys stay as they are.");
+  }
+}
 
 /** Says something at the foot of the page, and aloud to who listens. */
 function say(text) {
   said.textContent = "";
+  clearTimeout(saying);
   // The same words twice are two messages: a change is what is read out.
-  setTimeout(() => {
+  saying = setTimeout(() => {
     said.textContent = text;
+    saying = setTimeout(() => {
+      said.textContent = "";
+    }, SAID_MILLISECONDS);
   }, 50);
 }
 
@@ -65,9 +97,9 @@ function show(moveFocus) {
     shown = { ...view.show(context), view };
     main.replaceChildren(heading, shown.element);
   } else {
-    const list = [...methods].join(", ");
-    main.replaceChildren(heading, h("p", {}, `You may call ${list}, for which this page has no view. `
-      + "Use plaza admin call."));
+    const own = [...methods].filter((method) => !["supportedmethods", "login", "logout"].includes(method));
+    main.replaceChildren(heading, h("p", {}, `You may call ${own.join(", ")}, for which this page has no view. Use `,
+      h("code", {}, "plaza admin call"), "."));
   }
   if (moveFocus) {
     heading.focus();
@@ -83,6 +115,7 @@ async function enter(moveFocus) {
   if (before !== me().pubkey) {
     methods = new Set(await call("supportedmethods"));
   }
+  askForNames(methods.has("listprofiles"));
   document.getElementById("me").replaceChildren(person(me().pubkey), ` ${me().rank === "nobody" ? "" : me().rank}`);
   nav.hidden = false;
   who.hidden = false;
@@ -150,9 +183,12 @@ function toggleHelp() {
   const rows = [...(shown?.view.keys ?? []), ...EVERYWHERE].map(([key, what]) =>
     h("tr", {}, h("th", { scope: "row" }, key.split(" ").map((one) => (one === "…" ? " … " : h("kbd", {}, one)))),
       h("td", {}, what)));
+  const box = h("input", { type: "checkbox", id: "keys-on", onchange: () => setKeys(box.checked) });
+  box.checked = hasKeys();
   help.replaceChildren(
     h("h2", { id: "keys-title" }, "Keys"),
     h("table", {}, h("tbody", {}, rows)),
+    h("div", { class: "check" }, box, h("label", { for: "keys-on" }, "These keys do something")),
     h("button", { type: "button", onclick: () => help.close() }, "Close"),
   );
   help.showModal();
@@ -165,7 +201,7 @@ function isTyping(event) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (isTyping(event) || main.hidden) {
+  if (isTyping(event) || main.hidden || !hasKeys()) {
     return;
   }
   if (event.key === "?") {

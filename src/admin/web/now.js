@@ -18,6 +18,12 @@ const [WIDTH, HEIGHT] = [160, 36];
 /** The names of a number, outer one first, as words. */
 const words = (path) => path.map((name) => name.replaceAll("_", " "));
 
+/** The same as a title. */
+function titled(path) {
+  const text = words(path).join(" · ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** All numbers in an answer, each with the names that lead to it, and all lists of things. */
 function flatten(value, path, found) {
   if (typeof value === "number" && Number.isFinite(value)) {
@@ -56,7 +62,9 @@ function plot(points, label) {
 function tile({ path, points }) {
   const [first, last] = [points[0], points.at(-1)];
   const name = path.at(-1);
-  const title = words(path.slice(path.length > 1 ? 1 : 0)).join(" · ");
+  const inner = path.slice(path.length > 1 ? 1 : 0);
+  // Rules have names of their own, which stay as they are.
+  const title = path[0] === "rules" ? words(inner).join(" · ") : titled(inner);
   const change = last - first;
   const sign = change > 0 ? "+" : "−";
   const since = change === 0 ? "no change" : `${sign}${readable(Math.abs(change), name)} since you look`;
@@ -78,7 +86,7 @@ function table({ path, value }) {
     : h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": words(path).join(" ") }, h("table", {},
       h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, words([name])[0])))),
       h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((name) => h("td", {}, shown(row[name], name))))))));
-  return [h("h3", {}, words(path).join(" · ")), rows.length === 0 ? h("p", { class: "hint" }, "Nothing.") : body];
+  return [h("h2", {}, titled(path)), rows.length === 0 ? h("p", { class: "hint" }, "Nothing.") : body];
 }
 
 const TITLES = { "": "This community", rules: "What rules refused since the relay started" };
@@ -90,7 +98,7 @@ function draw({ series, lists }) {
   const put = (name, element) => groups.set(name, [...(groups.get(name) ?? []), element]);
   [...series.values()].forEach((one) => put(group(one.path), tile(one)));
   const sections = [...groups].filter(([, tiles]) => tiles.length > 0).map(([name, tiles]) =>
-    h("section", { class: "box" }, h("h2", {}, TITLES[name] ?? words([name])[0]), h("div", { class: "tiles" }, tiles)));
+    h("section", { class: "box" }, h("h2", {}, TITLES[name] ?? titled([name])), h("div", { class: "tiles" }, tiles)));
   const listed = lists.map((list) => h("section", { class: "box" }, table(list)));
   return [...sections, ...listed];
 }
@@ -138,7 +146,7 @@ export function show() {
   look();
   return {
     element: h("div", {},
-      h("p", { class: "hint" }, `Looked at every ${SECONDS} seconds. Plots show what this page has seen since you came.`),
+      h("p", { class: "hint lead" }, `Looked at every ${SECONDS} seconds. Plots show what this page has seen since you came.`),
       note, place),
     close: () => {
       isOpen = false;

@@ -189,7 +189,8 @@ class Queue {
       event ? content(event) : h("p", {}, "The reports are about this person, not about one event."),
       h("h3", {}, "Who reported it"),
       h("ul", { class: "reported" }, entry.reports.map(report)),
-      h("div", { class: "decide" }, field("Reason, for the record", reason, "You may leave it empty."), this.buttons(entry)),
+      h("div", { class: "reason" }, field("Reason, for the record (may stay empty)", reason)),
+      this.buttons(entry),
       this.may("listauthorevents") && h("h3", {}, event ? "What else they wrote here" : "What they wrote here"),
       this.may("listauthorevents") && historyOf(entry.pubkey, event?.id),
     ].flat(Infinity).filter(Boolean);
@@ -275,8 +276,13 @@ class Queue {
     const entry = this.current;
     const decisions = { a: entry?.event ? "allowevent" : "allowpubkey", r: "banevent", b: "banpubkey" };
     if (steps[event.key]) {
-      event.preventDefault();
-      this.go(steps[event.key]);
+      // Within a long text arrows move the text.
+      if (event.key.length === 1 || !event.target.closest(".content, pre")) {
+        event.preventDefault();
+        this.go(steps[event.key]);
+      }
+    } else if (event.repeat) {
+      // A key that is held down decides once.
     } else if (event.key === "u") {
       this.undo();
     } else if (entry && event.key === "r" && !entry.event) {

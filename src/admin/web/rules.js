@@ -15,18 +15,30 @@ const said = (work) => async (...given) => {
   }
 };
 
-/** The rules as sentences; two that say the same are one. */
+/** Rules that are seen at first. */
+const SEEN = 10;
+
+/** Rules of any relay, which interest people less than what their community chose. */
+const isCommon = (id) => /^(limits|nip\d+|admin)\./.test(id);
+
+/** The rules as sentences, the community's own first; two that say the same are one. */
 function sentences() {
   const place = h("div", {}, h("p", { class: "hint" }, "Looking…"));
   const load = async () => {
     const together = new Map();
-    for (const rule of await read("?rules", "application/json")) {
+    const all = await read("?rules", "application/json");
+    for (const rule of [...all.filter(({ id }) => !isCommon(id)), ...all.filter(({ id }) => isCommon(id))]) {
       const trial = rule.mode === "shadow" ? " On trial: it refuses nothing yet." : "";
       const text = rule.sentence + trial;
       together.set(text, [...(together.get(text) ?? []), rule.id]);
     }
-    place.replaceChildren(h("ul", { class: "rules" }, [...together].map(([text, ids]) =>
-      h("li", {}, text, " ", ids.map((id) => h("code", {}, id))))));
+    const items = [...together].map(([text, ids]) => h("li", {}, text, " ", ids.map((id) => h("code", {}, id))));
+    const list = (some) => h("ul", { class: "rules" }, some);
+    const more = items.length - SEEN;
+    place.replaceChildren(list(items.slice(0, SEEN)));
+    if (more > 0) {
+      place.append(h("details", {}, h("summary", {}, `${more} more, as on most relays`), list(items.slice(SEEN))));
+    }
   };
   load().catch(() => place.replaceChildren(h("p", { class: "wrong" }, "The rules cannot be read. Reload the page.")));
   return h("section", { class: "box", "aria-labelledby": "sentences" },
@@ -152,7 +164,8 @@ function reload({ say }) {
 export function show(context) {
   const isRoot = base === "/";
   return {
-    element: h("div", {}, sentences(), explain(), about(context), kinds(context),
-      isRoot && context.may("reloadsettings") && reload(context)),
+    element: h("div", { class: "columns" },
+      h("div", {}, sentences(), explain()),
+      h("div", {}, about(context), kinds(context), isRoot && context.may("reloadsettings") && reload(context))),
   };
 }
