@@ -4,6 +4,8 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use common::authority::Authority;
@@ -65,6 +67,26 @@ fn each_community_has_its_page_with_the_address_to_sign_for() {
     }
     let posted = http(&relay, "POST", "/admin", &[MEDIA], LOGIN);
     assert_eq!((posted.status, posted.header("allow")), (405, "GET, HEAD"));
+}
+
+#[test]
+fn on_a_socket_for_both_families_the_address_is_the_one_that_logs_in() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let relay = TestRelay::with(|config| {
+        config.server.listen = "[::]:0".parse().expect("an address");
+        config.root.admin.owners = [owner().key()].into_iter().collect();
+    });
+    let mut stream = TcpStream::connect(("127.0.0.1", relay.relay().address().port())).expect("a connection");
+    stream
+        .write_all(b"GET /admin HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("it answers");
+    let address = page.split("plaza-address\" content=\"").nth(1).and_then(|rest| rest.split('"').next());
+    assert_eq!(address, Some(&*format!("http://127.0.0.1:{}", relay.relay().address().port())));
 }
 
 #[test]
@@ -222,6 +244,9 @@ fn moderators_look_up_what_is_hidden_and_nothing_that_is_private() {
         let found = relay.call_ok(&owner(), "listauthorevents", json!([ann.hex()]));
         assert_eq!(found, json!([json_of(&note), json_of(&profile)]), "{hides:?}");
     }
+    let ids = [&private, &note].map(|event| event.id.to_string());
+    let found = relay.call_ok(&owner(), "listevents", json!([[&ids[0], &ids[1], "f".repeat(64)]]));
+    assert_eq!(found, json!([json_of(&note)]));
     let one = relay.call_ok(&owner(), "listauthorevents", json!([ann.hex(), 1]));
     assert_eq!(one, json!([json_of(&note)]));
     let keys = json!([[bob.hex(), ann.hex(), ann.hex(), owner().hex()]]);

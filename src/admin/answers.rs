@@ -88,6 +88,7 @@ impl Admin {
             Method::ListAuthorEvents(key, count) => {
                 return Some(self.author_events(caller, rules, key, *count, now));
             }
+            Method::ListEvents(ids) => return Some(self.events(caller, rules, ids, now)),
             Method::ListProfiles(keys) => return Some(self.profiles(caller, keys)),
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
             _ => return None,

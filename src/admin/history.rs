@@ -1,5 +1,5 @@
-//! What moderators look up about people: what somebody wrote here, how somebody calls themselves. In: keys. Out: JSON.
-//! Shows what moderators or reports hide, and never what is private between others.
+//! What moderators look up: what somebody wrote here, how somebody calls themselves, what an event says. In: keys and
+//! ids. Out: JSON. Shows what moderators or reports hide, and never what is private between others.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::answers::failed;
 use super::{Admin, Caller, Denied, queue};
 use crate::community::Rules;
 use crate::config::Mode;
-use crate::event::{Event, Kind, PublicKey};
+use crate::event::{Event, Id, Kind, PublicKey};
 use crate::filter::Filter;
 use crate::policy::{head_of, mode_of, rules as all_rules};
-use crate::rule::{Check, Context};
+use crate::rule::{Check, Context, Want};
 
 /// Events of one author that one call returns, and events that are read for it.
 const EVENTS_MAX: usize = 100;
@@ -37,6 +37,10 @@ fn is_shown(event: &Event, context: &Context<'_>) -> bool {
     })
 }
 
+fn json_of(event: &Event) -> Value {
+    serde_json::from_slice(&event.to_json()).unwrap_or(Value::Null)
+}
+
 impl Admin {
     /// The newest events of an author that the caller may see.
     pub(super) fn author_events(
@@ -53,7 +57,26 @@ impl Admin {
         let keys = [caller.key];
         let context = rules.context(now, &keys, caller.relay);
         let shown = events.iter().filter(|event| is_shown(event, &context)).take(count);
-        Ok(shown.map(|event| serde_json::from_slice(&event.to_json()).unwrap_or(Value::Null)).collect())
+        Ok(shown.map(json_of).collect())
+    }
+
+    /// Those of these events that are stored and that the caller may see.
+    pub(super) fn events(
+        &self,
+        caller: &Caller<'_>,
+        rules: &Rules,
+        ids: &[Id],
+        now: u64,
+    ) -> Result<Value, Denied> {
+        let keys = [caller.key];
+        let context = rules.context(now, &keys, caller.relay);
+        let mut found = Vec::new();
+        for id in ids {
+            let event = queue::event(caller.community, &self.pipeline.bodies, &Want::Id(*id));
+            let event = event.map_err(|error| failed(&error))?;
+            found.extend(event.filter(|event| is_shown(event, &context)).map(|event| json_of(&event)));
+        }
+        Ok(Value::Array(found))
     }
 
     /// The names that stored profiles give these people, those that have one.

@@ -117,6 +117,8 @@ pub(super) fn address(connection: &Connection, community: &Community) -> String 
         (Some(url), _) => url.clone(),
         (None, Some(local)) => {
             let scheme = if connection.is_encrypted { "wss" } else { "ws" };
+            // A socket for both families calls 127.0.0.1 by a name of IPv6.
+            let local = SocketAddr::new(local.ip().to_canonical(), local.port());
             format!("{scheme}://{local}{}", community.path().trim_end_matches('/'))
         }
         (None, None) => community.path().to_owned(),

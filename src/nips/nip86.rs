@@ -24,8 +24,8 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of the id of a role, of a local name, and of a role's other texts.
 const ID_CHARS_MAX: usize = 64;
 
-/// People whose names one call asks for.
-const PROFILES_MAX: usize = 200;
+/// People whose names, or events whose content, one call asks for.
+const ASKED_MAX: usize = 200;
 
 /// Entries of the audit log, or of the queue, that one call returns.
 pub const ENTRIES_MAX: usize = 1_000;
@@ -121,6 +121,8 @@ pub enum Method {
     Logout,
     /// Beyond NIP-86: what an author wrote here, newest first, up to so many events.
     ListAuthorEvents(PublicKey, usize),
+    /// Beyond NIP-86: stored events by their ids, those that are there.
+    ListEvents(Vec<Id>),
     /// Beyond NIP-86: how people call themselves here.
     ListProfiles(Vec<PublicKey>),
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
@@ -186,11 +188,11 @@ impl Parameters<'_> {
         crate::config::parse_key(&text).map_err(|_| Unreadable::Parameter(wanted))
     }
 
-    fn keys(&mut self) -> Read<Vec<PublicKey>> {
-        let wanted = "a list of public keys, 200 at most";
-        let keys = self.0.next().and_then(Value::as_array).filter(|keys| keys.len() <= PROFILES_MAX);
-        let mut keys = Parameters(keys.ok_or(Unreadable::Parameter(wanted))?.iter());
-        (0..keys.0.len()).map(|_| keys.key()).collect()
+    /// A list of what can be read one by one.
+    fn each<T>(&mut self, wanted: &'static str, one: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let list = self.0.next().and_then(Value::as_array).filter(|list| list.len() <= ASKED_MAX);
+        let mut list = Parameters(list.ok_or(Unreadable::Parameter(wanted))?.iter());
+        (0..list.0.len()).map(|_| one(&mut list)).collect()
     }
 
     fn id(&mut self) -> Read<Id> {
@@ -314,6 +316,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("login", Rank::Nobody),
     ("logout", Rank::Nobody),
     ("listauthorevents", Rank::Moderator),
+    ("listevents", Rank::Moderator),
     ("listprofiles", Rank::Moderator),
 ];
 
@@ -400,7 +403,10 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "login" => Method::Login,
         "logout" => Method::Logout,
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
-        "listprofiles" => Method::ListProfiles(given.keys()?),
+        "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),
+        "listprofiles" => {
+            Method::ListProfiles(given.each("a list of public keys, 200 at most", Parameters::key)?)
+        }
         "explain" => match given.0.next() {
             Some(event @ Value::Object(_)) => Method::Explain(event.to_string()),
             Some(Value::String(text)) => Method::Explain(text.clone()),
@@ -422,7 +428,7 @@ mod tests {
                 name if name.ends_with("kind") => serde_json::json!([1]),
                 name if name.ends_with("method") => serde_json::json!([key, "banevent"]),
                 "listauthorevents" => serde_json::json!([key, 5]),
-                "listprofiles" => serde_json::json!([[key]]),
+                "listprofiles" | "listevents" => serde_json::json!([[key]]),
                 name if name.starts_with("list") || ["stats", "reloadsettings"].contains(&name) => {
                     serde_json::json!([])
                 }

@@ -88,6 +88,9 @@ fn busy() -> Town {
     for (method, params) in calls {
         town.relay.call_ok(&owner(), method, params);
     }
+    for _ in 0..7 {
+        town.relay.connect().publish_refused(&grumbler().event(4, town.relay.clock.now(), &[], ""));
+    }
     town
 }
 
@@ -124,6 +127,19 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
     ];
     for (view, ready) in views {
         visit(&browser, view, ready);
+        if view == "now" {
+            // Something to draw: two looks, and one event between them.
+            let look = |events: usize| {
+                let wanted = format!(
+                    "[...document.querySelectorAll('.tile strong')].some((one) => one.innerText === '{events}')"
+                );
+                browser.wait(&wanted);
+            };
+            let stored = town.relay.stored();
+            look(stored);
+            town.relay.connect().publish_ok(&grumbler().event(1, town.relay.clock.now(), &[], "again"));
+            look(stored + 1);
+        }
         if view == "rules" {
             browser.fill("Event or draft, as JSON", r#"{"kind": 30402, "content": "a bicycle"}"#);
             browser.press("Ask the rules");

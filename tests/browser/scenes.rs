@@ -25,17 +25,16 @@ fn an_owner_works_the_queue_with_keys_and_sees_it_on_record() {
     let [listing, picture, note] = [0, 1, 2].map(|at| &town.reported[at]);
     assert_eq!(views(&browser), ["Queue", "People", "Rules", "Now", "Record"]);
     browser.sees("3 reports to decide about");
-    // What somebody wrote is text, whatever it looks like.
-    browser.sees("<script>document.title = 'x'</script>");
     browser.sees("Watch, as new");
     browser.sees("voucher code and then never wrote again");
     browser.sees("Best Deals 24");
     browser.sees("What else they wrote here");
     browser.sees("Genuine watches, write me for prices. Only today!");
-    assert_eq!(browser.script("return document.title"), "Queue – Rosental Square");
-    // Pictures are behind a click.
+    // What somebody wrote is text, whatever it looks like; pictures are behind a click.
     browser.keys("j");
     browser.sees("2 of 3");
+    browser.sees("<script>document.title = 'x'</script><b>Ask</b>");
+    assert_eq!(browser.script("return document.title"), "Queue – Rosental Square");
     browser.sees("Show the picture from pictures.example");
     assert_eq!(browser.script("return document.querySelectorAll('main img').length"), 0);
     browser.keys(DOWN);
@@ -306,6 +305,14 @@ fn people_are_managed() {
     browser.sees("They are welcome.");
     let members = town.relay.call_ok(&owner(), "listallowedpubkeys", json!([]));
     assert_eq!((&members[0]["pubkey"], &members[0]["reason"]), (&json!(jonas.hex()), &json!("since 2019")));
+    // What was removed is named by what it says.
+    town.relay.call_ok(&owner(), "banevent", json!([town.reported[2].id.to_string(), "untrue"]));
+    browser.press("Now");
+    browser.press("People");
+    browser.sees("The bakery sells yesterday's rolls as fresh.");
+    browser.press("Put back");
+    browser.sees("The event is shown again.");
+    assert!(town.shows(&town.reported[2]));
     browser.press("Unblock");
     browser.sees("No address is blocked.");
     is_clean_but_refusals(&town, &browser);
@@ -321,7 +328,7 @@ fn the_present_is_drawn_while_one_looks() {
     browser.wait(&format!("{events}?.querySelector('strong').innerText === '{stored}'"));
     town.relay.connect().publish_ok(&Person::new(11).event(1, town.relay.clock.now(), &[], "one more"));
     town.relay.connect().publish_refused(&Person::new(11).event(4, town.relay.clock.now(), &[], ""));
-    browser.wait(&format!("{events}.innerText.includes('+1 since you look')"));
+    browser.wait(&format!("{events}.innerText.includes('+1 since you came')"));
     browser.sees("kinds.denied · refused");
     browser
         .wait(&format!("{events}.querySelector('polyline').getAttribute('points').split(' ').length >= 2"));

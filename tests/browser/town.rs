@@ -86,14 +86,14 @@ impl Town {
             1,
             3_900,
             &[],
-            "Look what came in today https://pictures.example/watch.jpg – ask for the price",
+            "Look what came in today https://pictures.example/watch.jpg\n<script>document.title = 'x'</script><b>Ask</b>",
         );
         let listing = self.publish(
             &seller(),
             30_402,
             2_400,
             &[&["d", "watch-9"], &["title", "Watch, as new"], &["price", "40", "EUR"]],
-            "<b>Original</b> watch, no papers.\nPayment ahead, by voucher code only.\n<script>document.title = 'x'</script>",
+            "Original watch, hardly worn, no papers.\nI send it at once. Payment ahead, by voucher code only.",
         );
         let report = |who: &Person, ago: u64, event: &Event, kind: &str, text: &str| {
             let (id, author) = (event.id.to_string(), event.pubkey.to_string());

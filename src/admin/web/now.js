@@ -67,7 +67,7 @@ function tile({ path, points }) {
   const title = path[0] === "rules" ? words(inner).join(" · ") : titled(inner);
   const change = last - first;
   const sign = change > 0 ? "+" : "−";
-  const since = change === 0 ? "no change" : `${sign}${readable(Math.abs(change), name)} since you look`;
+  const since = change === 0 ? "no change" : `${sign}${readable(Math.abs(change), name)} since you came`;
   return h("figure", { class: "tile" },
     h("figcaption", {}, title),
     h("strong", {}, readable(last, name)),
@@ -96,7 +96,9 @@ function draw({ series, lists }) {
   const groups = new Map([["", []]]);
   const group = (path) => (path.length > 1 ? path[0] : "");
   const put = (name, element) => groups.set(name, [...(groups.get(name) ?? []), element]);
-  [...series.values()].forEach((one) => put(group(one.path), tile(one)));
+  // A rule that never did a thing, such as being on trial, has no plot.
+  const isIdle = ({ path, points }) => path[0] === "rules" && points.every((point) => point === 0);
+  [...series.values()].filter((one) => !isIdle(one)).forEach((one) => put(group(one.path), tile(one)));
   const sections = [...groups].filter(([, tiles]) => tiles.length > 0).map(([name, tiles]) =>
     h("section", { class: "box" }, h("h2", {}, TITLES[name] ?? titled([name])), h("div", { class: "tiles" }, tiles)));
   const listed = lists.map((list) => h("section", { class: "box" }, table(list)));

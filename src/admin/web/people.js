@@ -33,12 +33,28 @@ function decided({ may, say }, { id, title, about, empty, list, add, remove, but
   });
 }
 
+/** Characters of an event's text that are shown, and events that one call asks for. */
+const [EVENT_CHARS, ASKED_MAX] = [120, 200];
+
+/** Entries about events, with the events that are stored. */
+async function withEvents(entries, may) {
+  const asked = entries.slice(0, ASKED_MAX).map((entry) => entry.id);
+  const events = may("listevents") && asked.length > 0 ? await call("listevents", asked) : [];
+  const byId = new Map(events.map((event) => [event.id, event]));
+  return entries.map((entry) => ({ ...entry, event: byId.get(entry.id) }));
+}
+
 /** A list of events about which something was decided by hand. */
 function decidedEvents({ may, say }, { id, title, list, remove, words, away, empty }) {
   return listSection({
     id, title, say, empty,
-    read: () => call(list),
-    row: (entry) => [h("code", { title: entry.id }, `${entry.id.slice(0, 16)}…`), ruling(entry)],
+    read: async () => withEvents(await call(list), may),
+    row: (entry) => [
+      h("code", { title: entry.id }, `${entry.id.slice(0, 12)}…`),
+      entry.event && h("span", {}, person(entry.event.pubkey), ": ",
+        h("q", { dir: "auto" }, entry.event.content.slice(0, EVENT_CHARS) || "no text")),
+      ruling(entry),
+    ],
     remove: (entry) => may(remove) && { words, method: remove, params: [entry.id, ""], said: away },
   });
 }

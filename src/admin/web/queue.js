@@ -17,6 +17,9 @@ export const KEYS = [
 /** Other events of an author that are shown. */
 const HISTORY = 12;
 
+/** Seconds between two looks whether more was reported. */
+const LOOK_SECONDS = 30;
+
 /** Words for kinds that people meet; others are numbers. */
 const KIND_WORDS = new Map([
   [0, "profile"], [1, "note"], [3, "follow list"], [6, "repost"], [7, "reaction"], [9, "chat message"],
@@ -104,18 +107,45 @@ class Queue {
     this.list = h("ol", { class: "reports", "aria-label": "What is reported" });
     this.detail = h("div", { class: "detail" });
     this.counted = h("p", { class: "hint" });
+    this.fresh = h("p", { class: "fresh", role: "status" });
     this.undoing = h("button", { type: "button", class: "quiet", onclick: () => this.undo() }, "Undo ",
       h("kbd", { "aria-hidden": "true" }, "u"));
     this.element = h("div", {},
-      h("div", { class: "row bar" }, this.counted,
+      h("div", { class: "row bar" }, this.counted, this.fresh,
         h("button", { type: "button", class: "quiet", onclick: () => this.load() }, "Look again"), this.undoing),
       h("div", { class: "queue" }, this.list, this.detail));
     this.load();
+    this.watch();
+  }
+
+  /** Says when more is reported; what is shown stays until somebody asks for it. */
+  watch() {
+    this.timer = setTimeout(async () => {
+      try {
+        if (!document.hidden && !this.busy) {
+          const now = await call("listmoderationqueue");
+          const known = new Set([...this.entries, ...this.done].map(nameOf));
+          const fresh = now.filter((entry) => !known.has(nameOf(entry))).length;
+          this.fresh.textContent = fresh === 0 ? "" : `${count(fresh, "new report")}: look again.`;
+        }
+      } catch {
+        // The next look, or what somebody does, tells.
+      }
+      if (this.timer !== null) {
+        this.watch();
+      }
+    }, LOOK_SECONDS * 1000);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.timer = null;
   }
 
   /** Fetches the queue anew and shows the entry of this name, or the one in its place. */
   async load(name) {
     this.counted.textContent = "Looking…";
+    this.fresh.textContent = "";
     try {
       this.entries = await call("listmoderationqueue");
     } catch (error) {
@@ -225,7 +255,7 @@ class Queue {
       const words = { allowevent: "Approved.", banevent: "Removed.", allowpubkey: "Welcomed.", banpubkey: "Banned." };
       const back = method === "banpubkey" ? await this.undoOfBan(whom) : [method.replace(/^(ban|allow)/, "un$1"), whom];
       await call(method, whom, this.reason);
-      this.done.push({ back, name: nameOf(entry) });
+      this.done.push({ back, id: entry.id, pubkey: entry.pubkey });
       this.reason = "";
       const gone = isAuthor && method === "banpubkey"
         ? (other) => other.pubkey === whom
@@ -261,7 +291,7 @@ class Queue {
     try {
       await call(...last.back);
       this.done.pop();
-      await this.load(last.name);
+      await this.load(nameOf(last));
       this.detail.querySelector("h2").focus();
       this.say("Undone.");
     } catch (error) {
@@ -299,7 +329,7 @@ class Queue {
 /** Shows the queue. */
 export function show(context) {
   const queue = new Queue(context);
-  return { element: queue.element, key: (event) => queue.key(event) };
+  return { element: queue.element, key: (event) => queue.key(event), close: () => queue.close() };
 }
 
 
