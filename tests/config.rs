@@ -324,6 +324,11 @@ path = "/"
 path = "/admin/x"
 => relay.toml:2: community[/admin/x].path: /admin is the relay's own; choose another path
 
+## the path of a community's page for those who manage it
+[[community]]
+path = "/berlin/admin"
+=> relay.toml:2: community[/berlin/admin].path: /berlin/admin is where the community above it is managed; choose another path
+
 ## a path that stands twice
 [[community]]
 path = "/a"

@@ -16,7 +16,7 @@ use crate::rule::hidden::Target;
 use crate::rule::moderation::{Moderation, Ruling, Standing};
 use crate::usage::Usage;
 
-fn failed(error: &BodyError) -> Denied {
+pub(super) fn failed(error: &BodyError) -> Denied {
     tracing::error!("cannot read a stored event: {error}");
     Denied::Failed("a stored event could not be read; the relay's operator is told".to_owned())
 }
@@ -84,6 +84,13 @@ impl Admin {
             Method::ListAuditLog(count, before) => return Some(self.audit_log(caller, *count, *before)),
             Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller)),
             Method::ListModerationQueue => return Some(self.moderation_queue(caller)),
+            Method::Login => return Some(self.login(caller, rules, now)),
+            Method::Logout => return Some(self.logout(caller)),
+            Method::ListAuthorEvents(key, count) => {
+                return Some(self.author_events(caller, rules, key, *count, now));
+            }
+            Method::ListEvents(ids) => return Some(self.events(caller, rules, ids, now)),
+            Method::ListProfiles(keys) => return Some(self.profiles(caller, keys)),
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
             _ => return None,
         }))

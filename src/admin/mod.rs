@@ -5,7 +5,9 @@
 mod answers;
 mod audit;
 mod changes;
+mod history;
 mod queue;
+mod sessions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,8 @@ use crate::rule::RelayNames;
 use crate::rule::moderation::{Rank, Standing};
 use crate::store::{CommunityId, Group, Store};
 use changes::Made;
+pub use sessions::SessionId;
+use sessions::Sessions;
 
 /// Tokens that are remembered, so that none is used twice. More in two minutes than this are refused.
 const TOKENS_MAX: usize = 10_000;
@@ -32,6 +36,8 @@ pub struct Caller<'a> {
     pub community: &'a Arc<Community>,
     /// The key that was proved.
     pub key: PublicKey,
+    /// By which session, where it was proved earlier.
+    pub session: Option<SessionId>,
     /// The URLs that name the relay where the call came in.
     pub relay: &'a RelayNames,
 }
@@ -59,12 +65,15 @@ pub struct Admin {
     records: Mutex<HashMap<CommunityId, u64>>,
     /// Ids of tokens that were used, and until when they could be used again.
     tokens: Mutex<HashMap<Id, u64>>,
+    /// Who has logged in, and where.
+    sessions: Mutex<Sessions>,
 }
 
 impl Admin {
     /// Nothing done yet.
     pub(crate) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>, reloader: Arc<Reloader>) -> Admin {
-        Admin { pipeline, store, reloader, records: Mutex::default(), tokens: Mutex::default() }
+        let (records, tokens, sessions) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Admin { pipeline, store, reloader, records, tokens, sessions }
     }
 
     /// Takes a token, once.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. In: arguments. Out: exit codes, and words for people on
 //! standard error; standard output is for data.
 
+mod admin;
 mod backup;
 mod bench;
 mod blocklists;
@@ -116,6 +117,8 @@ enum Command {
     /// an author asked for: who sends such an event again may, so forbid what must stay away in relay.toml.
     /// Requests to delete (kind 5) and to vanish (62) stay unless the filter names their kinds.
     Delete(delete::Delete),
+    /// Manage a community of a relay that runs, from the command line: log in to /admin, call a method
+    Admin(admin::Admin),
     /// Write the store anew, so that space of removed events is given back to the disk
     ///
     /// No relay may be running on it. It takes as much free space as the new store will have.
@@ -201,6 +204,7 @@ pub fn main() -> ExitCode {
         Some(Command::Restore(command)) => command.run(),
         Some(Command::Delete(command)) => command.run(),
         Some(Command::Compact(command)) => command.run(),
+        Some(Command::Admin(command)) => command.run(),
         Some(Command::Explain(command)) => return command.run(),
         Some(Command::Verify(command)) => return command.run(),
     };

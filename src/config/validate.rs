@@ -238,7 +238,10 @@ fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<()
 }
 
 /// Paths that the relay itself answers at.
-const RESERVED_PATHS: [&str; 5] = ["/admin", "/health", "/ready", "/metrics", "/.well-known"];
+const RESERVED_PATHS: [&str; 5] = [ADMIN_PAGE, "/health", "/ready", "/metrics", "/.well-known"];
+
+/// Where the page of those who manage a community is, below its path.
+const ADMIN_PAGE: &str = "/admin";
 
 /// Where a community is must be a path of its own, that no other has.
 pub(super) fn check_place(
@@ -266,8 +269,8 @@ pub(super) fn check_place(
         let problem = format!("{reserved} is the relay's own");
         return Err(fault(document, "relay.path", problem, "choose another path"));
     }
-    if path.ends_with("/admin") {
-        let problem = "an address that ends in /admin is where a community is managed";
+    if path.ends_with(ADMIN_PAGE) {
+        let problem = format!("{path} is where the community above it is managed");
         return Err(fault(document, "relay.path", problem, "choose another path"));
     }
     if config.all().any(|other| other.relay.path == *path) {

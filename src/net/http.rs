@@ -1,4 +1,4 @@
-//! HTTP on the relay's port: the information document (NIP-11), a page for people, and the upgrade to
+//! HTTP on the relay's port: the information document (NIP-11), pages for people, and the upgrade to
 //! WebSocket. In: requests. Out: responses, and sessions. Bodies are read of calls of the management API alone.
 
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use super::page::{self, Numbers};
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{manage, monitor, redirect};
+use super::{admin_page, manage, monitor, redirect};
 use crate::community::Community;
 use crate::nips::{nip05, nip11};
 use crate::policy::restricts_writes;
@@ -28,7 +28,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 const NOSTR_JSON: &str = "application/nostr+json";
 
-const HTML: &str = "text/html; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 /// One accepted connection.
 pub(super) struct Connection {
@@ -51,7 +51,10 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     // Names are those of the host.
     let path = if request.uri().path() == nip05::PATH { "/" } else { request.uri().path() };
     let Some(community) = shared.communities.find(host, path) else {
-        return Ok(text(StatusCode::NOT_FOUND, "There is no community at this path.\n"));
+        let page = admin_page::serve(connection, host, &request);
+        return Ok(
+            page.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "There is no community at this path.\n"))
+        );
     };
     if request.uri().path() == nip05::PATH {
         return Ok(names(&community, &request));
@@ -81,7 +84,7 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
 
 /// Sends a plain request to https, where that is so set. Not a preflight (OPTIONS), which browsers do not let be
 /// sent elsewhere.
-fn redirection(
+pub(super) fn redirection(
     connection: &Connection,
     community: &Community,
     request: &Request<Incoming>,
@@ -135,15 +138,22 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         let document = nip11::document(settings, restricts_writes(settings)).to_string();
         return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
     }
-    let address = match (settings.relay.urls.first(), connection.local) {
+    let address = address(connection, community);
+    typed(StatusCode::OK, HTML, page::landing(settings, &address, &community.known().area, numbers))
+}
+
+/// The community's address: the first one that the settings name, else where it was reached.
+pub(super) fn address(connection: &Connection, community: &Community) -> String {
+    match (community.settings().relay.urls.first(), connection.local) {
         (Some(url), _) => url.clone(),
         (None, Some(local)) => {
             let scheme = if connection.is_encrypted { "wss" } else { "ws" };
+            // A socket for both families calls 127.0.0.1 by a name of IPv6.
+            let local = SocketAddr::new(local.ip().to_canonical(), local.port());
             format!("{scheme}://{local}{}", community.path().trim_end_matches('/'))
         }
         (None, None) => community.path().to_owned(),
-    };
-    typed(StatusCode::OK, HTML, page::landing(settings, &address, &community.known().area, numbers))
+    }
 }
 
 /// Checks a WebSocket handshake (RFC 6455, section 4.2) and starts a session.
@@ -254,7 +264,7 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         .any(|one| one.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(wanted)))
 }
 
-fn empty(status: StatusCode) -> Answer {
+pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
     answer

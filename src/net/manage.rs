@@ -1,4 +1,4 @@
-//! The management API over HTTP (nips/86.md): reads the request, checks whose it is (nips/98.md), hands the call over.
+//! The management API over HTTP (nips/86.md): reads the request, checks whose it is (nips/98.md, or a session), hands the call over.
 //! In: POST requests. Out: JSON. Never decides who may do what; `src/admin/` does.
 
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::http::{Answer, Connection, charged_address, typed, with_cors};
-use crate::admin::{Caller, Denied};
+use crate::admin::{Admin, Caller, Denied, SessionId};
 use crate::community::Community;
+use crate::event::PublicKey;
 use crate::nips::{nip86, nip98};
 
 /// Bytes of a request's body: the largest holds an event to be explained.
@@ -66,18 +67,15 @@ pub(super) async fn serve(
         let now = shared.pipeline.clock.now();
         let payload = Sha256::digest(&body).into();
         let requested = nip98::Requested { method: "POST", payload, relay: &relay, now };
-        let token = match nip98::authorize(authorization.as_deref(), &requested) {
-            Ok(token) => token,
+        let (key, session) = match whose(&shared.admin, &community, authorization.as_deref(), &requested) {
+            Ok(whose) => whose,
             Err(sentence) => return error(StatusCode::UNAUTHORIZED, &sentence),
         };
-        if let Err(sentence) = shared.admin.take_token(&token, now) {
-            return error(StatusCode::UNAUTHORIZED, sentence);
-        }
         let (name, method) = match nip86::read(&body) {
             Ok(call) => call,
             Err(unreadable) => return error(StatusCode::BAD_REQUEST, &unreadable.to_string()),
         };
-        let caller = Caller { community: &community, key: token.key, relay: &relay };
+        let caller = Caller { community: &community, key, session, relay: &relay };
         match shared.admin.call(&caller, &name, &method, now) {
             Ok(result) => answer(StatusCode::OK, &json!({"result": result})),
             Err(Denied::Forbidden(sentence)) => error(StatusCode::FORBIDDEN, &sentence),
@@ -86,6 +84,22 @@ pub(super) async fn serve(
         }
     });
     called.await.unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "the call failed"))
+}
+
+/// Whose a call is: of who signed its token, or who opened the session that it names.
+fn whose(
+    admin: &Admin,
+    community: &Community,
+    authorization: Option<&str>,
+    requested: &nip98::Requested<'_>,
+) -> Result<(PublicKey, Option<SessionId>), String> {
+    if let Some(bearer) = authorization.and_then(|header| header.strip_prefix("Bearer ")) {
+        let (key, session) = admin.session(community, bearer, requested.now)?;
+        return Ok((key, Some(session)));
+    }
+    let token = nip98::authorize(authorization, requested)?;
+    admin.take_token(&token, requested.now)?;
+    Ok((token.key, None))
 }
 
 async fn read(request: Request<Incoming>) -> Result<Bytes, Box<Answer>> {

@@ -2,6 +2,7 @@
 //! pipeline, frames to people. Never decides what a rule decides.
 
 mod acme;
+mod admin_page;
 mod http;
 mod listen;
 mod logged;

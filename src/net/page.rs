@@ -42,7 +42,7 @@ figcaption { flex-basis: 100%; opacity: 0.75; font-size: 0.85em; }
 }
 ";
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

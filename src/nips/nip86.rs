@@ -24,6 +24,9 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of the id of a role, of a local name, and of a role's other texts.
 const ID_CHARS_MAX: usize = 64;
 
+/// People whose names, or events whose content, one call asks for.
+const ASKED_MAX: usize = 200;
+
 /// Entries of the audit log, or of the queue, that one call returns.
 pub const ENTRIES_MAX: usize = 1_000;
 
@@ -112,6 +115,16 @@ pub enum Method {
     Stats,
     /// Beyond NIP-86: reads the settings file again.
     ReloadSettings,
+    /// Beyond NIP-86: opens a session, so that later calls need no signature of their own.
+    Login,
+    /// Beyond NIP-86: ends a session, or all that the caller has here.
+    Logout,
+    /// Beyond NIP-86: what an author wrote here, newest first, up to so many events.
+    ListAuthorEvents(PublicKey, usize),
+    /// Beyond NIP-86: stored events by their ids, those that are there.
+    ListEvents(Vec<Id>),
+    /// Beyond NIP-86: how people call themselves here.
+    ListProfiles(Vec<PublicKey>),
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -173,6 +186,13 @@ impl Parameters<'_> {
         let wanted = "a public key in 64 lower-case hexadecimal digits, or as npub1…";
         let text = self.text(wanted, 100)?;
         crate::config::parse_key(&text).map_err(|_| Unreadable::Parameter(wanted))
+    }
+
+    /// A list of what can be read one by one.
+    fn each<T>(&mut self, wanted: &'static str, one: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let list = self.0.next().and_then(Value::as_array).filter(|list| list.len() <= ASKED_MAX);
+        let mut list = Parameters(list.ok_or(Unreadable::Parameter(wanted))?.iter());
+        (0..list.0.len()).map(|_| one(&mut list)).collect()
     }
 
     fn id(&mut self) -> Read<Id> {
@@ -293,6 +313,11 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("stats", Rank::Moderator),
     ("reloadsettings", Rank::Owner),
     ("explain", Rank::Moderator),
+    ("login", Rank::Nobody),
+    ("logout", Rank::Nobody),
+    ("listauthorevents", Rank::Moderator),
+    ("listevents", Rank::Moderator),
+    ("listprofiles", Rank::Moderator),
 ];
 
 /// Who may call a method of this name at the least; `None` when there is no such method.
@@ -375,6 +400,13 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "listnames" => Method::ListNames,
         "stats" => Method::Stats,
         "reloadsettings" => Method::ReloadSettings,
+        "login" => Method::Login,
+        "logout" => Method::Logout,
+        "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
+        "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),
+        "listprofiles" => {
+            Method::ListProfiles(given.each("a list of public keys, 200 at most", Parameters::key)?)
+        }
         "explain" => match given.0.next() {
             Some(event @ Value::Object(_)) => Method::Explain(event.to_string()),
             Some(Value::String(text)) => Method::Explain(text.clone()),
@@ -395,6 +427,8 @@ mod tests {
             let about = match *name {
                 name if name.ends_with("kind") => serde_json::json!([1]),
                 name if name.ends_with("method") => serde_json::json!([key, "banevent"]),
+                "listauthorevents" => serde_json::json!([key, 5]),
+                "listprofiles" | "listevents" => serde_json::json!([[key]]),
                 name if name.starts_with("list") || ["stats", "reloadsettings"].contains(&name) => {
                     serde_json::json!([])
                 }

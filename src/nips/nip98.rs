@@ -1,9 +1,10 @@
 //! NIP-98, HTTP authentication (nips/98.md). In: an `Authorization` header, what was requested, the names of this
-//! relay. Out: whose request it is. Never remembers a token: who answers requests refuses repeated ones.
+//! relay. Out: whose request it is; and the other way round, a header
+//! of a token. Never remembers a token: who answers requests refuses repeated ones.
 
 use data_encoding::{BASE64, BASE64_NOPAD};
 
-use crate::event::{Event, Id, Kind, PublicKey, Verified};
+use crate::event::{Event, Id, Kind, PublicKey, Tags, Verified};
 use crate::rule::RelayNames;
 
 /// How far a token's date may lie from now, in seconds.
@@ -51,6 +52,17 @@ pub fn authorize(header: Option<&str>, requested: &Requested<'_>) -> Result<Toke
     let event =
         Verified::check(event, &mut Vec::new()).map_err(|_| "the token's id or signature is not true")?;
     Ok(Token { key: event.pubkey, id: event.id })
+}
+
+/// The tags of a token for a request of this method to this address, with a body of this hash.
+pub fn tags(url: &str, method: &str, payload: [u8; 32]) -> Tags {
+    let payload = hex::encode(payload);
+    [&["u", url][..], &["method", method], &["payload", &payload]].into_iter().collect()
+}
+
+/// The value of an `Authorization` header that a signed token makes.
+pub fn header(token: &Verified) -> String {
+    format!("Nostr {}", BASE64.encode(&token.to_json()))
 }
 
 fn check(event: &Event, requested: &Requested<'_>) -> Result<(), String> {

@@ -49,6 +49,11 @@ impl Person {
         self.key().to_string()
     }
 
+    /// Their secret key in hex.
+    pub fn secret(&self) -> String {
+        hex::encode(self.0.to_secret_bytes())
+    }
+
     /// A signed event.
     pub fn event(&self, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
         self.sign(kind, created_at, tags.iter().collect(), content)

@@ -185,7 +185,7 @@ fn a_disk_that_is_nearly_full_takes_no_more_and_is_still_read() {
     client.publish_ok(&Person::new(1).event(20_001, now(), &[], "passes"));
     client.publish_ok(&Person::new(1).event(5, PAST + 9, &[&["e", &note.id.to_string()]], "makes room"));
     assert_eq!(relay.end("TERM"), 0);
-    let done = folder.feed(&["import", "-"], &super::common::program::lines(&notes(3, 0..2)));
+    let done = folder.feed(&["import", "-"], &super::common::folder::lines(&notes(3, 0..2)));
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.said("2 refused, error: the relay's disk is nearly full"), "{done:?}");
 }

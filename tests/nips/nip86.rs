@@ -240,7 +240,7 @@ fn everybody_may_do_what_their_rank_allows() {
         relay.call_ok(&admin(), "listmethodassignees", json!([])),
         json!([{"pubkey": stranger.hex(), "methods": ["banevent"]}])
     );
-    assert_eq!(names(&stranger), ["supportedmethods", "banevent"]);
+    assert_eq!(names(&stranger), ["supportedmethods", "banevent", "login", "logout"]);
     relay.call_ok(&stranger, "banevent", json!(["0".repeat(64)]));
     assert_eq!(relay.call_refused(&stranger, "banpubkey", json!([owner().hex()])).0, 403);
     relay.call_ok(&owner(), "unassignmethod", json!([stranger.hex(), "banevent"]));

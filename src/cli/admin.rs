@@ -1,0 +1,240 @@
+//! `plaza admin`: managing a community of a relay that runs, here or elsewhere, without a browser's extension. In: a
+//! secret key from a file or standard input, never from arguments, which other people of the machine can read. Out: a
+//! token to log in with, or the answer to a call. Never opens the store.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Request, Uri, header};
+use hyper_util::rt::TokioIo;
+use secp256k1::{Keypair, SecretKey};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::event::{Event, Id, Kind, PublicKey, Signature, Verified};
+use crate::nips::{nip86, nip98};
+
+/// How long a call may take: a reload of many settings may wait for the disk.
+const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer: a thousand entries of the record are far less.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct Admin {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a token for logging in at /admin; it is good for one minute, once
+    Token(Target),
+    /// Call a method of the management API, and write what it answers as JSON
+    ///
+    /// supportedmethods lists the methods that the key may call; the page nips/86.md says what each takes.
+    Call(Call),
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// Address of the community, such as https://your.name/berlin
+    #[arg(long)]
+    url: String,
+    /// File with the secret key, as nsec1… or 64 hexadecimal digits; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Call {
+    /// The method, such as banpubkey
+    method: String,
+    /// Its parameters in order: whole numbers, JSON where one begins with {, [ or ", else texts
+    #[arg(value_name = "PARAM")]
+    params: Vec<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// A community's address over HTTP.
+struct Address {
+    url: String,
+    uri: Uri,
+    host: String,
+    port: u16,
+    is_encrypted: bool,
+}
+
+impl Admin {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        match self.command {
+            Command::Token(target) => {
+                let address = Address::parse(&target.url)?;
+                let body = json!({"method": "login", "params": []}).to_string();
+                writeln!(out, "{}", token(&keypair(&target.key)?, &address.url, body.as_bytes())?)?;
+            }
+            Command::Call(call) => {
+                let address = Address::parse(&call.target.url)?;
+                let params = call.params.iter().map(|param| value(param)).collect::<Result<Vec<_>, _>>()?;
+                let body = json!({"method": call.method, "params": params}).to_string();
+                let token = token(&keypair(&call.target.key)?, &address.url, body.as_bytes())?;
+                serde_json::to_writer_pretty(&mut out, &answer(&address, token, body)?)?;
+                writeln!(out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A parameter as the API takes it.
+fn value(text: &str) -> Result<Value, Failure> {
+    if text.starts_with(['{', '[', '"']) {
+        return serde_json::from_str(text)
+            .map_err(|error| format!("the parameter {text} begins like JSON and is none: {error}").into());
+    }
+    // Keys and ids of digits alone are longer than numbers can be.
+    Ok(text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from))
+}
+
+/// The keys that a file's secret key makes.
+fn keypair(file: &Path) -> Result<Keypair, Failure> {
+    let text = match file.as_os_str() == "-" {
+        true => std::io::read_to_string(std::io::stdin())?,
+        false => std::fs::read_to_string(file)
+            .map_err(|error| format!("--key: cannot read {}: {error}", file.display()))?,
+    };
+    // What it holds is repeated in no message.
+    let wrong = "--key: the file holds one secret key, as nsec1… or 64 hexadecimal digits, and nothing else";
+    let text = text.trim();
+    let bytes = match text.starts_with("nsec1") {
+        true => bech32::decode(text)
+            .ok()
+            .filter(|(prefix, _)| prefix.as_str() == "nsec")
+            .map(|(_, bytes)| bytes)
+            .ok_or(wrong)?,
+        false => hex::decode(text).map_err(|_| wrong)?,
+    };
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| wrong)?;
+    Ok(Keypair::from_secret_key(&SecretKey::from_secret_bytes(bytes).map_err(|_| wrong)?))
+}
+
+/// A token for one request with this body.
+fn token(keypair: &Keypair, url: &str, body: &[u8]) -> Result<String, Failure> {
+    let mut event = Event {
+        id: Id([0; 32]),
+        pubkey: PublicKey(keypair.x_only_public_key().0.to_byte_array()),
+        created_at: Clock::system().now(),
+        kind: Kind::HTTP_AUTH,
+        tags: nip98::tags(url, "POST", Sha256::digest(body).into()),
+        // Two tokens of one second differ.
+        content: hex::encode(secp256k1::rand::random::<[u8; 8]>()),
+        sig: Signature([0; 64]),
+    };
+    event.id = event.hash(&mut Vec::new());
+    event.sig = Signature(keypair.sign_schnorr(&event.id.0).to_byte_array());
+    let event = Verified::check(event, &mut Vec::new()).map_err(|_| "the token could not be signed")?;
+    Ok(nip98::header(&event))
+}
+
+impl Address {
+    /// Reads what people copy: the address of the relay or of its page, for HTTP or WebSocket.
+    fn parse(text: &str) -> Result<Address, Failure> {
+        let bare = text.trim().trim_end_matches('/');
+        let bare = bare.strip_suffix("/admin").unwrap_or(bare);
+        let wrong = || format!("--url: {text} is no address; write for example https://your.name/berlin");
+        let (scheme, rest) = bare.split_once("://").ok_or_else(wrong)?;
+        let is_encrypted = match scheme {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return Err(wrong().into()),
+        };
+        let url = format!("{}://{rest}", if is_encrypted { "https" } else { "http" });
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
+        Ok(Address { url, uri, host, port, is_encrypted })
+    }
+}
+
+/// What the relay answers: the result, or its error as a failure.
+fn answer(address: &Address, token: String, body: String) -> Result<Value, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // The timer is made inside the runtime, which it needs.
+    let text = runtime
+        .block_on(async { tokio::time::timeout(CALL_TIME_MAX, post(address, token, body)).await })
+        .map_err(|_| format!("{} did not answer within {} s", address.url, CALL_TIME_MAX.as_secs()))??;
+    let not_spoken = || format!("{} does not speak NIP-86", address.url);
+    let mut answer: Value = serde_json::from_slice(&text).map_err(|_| not_spoken())?;
+    match answer["error"].as_str() {
+        Some(sentence) => Err(sentence.to_owned().into()),
+        None if answer.get("result").is_some() => Ok(answer["result"].take()),
+        None => Err(not_spoken().into()),
+    }
+}
+
+async fn post(address: &Address, token: String, body: String) -> Result<Bytes, Failure> {
+    let stream = TcpStream::connect((&*address.host, address.port))
+        .await
+        .map_err(|error| format!("cannot reach {}: {error}", address.url))?;
+    if !address.is_encrypted {
+        return exchange(stream, address, token, body).await;
+    }
+    let name = ServerName::try_from(address.host.clone())?;
+    let stream = TlsConnector::from(Arc::new(trust()?))
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("{}: no encrypted connection: {error}", address.url))?;
+    exchange(stream, address, token, body).await
+}
+
+/// TLS with the authorities that this machine trusts.
+fn trust() -> Result<ClientConfig, Failure> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(native.certs);
+    if roots.is_empty() {
+        let why = native.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(format!("this machine trusts no authority; install ca-certificates{why}").into());
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &Address,
+    token: String,
+    body: String,
+) -> Result<Bytes, Failure> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the runtime; what breaks it is told by the request.
+    tokio::spawn(async move { drop(connection.await) });
+    let host = address.uri.authority().map_or("", |authority| authority.as_str());
+    let request = Request::post(address.uri.path())
+        .header(header::HOST, host)
+        .header(header::CONTENT_TYPE, nip86::MEDIA_TYPE)
+        .header(header::AUTHORIZATION, token)
+        .body(Full::new(Bytes::from(body)))?;
+    let answer = sender.send_request(request).await?;
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| format!("{}: the answer cannot be read: {error}", address.url))?;
+    Ok(body.to_bytes())
+}
