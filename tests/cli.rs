@@ -554,3 +554,29 @@ fn help_says_what_each_command_does() {
         "nothing was made"
     );
 }
+
+#[test]
+fn man_pages_and_completions_are_made_of_the_commands() {
+    let folder = Folder::new();
+    let done = folder.run(&["generate", "package"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let page =
+        |name: &str| std::fs::read_to_string(folder.path(&format!("package/man/{name}.1"))).expect("a page");
+    assert!(page("plaza").contains("A Nostr relay for communities"));
+    // Each command of the help has its page, and the help names them all.
+    let help = folder.run(&["--help"]).data;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    // What a command does may take further lines, which begin further to the right.
+    let lines = commands.take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter(|line| !line.starts_with(' '));
+    let commands: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"backup") && !commands.contains(&"generate"), "{commands:?}");
+    for command in commands {
+        assert!(page(&format!("plaza-{command}")).contains(".SH"), "{command}");
+    }
+    for file in ["plaza.bash", "_plaza", "plaza.fish"] {
+        let text =
+            std::fs::read_to_string(folder.path(&format!("package/completions/{file}"))).expect("a script");
+        assert!(text.contains("check-config"), "{file}");
+    }
+}

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::folder::copy;
 use common::{NOW, Person, TestRelay};
 use serde_json::{Value, json};
 
@@ -56,17 +57,6 @@ fn live(relay: &TestRelay, round: u32) {
 fn snapshots(data: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(data.join("index")).map(|entries| entries.flatten().collect::<Vec<_>>());
     entries.unwrap_or_default().into_iter().map(|entry| entry.path()).collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder").flatten() {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).expect("a copy")),
-        }
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod data;
 mod delete;
 mod explain;
 mod export;
+mod generate;
 mod import;
 mod remote;
 mod restore;
@@ -119,6 +120,9 @@ enum Command {
     Delete(delete::Delete),
     /// Manage a community of a relay that runs, from the command line: log in to /admin, call a method
     Admin(admin::Admin),
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Generate),
     /// Write the store anew, so that space of removed events is given back to the disk
     ///
     /// No relay may be running on it. It takes as much free space as the new store will have.
@@ -195,6 +199,7 @@ pub fn main() -> ExitCode {
         None => arguments.serve.run(),
         Some(Command::Run(command)) => command.run(),
         Some(Command::CheckConfig(command)) => command.run(),
+        Some(Command::Generate(command)) => command.run(),
         Some(Command::Import(command)) => command.run(),
         Some(Command::Blocklists(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),

@@ -15,27 +15,17 @@ struct RelayUrl {
 
 impl RelayUrl {
     fn parse(text: &str) -> Option<RelayUrl> {
-        let uri: Uri = text.trim().parse().ok()?;
-        let port = match uri.scheme_str()? {
-            "ws" => 80,
-            "wss" => 443,
-            _ => return None,
-        };
-        Self::of(&uri, port)
+        Self::parse_as(["ws", "wss"], text)
     }
 
-    /// The same of a URL by which the relay is reached over HTTP.
-    fn parse_http(text: &str) -> Option<RelayUrl> {
+    /// Reads a URL of one of these schemes, the plain one and the encrypted one.
+    fn parse_as([plain, encrypted]: [&str; 2], text: &str) -> Option<RelayUrl> {
         let uri: Uri = text.trim().parse().ok()?;
         let port = match uri.scheme_str()? {
-            "http" => 80,
-            "https" => 443,
+            scheme if scheme == plain => 80,
+            scheme if scheme == encrypted => 443,
             _ => return None,
         };
-        Self::of(&uri, port)
-    }
-
-    fn of(uri: &Uri, port: u16) -> Option<RelayUrl> {
         Some(RelayUrl {
             host: uri.host()?.trim_end_matches('.').to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(port),
@@ -72,7 +62,8 @@ impl RelayNames {
 
     /// Whether this URL is one of them, or the one of HTTP beside it (NIP-98).
     pub fn include_http(&self, url: &str) -> bool {
-        self.include(url) || RelayUrl::parse_http(url).is_some_and(|url| self.0.contains(&url))
+        self.include(url)
+            || RelayUrl::parse_as(["http", "https"], url).is_some_and(|url| self.0.contains(&url))
     }
 }
 

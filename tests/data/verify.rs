@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 use plaza::store::record::encode;
 use plaza::store::{CommunityId, Group, Options, Store};
 
-use super::common::folder::Folder;
+use super::common::folder::{Folder, copy};
 use super::common::{Client, Person};
 use super::{PAST, TWO, notes, serve, succeed};
 
@@ -118,17 +117,6 @@ fn what_is_wrong_in_a_store_is_named() {
     succeed(&folder, &["backup", "kept"]);
     let of_backup = folder.run(&["verify", "kept"]);
     assert_eq!((of_backup.code, of_backup.data), (1, done.data));
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder").flatten() {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).expect("a copy")),
-        }
-    }
 }
 
 #[test]

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds the Debian package. Arguments go to cargo deb.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo build --release --locked
+target/release/plaza generate target/package
+# A package's programs are in /usr/bin.
+sed 's|/usr/local/bin/plaza|/usr/bin/plaza|' systemd/plaza.service > target/package/plaza.service
+cargo deb --no-build "$@"
