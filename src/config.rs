@@ -29,11 +29,12 @@ pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use preset::Preset;
 pub use sections::{
-    Access, Admin, AfterClosed, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning, Followers,
-    Geohash, Kinds, Market, Media, Read, Replies, Reports, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
+    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
+    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
+    ShownTo, Tags, Trust, Write, Zaps,
 };
-pub use tls::Tls;
-pub use values::{Keys, KindMap, KindSet, Mode, parse_key};
+pub use tls::{Acme, Tls};
+pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
 
 use document::Document;
 use error::Fault;
@@ -52,6 +53,8 @@ pub struct Config {
     pub server: Server,
     /// Encrypted connections.
     pub tls: Tls,
+    /// Certificates that the relay gets by itself.
+    pub acme: Acme,
     /// Where events are kept, and how safely.
     pub store: Store,
     /// Bounds over time, by address and by author.
@@ -62,6 +65,8 @@ pub struct Config {
     pub nip62: Nip62,
     /// Log output.
     pub log: Log,
+    /// Numbers for those who watch.
+    pub metrics: Metrics,
 }
 
 /// The settings of one community: what it tells about itself, its limits and its rules.
@@ -108,6 +113,10 @@ pub struct Settings {
     pub blocklist: Blocklist,
     /// Who owns it.
     pub admin: Admin,
+    /// Names at its domain.
+    pub nip05: Nip05,
+    /// How long events are kept, and how many.
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -175,11 +184,22 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, store, rate, nip40, nip62, log } = process;
+        let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
-        let mut config =
-            Config { root: settings, communities: Vec::new(), server, tls, store, rate, nip40, nip62, log };
+        let mut config = Config {
+            root: settings,
+            communities: Vec::new(),
+            server,
+            tls,
+            acme,
+            store,
+            rate,
+            nip40,
+            nip62,
+            log,
+            metrics,
+        };
         validate::check(&config, &config.root, &root)?;
         for community in communities {
             explain::refuse_unknown(&community)?;
@@ -203,22 +223,24 @@ impl Config {
 struct Process {
     server: Server,
     tls: Tls,
+    acme: Acme,
     store: Store,
     rate: Rate,
     nip40: Nip40,
     nip62: Nip62,
     log: Log,
+    metrics: Metrics,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, store, rate, nip40, nip62, log, .. } = Config::default();
-        Process { server, tls, store, rate, nip40, nip62, log }
+        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, .. } = Config::default();
+        Process { server, tls, acme, store, rate, nip40, nip62, log, metrics }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 7] = ["server", "tls", "store", "rate", "nip40", "nip62", "log"];
+const PROCESS: [&str; 9] = ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 2] = ["limits", "nip42"];
@@ -320,6 +342,8 @@ pub struct Store {
     /// Events that come or go before indexes are saved; an eighth of all when that is more, and a hundredth
     /// of either when the relay stops.
     pub index_save_changes_min: usize,
+    /// Bytes that stay free on the disk: with less, new events are refused. 0 lets it run full.
+    pub disk_free_bytes_min: u64,
 }
 
 /// What an event survives once its client has got OK.
@@ -496,6 +520,30 @@ pub struct Log {
     pub level: String,
     /// The form of a line of the log.
     pub format: LogFormat,
+    /// What the log tells of clients' addresses.
+    pub addresses: LogAddresses,
+    /// Milliseconds from which on a query is logged as slow, without what it asked for.
+    pub slow_query_milliseconds: u64,
+}
+
+/// What the log tells of clients' addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAddresses {
+    /// Nothing.
+    None,
+    /// Something that is the same for one address until the relay restarts, and tells nobody which it is.
+    Hashed,
+    /// The address.
+    Full,
+}
+
+/// `[metrics]`: numbers for those who watch the relay.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where to serve `/metrics`, `/health` and `/ready`, beside those two on the relay's own port. Unset: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The form of a line of the log.

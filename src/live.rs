@@ -161,7 +161,8 @@ impl Live {
     /// later. `visible` tells of the event at a place in `events`, given whether who listens named it or its
     /// author.
     ///
-    /// What each subscription receives of the group goes into its outbox at once: one lock and one wake-up.
+    /// What each subscription receives of the group goes into its outbox at once: one lock and one wake-up. Returns how
+    /// many were handed out.
     pub(crate) fn pass_on(
         &self,
         limits: &Limits,
@@ -169,9 +170,10 @@ impl Live {
         now: u64,
         events: &[LiveEvent],
         visible: impl Fn(usize, &Listener, bool) -> bool,
-    ) {
+    ) -> usize {
         let mut registry = self.registry();
         let (mut candidates, mut pairs) = (Vec::new(), Vec::new());
+        let mut delivered = 0;
         for (at, event) in events.iter().enumerate() {
             if !registry.replay.note(&event.event, &event.body, replay, now) {
                 continue;
@@ -179,10 +181,10 @@ impl Live {
             registry.finder.candidates(&event.event, &mut candidates);
             pairs.extend(candidates.drain(..).map(|number| (number, at)));
             if pairs.len() >= PAIRS_MAX {
-                registry.deliver_all(&mut pairs, events, limits, &visible);
+                delivered += registry.deliver_all(&mut pairs, events, limits, &visible);
             }
         }
-        registry.deliver_all(&mut pairs, events, limits, &visible);
+        delivered + registry.deliver_all(&mut pairs, events, limits, &visible)
     }
 }
 
@@ -219,13 +221,13 @@ impl Registry {
         events: &[LiveEvent],
         limits: &Limits,
         visible: &impl Fn(usize, &Listener, bool) -> bool,
-    ) {
+    ) -> usize {
         pairs.sort_unstable();
         pairs.dedup();
-        for of_one in pairs.chunk_by(|(number, _), (other, _)| number == other) {
-            self.deliver(of_one, events, limits, visible);
-        }
+        let of_each = pairs.chunk_by(|(number, _), (other, _)| number == other);
+        let delivered = of_each.map(|of_one| self.deliver(of_one, events, limits, visible)).sum();
         pairs.clear();
+        delivered
     }
 
     /// Delivers events to the entry that all these pairs name.
@@ -235,9 +237,9 @@ impl Registry {
         events: &[LiveEvent],
         limits: &Limits,
         visible: &impl Fn(usize, &Listener, bool) -> bool,
-    ) {
-        let Some((number, _)) = pairs.first() else { return };
-        let Some(entry) = self.entries[*number as usize].as_mut() else { return };
+    ) -> usize {
+        let Some((number, _)) = pairs.first() else { return 0 };
+        let Some(entry) = self.entries[*number as usize].as_mut() else { return 0 };
         let (listener, subscription) = (&entry.listener, &entry.subscription);
         let wanted = pairs.iter().filter_map(|(_, at)| {
             let live = &events[*at];
@@ -249,18 +251,23 @@ impl Registry {
             asked.is_some_and(|asked| visible(*at, listener, asked)).then_some(live)
         });
         let Some(hold) = &mut entry.hold else {
-            listener.outbox.push_live(subscription, wanted.map(|live| live.body.clone()).collect());
-            return;
+            let bodies: Vec<Bytes> = wanted.map(|live| live.body.clone()).collect();
+            let delivered = bodies.len();
+            listener.outbox.push_live(subscription, bodies);
+            return delivered;
         };
+        let mut delivered = 0;
         for live in wanted {
+            delivered += 1;
             hold.bytes += live.body.len();
             hold.events.push(Held { number: live.number, body: live.body.clone() });
             if is_over(hold.events.len(), hold.bytes, limits) {
                 let subscription = Arc::clone(subscription);
                 self.refuse(&subscription, &overflow());
-                return;
+                return 0;
             }
         }
+        delivered
     }
 }
 

@@ -325,7 +325,7 @@ fn the_command_line_says_what_is_wrong() {
 fn the_command_line_speaks_https_to_whom_the_machine_trusts() {
     let (authority, folder) = (Authority::new(), Folder::new());
     authority.issue(&["localhost"]).write(folder.0.path());
-    folder.write("root.pem", authority.root_pem());
+    folder.write("root.pem", &authority.root);
     folder.write("key", owner().secret());
     let settings = format!("[admin]\nowners = [\"{}\"]", owner().hex());
     folder.write(
@@ -347,7 +347,7 @@ fn the_command_line_speaks_https_to_whom_the_machine_trusts() {
     let done = trusting("root.pem");
     assert!(done.code == 0 && done.data.contains("\"events\": 0"), "{done:?}");
     // Another authority's word counts for nothing.
-    folder.write("other.pem", Authority::new().root_pem());
+    folder.write("other.pem", Authority::new().root);
     trusting("other.pem").refused(&["no encrypted connection: "]);
     assert_eq!(serving.end("TERM"), 0);
 }

@@ -191,7 +191,7 @@ words = 5
 ## encrypted connections without a certificate
 [tls]
 listen = "0.0.0.0:443"
-=> relay.toml:2: tls.listen: encrypted connections need a certificate; name its file in tls.certificate, and its key's in tls.key
+=> relay.toml:2: tls.listen: encrypted connections need a certificate; name its file in tls.certificate, and its key's in tls.key, or let the relay get one ([acme])
 
 ## a certificate without its key
 [tls]
@@ -215,7 +215,7 @@ key = "key.pem"
 listen = "0.0.0.0:443"
 certificate = ""
 key = "key.pem"
-=> relay.toml:3: tls.certificate: must not be empty; name the file, or remove the line
+=> relay.toml:3: tls.certificate: must not be empty; name a path, or remove the line
 
 ## one port for two things
 [server]
@@ -237,6 +237,44 @@ path = "/a"
 [community.tls]
 listen = "0.0.0.0:443"
 => relay.toml:3: community[/a].tls: holds for all communities together; set it in [tls], outside of [[community]]
+
+## two sources of one certificate
+[tls]
+listen = "0.0.0.0:443"
+certificate = "cert.pem"
+key = "key.pem"
+[acme]
+domains = ["relay.example.com"]
+agree_to_terms = true
+=> relay.toml:6: acme.domains: the relay has a certificate in tls.certificate, and would get another one; remove this line, or tls.certificate and tls.key
+
+## a certificate that is got for nothing
+[acme]
+domains = ["relay.example.com"]
+agree_to_terms = true
+=> relay.toml:2: acme.domains: is of no use where nothing is encrypted; write for example listen = "0.0.0.0:443" below [tls]
+
+## terms that nobody agreed to
+[tls]
+listen = "0.0.0.0:443"
+[acme]
+domains = ["relay.example.com"]
+=> relay.toml:1: acme.agree_to_terms: the authority gives certificates only to who agrees to its terms; read them (https://letsencrypt.org/repository), and write agree_to_terms = true
+
+## a certificate for every name
+[acme]
+domains = ["*.example.com"]
+=> relay.toml:2: acme.domains: "*.example.com" is no full name in lower case, such as relay.example.com; write the names under which the relay is reached, each by itself and without *
+
+## a contact that is a bare address
+[acme]
+contact = "you@example.com"
+=> relay.toml:2: acme.contact: must begin with mailto:; write "mailto:you@example.com"
+
+## an authority in plain
+[acme]
+directory = "http://acme.example.com/directory"
+=> relay.toml:2: acme.directory: must be an https address; copy it from the authority's pages
 
 ## the first of two mistakes
 [relay]

@@ -79,7 +79,7 @@ fn systemd_hears_that_the_relay_is_ready_alive_and_stopping() {
     assert_eq!(manager.hears(), ["READY=1", "STATUS=Serving: 0 events, 0 connections"]);
     let mut client = Client::connect(&manager.url());
     client.publish_ok(&Person::new(1).note("hello"));
-    let said = "STATUS=Serving: 1 events, 1 connections".to_owned();
+    let said = "STATUS=Serving: 1 event, 1 connection".to_owned();
     while manager.awaits("WATCHDOG=1")[1] != said {}
     // It goes on for as long as the relay lives.
     for _ in 0..5 {

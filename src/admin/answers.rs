@@ -14,6 +14,7 @@ use crate::pipeline::explain;
 use crate::policy::Verdict;
 use crate::rule::hidden::Target;
 use crate::rule::moderation::{Moderation, Ruling, Standing};
+use crate::usage::Usage;
 
 pub(super) fn failed(error: &BodyError) -> Denied {
     tracing::error!("cannot read a stored event: {error}");
@@ -79,7 +80,7 @@ impl Admin {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
                 Value::Object(names.collect())
             }
-            Method::Stats => stats(caller),
+            Method::Stats => self.stats(caller),
             Method::ListAuditLog(count, before) => return Some(self.audit_log(caller, *count, *before)),
             Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller)),
             Method::ListModerationQueue => return Some(self.moderation_queue(caller)),
@@ -93,6 +94,45 @@ impl Admin {
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
             _ => return None,
         }))
+    }
+
+    /// What is going on: numbers of the moment, and those that grow from the start of the relay. Of the process and its
+    /// queries only the root's people are told.
+    fn stats(&self, caller: &Caller<'_>) -> Value {
+        let community = caller.community;
+        let rules = community.tally.counts().into_iter();
+        let rules = rules.map(|(rule, count)| {
+            (rule.to_owned(), json!({"refused": count.refused, "shadowed": count.shadowed}))
+        });
+        let traffic = community.traffic.all().map(|(name, number)| (name.to_owned(), json!(number)));
+        let mut stats = json!({
+            "events": community.index().len(),
+            "connections": community.connected.len(),
+            "subscriptions": community.live.len(),
+            "traffic": Value::Object(traffic.into_iter().collect()),
+            "rules": Value::Object(rules.collect()),
+        });
+        if community.path() == "/" {
+            let meter = &self.pipeline.meter;
+            stats["process"] = json!({
+                "bytes_received": meter.bytes_received.get(),
+                "bytes_sent": meter.bytes_sent.get(),
+                "disk_bytes": self.store.disk_bytes().ok(),
+                "memory_bytes": Usage::read().map(|usage| usage.memory_bytes),
+                "cpu_seconds": Usage::read().map(|usage| usage.cpu_seconds),
+            });
+            let slow = meter.slow_queries().into_iter().rev().map(|query| {
+                json!({
+                    "at": query.at,
+                    "community": query.community,
+                    "shape": query.shape,
+                    "milliseconds": query.milliseconds,
+                    "events": query.events,
+                })
+            });
+            stats["slow_queries"] = slow.collect();
+        }
+        stats
     }
 
     fn audit_log(&self, caller: &Caller<'_>, count: usize, before: Option<u64>) -> Result<Value, Denied> {
@@ -166,21 +206,6 @@ fn staff(rules: &Rules) -> Value {
         })
     };
     keys.into_iter().map(one).collect()
-}
-
-/// What is going on, in numbers that only tell of the moment, or grow from the start of the relay.
-fn stats(caller: &Caller<'_>) -> Value {
-    let community = caller.community;
-    let rules = community.tally.counts().into_iter();
-    let rules = rules.map(|(rule, count)| {
-        (rule.to_owned(), json!({"refused": count.refused, "shadowed": count.shadowed}))
-    });
-    json!({
-        "events": community.index().len(),
-        "connections": community.connected.len(),
-        "subscriptions": community.live.len(),
-        "rules": Value::Object(rules.collect()),
-    })
 }
 
 /// Why an event is reported, in short.

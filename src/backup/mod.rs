@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use manifest::{FileEntry, Manifest};
-pub use read::{Content, Entry, Fault};
+pub use read::{Content, Entry};
 pub use write::{Finished, Writer};
 
 /// Why a backup cannot be written or read.
@@ -65,9 +65,17 @@ pub enum BackupError {
         /// What is wrong with it.
         problem: String,
     },
-    /// What the backup holds is not what the store has under the same numbers.
-    #[error("the store's past is not what the backup holds")]
-    Diverged,
+    /// The store is older than the backup, or has something else under the same numbers. To go on would take from
+    /// the backup what the store has lost.
+    #[error(
+        "{} holds a backup of another store, of another past of this one, or of what this one has lost; if nothing \
+         of it is needed any more, write it anew with --full, else name another folder",
+        path.display()
+    )]
+    Diverged {
+        /// The backup's folder.
+        path: PathBuf,
+    },
 }
 
 fn io_error(path: &Path, attempt: &'static str, source: io::Error) -> BackupError {

@@ -28,9 +28,6 @@ pub enum Entry<'a> {
     State(StateEntry<'a>),
 }
 
-/// What is wrong with a file.
-pub type Fault = BackupError;
-
 /// What a backup holds.
 #[derive(Debug)]
 pub struct Content {
@@ -102,7 +99,7 @@ impl Content {
     /// When `show` fails.
     pub fn each_with_faults<E: From<BackupError>>(
         &self,
-        mut show: impl FnMut(Result<Entry<'_>, Fault>) -> Result<(), E>,
+        mut show: impl FnMut(Result<Entry<'_>, BackupError>) -> Result<(), E>,
     ) -> Result<(), E> {
         for (at, file) in
             self.manifest.files.iter().enumerate().filter(|(_, file)| file.part != Part::Removed)
@@ -113,7 +110,8 @@ impl Content {
                 self.show(file.part, at, bytes, &mut |entry| {
                     show(Ok(entry)).map_err(|error| {
                         failed = Some(error);
-                        BackupError::Diverged
+                        // It ends the reading, and is told to nobody.
+                        BackupError::NoBackup { path: self.folder.clone() }
                     })
                 })
             });

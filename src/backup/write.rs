@@ -2,8 +2,9 @@
 //! of a copy. Out: a backup that is as of that copy, or the one that was there before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use super::read::Content;
 use super::{BackupError, damaged, io_error};
 use crate::community::NUMBERS;
 use crate::store::copy::{
-    Chunk, Copied, Earlier, Part, Stamp, next_record, next_removed, next_state, write_removed,
+    Chunk, Copied, Earlier, Part, next_record, next_removed, next_state, write_removed,
 };
 use crate::store::{CommunityId, Location};
 
@@ -75,7 +76,9 @@ impl Writer {
     /// # Errors
     /// When the folder holds other things, or a backup that cannot be read.
     pub fn open(path: &Path, anew: bool) -> Result<Writer, BackupError> {
-        fs::create_dir_all(path).map_err(|error| io_error(path, "make the folder", error))?;
+        // It holds private messages: nobody but its owner may look.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| io_error(path, "make the folder", error))?;
         let folder = File::open(path).map_err(|error| io_error(path, "open", error))?;
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| BackupError::Busy { path: path.to_owned() })?;
@@ -137,7 +140,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it cannot be written, or when the store holds something else under a number that the backup knows
-    /// ([`BackupError::Diverged`]): then the run must begin anew.
+    /// ([`BackupError::Diverged`]).
     pub fn add(&mut self, chunk: &Chunk) -> Result<(), BackupError> {
         let mut rest = &chunk.bytes[..];
         let cut = |_| damaged(&self.path, "the copy of the store is cut off");
@@ -186,7 +189,7 @@ impl Writer {
                     self.counts.0 += 1;
                     new.extend_from_slice(&before[..before.len() - rest.len()]);
                 }
-                Some(_) | None => return Err(BackupError::Diverged),
+                Some(_) | None => return Err(BackupError::Diverged { path: self.path.clone() }),
             }
         }
     }
@@ -196,6 +199,12 @@ impl Writer {
     /// # Errors
     /// When something cannot be written; the backup is then as it was.
     pub fn finish(mut self, copied: Copied, now: u64) -> Result<Finished, BackupError> {
+        // Both only grow, and no community goes.
+        let earlier = &self.earlier.copied;
+        let is_less = |(community, number): (&u32, &u64)| copied.next_numbers.get(community) < Some(number);
+        if !self.is_anew && (copied.group < earlier.group || earlier.next_numbers.iter().any(is_less)) {
+            return Err(BackupError::Diverged { path: self.path });
+        }
         if let Some(known) = self.known.take() {
             self.counts.1 += known.len() as u64;
             let mut gone = Vec::new();
@@ -283,16 +292,6 @@ impl Writer {
             }
         }
     }
-
-    /// The stamp of the folder.
-    pub fn folder(&self) -> Stamp {
-        self.earlier.folder
-    }
-
-    /// Whether there was no backup before.
-    pub fn is_first(&self) -> bool {
-        self.is_first
-    }
 }
 
 impl OpenFile {
@@ -310,7 +309,8 @@ impl OpenFile {
             }
             _ => {}
         }
-        let file = File::create_new(&path).map_err(|error| io_error(&path, "make the file", error))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| io_error(&path, "make the file", error))?;
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(OpenFile { name, part, out, sum: Sha256::new(), bytes: 0 })
     }

@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 
 use super::data::{Data, Sink};
 use super::{Failure, StoreArguments, progress};
-use crate::backup::{BackupError, Finished, Writer};
+use crate::backup::{Finished, Writer};
 use crate::clock::Clock;
+use crate::config;
 use crate::store::copy::{Copied, Earlier, Piece, Stamp};
 use crate::words;
 
@@ -34,7 +35,6 @@ struct Run {
     bar: ProgressBar,
     faults: Vec<String>,
     fault_count: u64,
-    is_incremental: bool,
     finished: Option<Finished>,
 }
 
@@ -44,7 +44,6 @@ impl Sink for Run {
     }
 
     fn begin(&mut self, is_incremental: bool) -> Result<(), Failure> {
-        self.is_incremental = is_incremental;
         let Some(writer) = &mut self.writer else { return Ok(()) };
         Ok(writer.begin(is_incremental)?)
     }
@@ -78,17 +77,7 @@ impl Sink for Run {
 impl Backup {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.store.load()?;
-        let run = match self.copy(&config.store, self.full) {
-            Err(failure) if matches!(failure.downcast_ref(), Some(BackupError::Diverged)) => {
-                eprintln!(
-                    "plaza: {} holds a backup of another store, or of another past of this one; it is written \
-                     anew",
-                    self.folder.display()
-                );
-                self.copy(&config.store, true)?
-            }
-            done => done?,
-        };
+        let run = self.copy(&config.store)?;
         let Some(finished) = run.finished else { return Err("the copy has no end".into()) };
         eprintln!(
             "plaza: {}: {} events added, {} gone, {} written, {} in all",
@@ -111,15 +100,14 @@ impl Backup {
         Ok(())
     }
 
-    fn copy(&self, store: &crate::config::Store, anew: bool) -> Result<Run, Failure> {
+    fn copy(&self, store: &config::Store) -> Result<Run, Failure> {
         let mut data = Data::reach(store)?;
-        let writer = Writer::open(&self.folder, anew)?;
+        let writer = Writer::open(&self.folder, self.full)?;
         let mut run = Run {
             writer: Some(writer),
             bar: progress(None, "bytes"),
             faults: Vec::new(),
             fault_count: 0,
-            is_incremental: false,
             finished: None,
         };
         let copied = data.copy(&mut run);

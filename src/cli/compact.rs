@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -52,6 +53,7 @@ impl Compact {
             eprintln!("plaza: {} has nothing to give back: {}", path.display(), words::bytes(before));
             return Ok(());
         }
+        take_over(&path, &beside)?;
         swap(&path, &beside)?;
         drop(old);
         fs::remove_dir_all(&beside)?;
@@ -110,6 +112,25 @@ fn write(config: &Config, old: &Store, to: &Path, bar: &ProgressBar) -> Result<u
     // It must be safe before the old one goes.
     File::open(to)?.sync_all()?;
     Ok(bytes)
+}
+
+/// Gives a folder and all in it the owner of another one, and its mode: this may be run by root for a relay that is
+/// not.
+fn take_over(from: &Path, to: &Path) -> std::io::Result<()> {
+    let metadata = fs::metadata(from)?;
+    fs::set_permissions(to, metadata.permissions())?;
+    let mut folders = vec![to.to_owned()];
+    while let Some(folder) = folders.pop() {
+        chown(&folder, Some(metadata.uid()), Some(metadata.gid()))?;
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => chown(&path, Some(metadata.uid()), Some(metadata.gid()))?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Puts the new folder in the place of the old one, and that one in the new one's, at once.

@@ -95,7 +95,8 @@ enum Command {
     /// Works on a relay that is running, which goes on serving, and on its data when none is. The first run
     /// into a folder writes everything; later ones add what is new and note what was removed, so they can be
     /// run every hour. A run that is interrupted leaves the backup as it was. Removed events stay in older
-    /// files until a run with --full, or one into an empty folder.
+    /// files until a run with --full, or one into an empty folder. A store
+    /// that has lost what the backup holds is refused, so that the backup keeps it.
     Backup(backup::Backup),
     /// Make a new data folder from a backup
     ///
@@ -112,7 +113,7 @@ enum Command {
     /// Remove stored events by filter, for good and at once
     ///
     /// Works on a relay that is running, which shows them to nobody any more, and on its data when none is.
-    /// Interrupted, it has removed the oldest of them; the same command goes on. This is not a deletion that
+    /// It removes the newest first, some hundreds at a time; after an interruption the same command goes on. This is not a deletion that
     /// an author asked for: who sends such an event again may, so forbid what must stay away in relay.toml.
     /// Requests to delete (kind 5) and to vanish (62) stay unless the filter names their kinds.
     Delete(delete::Delete),

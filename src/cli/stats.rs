@@ -80,8 +80,8 @@ fn table(stats: &control::Stats) -> String {
             "the store also holds what was sent to {path}, where no community is any more\n"
         ));
     }
-    let (used, free) = (words::bytes(stats.disk_bytes), words::bytes(stats.disk_free_bytes));
-    text.push_str(&format!("on disk: {used}, and {free} are free\n"));
+    let free = stats.disk_free_bytes.map(|free| format!(", and {} are free", words::bytes(free)));
+    text.push_str(&format!("on disk: {}{}\n", words::bytes(stats.disk_bytes), free.unwrap_or_default()));
     text
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod moderation;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
+mod traffic;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,6 +19,7 @@ pub use connected::Connected;
 pub use moderation::{AboutText, Change};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
+pub use traffic::Traffic;
 
 use crate::config::{Mode, Settings};
 use crate::event::{Event, PublicKey, Verified};
@@ -44,6 +46,8 @@ pub struct Community {
     pub connected: Connected,
     /// What its rules refused.
     pub tally: Tally,
+    /// What it was sent and asked.
+    pub traffic: Traffic,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -144,6 +148,17 @@ impl Community {
                 _ => return Err(OpenError::Vanished { key: hex::encode(key) }),
             }
         }
+        if let Some(tally) = store.tally(id)
+            && tally.records != index.len() as u64
+        {
+            tracing::error!(
+                "{}: {} events were stored, and {} are there: the store's files are damaged; run `plaza verify`, \
+                 and restore a backup",
+                config.relay.path,
+                tally.records,
+                index.len()
+            );
+        }
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
         let decided = Arc::new(moderation::load(store, id)?);
@@ -169,6 +184,7 @@ impl Community {
             live: Live::default(),
             connected: Connected::default(),
             tally: Tally::default(),
+            traffic: Traffic::default(),
             index: RwLock::default(),
         }
     }

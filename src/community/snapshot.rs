@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::index::Index;
 use crate::store::{CommunityId, Group, Location, StateTable, Store, StoreError};
@@ -88,9 +88,8 @@ pub(crate) fn write(store: &Store, community: CommunityId, index: &Index) -> io:
 impl Written {
     /// Makes the file outlive a power cut.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        // The file, its name in the folder, and the folder's own name in the store's.
+        self.path.ancestors().take(3).try_for_each(|path| File::open(path)?.sync_all())
     }
 
     /// Has the store name it with this group.

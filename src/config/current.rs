@@ -19,10 +19,12 @@ pub const RESTART: &[&str] = &[
     "tls.listen",
     "tls.certificate",
     "tls.key",
+    "acme",
     "limits.ingest_bytes_max",
     "limits.reads_queued_max",
     "geohash.prefix_filters",
     "log.format",
+    "metrics",
 ];
 
 /// The settings of the process, replaced whole.

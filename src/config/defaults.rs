@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Durability, KindMap, Limits, Log, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62, Nip70, Rate, Relay,
-    Server, SlowClient, Store,
+    Durability, KindMap, Limits, Log, LogAddresses, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62,
+    Nip70, Rate, Relay, Server, SlowClient, Store,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -61,6 +61,7 @@ impl Default for Store {
             group_bytes_max: 8 * MIB,
             index_save_events_min: 10_000,
             index_save_changes_min: 100_000,
+            disk_free_bytes_min: 256 * MIB as u64,
         }
     }
 }
@@ -158,6 +159,11 @@ impl Default for Nip70 {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            addresses: LogAddresses::None,
+            slow_query_milliseconds: 500,
+        }
     }
 }

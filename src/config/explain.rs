@@ -31,6 +31,10 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("tls.listen", "an IP address and a port in quotes", "\"0.0.0.0:443\""),
     ("tls.certificate", "a path in quotes", "\"fullchain.pem\""),
     ("tls.key", "a path in quotes", "\"privkey.pem\""),
+    ("acme.domains", "a list of names in quotes", "[\"relay.example.com\"]"),
+    ("acme.contact", "an address in quotes", "\"mailto:you@example.com\""),
+    ("acme.directory_ca", "a path in quotes", "\"ca.pem\""),
+    ("acme.cache", "a path in quotes", "\"acme\""),
     ("store.durability", "\"power\" or \"process\"", "\"power\""),
     ("relay.preset", "the name of a preset", "\"geohash-hub\""),
     ("relay.self", "64 hexadecimal digits in quotes", "\"79be667e…\""),
@@ -46,6 +50,7 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("media.hosts_denied", "a list of domain names", "[\"bad.example.com\"]"),
     ("media.content_warning", "\"free\", \"required\" or \"refused\"", "\"free\""),
     ("media.duration_seconds_max_by_kind", "a table from kinds to numbers", "{ \"22,34236\" = 60 }"),
+    ("nip05.names", "a table from names to public keys", "{ ann = \"npub1…\" }"),
     ("admin.owners", "a list of public keys in quotes", "[\"npub1…\"]"),
     ("access.read", "\"all\", \"authenticated\" or \"members\"", "\"all\""),
     ("access.write", "\"all\", \"authenticated\", \"members\" or \"none\"", "\"all\""),
@@ -75,6 +80,10 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("market.categories", "a list of texts", "[\"fruit\", \"books\"]"),
     ("market.price_min", "a table from currencies to amounts", "{ sats = 1, EUR = \"0.50\" }"),
     ("market.price_max", "a table from currencies to amounts", "{ sats = 1_000_000, EUR = \"999.99\" }"),
+    ("retention.age_days_max_by_kind", "a table from kinds to days", "{ \"1\" = 365, \"7\" = 30 }"),
+    ("retention.events_max_by_kind", "a table from kinds to numbers", "{ \"1,6,7\" = 1_000_000 }"),
+    ("retention.author_full", "\"refuse\" or \"oldest\"", "\"refuse\""),
+    ("retention.kinds_protected", "a list of kinds and ranges", "[0, 3, \"10000-19999\"]"),
     ("bridge.protocols_allowed", "a list of activitypub, atproto, rss, web and other", "[\"activitypub\"]"),
     ("bridge.protocols_refused", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
     ("bridge.protocols_hidden", "a list of activitypub, atproto, rss, web and other", "[\"rss\"]"),
@@ -87,6 +96,8 @@ const WANTED: &[(&str, &str, &str)] = &[
     ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
     ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
     ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("log.addresses", "\"none\", \"hashed\" or \"full\"", "\"none\""),
+    ("metrics.listen", "an IP address and a port in quotes", "\"127.0.0.1:9100\""),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
 ];
 
@@ -211,7 +222,8 @@ fn wanted(key: &str) -> (String, String) {
 
 /// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
 fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
-    let are_keys = ["authors.", "admin.owners", "trust.roots", "reports.moderators", "reports.reporters"];
+    let are_keys =
+        ["authors.", "admin.owners", "nip05.", "trust.roots", "reports.moderators", "reports.reporters"];
     if key == "relay.pubkey" || key == "relay.self" || are_keys.iter().any(|keys| key.starts_with(keys)) {
         "not".to_owned()
     } else {

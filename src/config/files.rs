@@ -15,11 +15,14 @@ use crate::geo::POLYGON_BYTES_MAX;
 /// The first file that cannot be read, or says what it must not.
 pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigError> {
     let folder = relay_toml.parent().unwrap_or(Path::new(""));
-    let Tls { certificate, key, .. } = &mut config.tls;
-    for (name, file) in [("tls.certificate", certificate), ("tls.key", key)] {
+    if let Some(cache) = &mut config.acme.cache {
+        *cache = folder.join(&*cache);
+    }
+    let (Tls { certificate, key, .. }, ca) = (&mut config.tls, &mut config.acme.directory_ca);
+    for (name, file) in [("tls.certificate", certificate), ("tls.key", key), ("acme.directory_ca", ca)] {
         let Some(file) = file else { continue };
         *file = folder.join(&*file);
-        // What is in it is read at start, and whenever it changes.
+        // What is in it is read when it is needed, and a certificate whenever it changes.
         File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
     }
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {

@@ -39,6 +39,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("store.group_bytes_max", 1, GIB),
     ("store.index_save_events_min", 1, 1_000_000_000),
     ("store.index_save_changes_min", 1, 1_000_000_000),
+    ("store.disk_free_bytes_min", 0, 1_024 * TIB),
     ("limits.message_bytes_max", 1, 64 * MIB),
     ("limits.content_chars_max", 1, 64 * MIB),
     ("limits.event_tags_max", 1, 1_000_000),
@@ -74,6 +75,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("nip42.window_seconds", 1, DAY_SECONDS),
     ("nip42.keys_per_connection_max", 1, 10_000),
     ("nip62.sweep_events_per_second", 1, U32_MAX),
+    ("log.slow_query_milliseconds", 1, HOUR_SECONDS * 1_000),
 ];
 
 /// Pairs of which the first must not exceed the second. Only pairs whose breach would do harm are here: a
@@ -236,7 +238,7 @@ fn check_difficulties(settings: &Settings, document: &Document<'_>) -> Result<()
 }
 
 /// Paths that the relay itself answers at.
-const RESERVED_PATHS: [&str; 3] = [ADMIN_PAGE, "/metrics", "/.well-known"];
+const RESERVED_PATHS: [&str; 5] = [ADMIN_PAGE, "/health", "/ready", "/metrics", "/.well-known"];
 
 /// Where the page of those who manage a community is, below its path.
 const ADMIN_PAGE: &str = "/admin";

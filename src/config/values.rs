@@ -323,3 +323,38 @@ mod tests {
         }
     }
 }
+
+/// Names with public keys, written `{ ann = "npub1…" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalNames(BTreeMap<String, PublicKey>);
+
+impl LocalNames {
+    /// Whose name this is.
+    pub fn get(&self, name: &str) -> Option<&PublicKey> {
+        self.0.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &PublicKey)> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries = BTreeMap::<String, String>::deserialize(deserializer)?.into_iter();
+        let entries = entries.map(|(name, key)| Ok((name, parse_key(&key).map_err(D::Error::custom)?)));
+        entries.collect::<Result<_, _>>().map(LocalNames)
+    }
+}
+
+impl Serialize for LocalNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, key)| (name, key.to_string())))
+    }
+}

@@ -25,15 +25,17 @@ impl Config {
     /// Every section and setting by name, as one of the communities has them.
     pub fn sections_of(&self, settings: &Settings) -> Map<String, Value> {
         let mut sections = object_of(settings);
-        let Config { server, tls, store, rate, nip40, nip62, log, .. } = self;
+        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, .. } = self;
         let process = [
             ("server", object_of(server)),
             ("tls", object_of(tls)),
+            ("acme", object_of(acme)),
             ("store", object_of(store)),
             ("rate", object_of(rate)),
             ("nip40", object_of(nip40)),
             ("nip62", object_of(nip62)),
             ("log", object_of(log)),
+            ("metrics", object_of(metrics)),
         ];
         sections.extend(process.map(|(name, section)| (name.to_owned(), Value::Object(section))));
         sections

@@ -130,8 +130,8 @@ pub struct Stats {
     pub unused: Vec<String>,
     /// Bytes that the store's files take.
     pub disk_bytes: u64,
-    /// Bytes that are free where it lies.
-    pub disk_free_bytes: u64,
+    /// Bytes that are free where it lies, if that is known.
+    pub disk_free_bytes: Option<u64>,
 }
 
 /// One community, in numbers.

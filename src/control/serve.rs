@@ -1,6 +1,7 @@
 //! Follows the commands of one connection, one after the other. In: lines. Out: lines, and bytes. What it reads
 //! it reads in small pieces, and what is removed the writer removes.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::event::Kind;
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
 use crate::pipeline::Pipeline;
+use crate::rule::Head;
 use crate::store::copy::{Copier, Earlier, Piece};
 use crate::store::{Store, StoreError};
 
@@ -186,10 +188,11 @@ pub fn delete(
         let until = house.pipeline.clock.now().saturating_sub(command.older_than_seconds);
         filter.until = Some(filter.until.map_or(until, |stated| stated.min(until)));
     }
-    let (found, kept) = matching(&community, &filter);
-    let mut deleted = Deleted { of: found.len() as u64, kept, ..Deleted::default() };
+    // To count first costs a look at the index, and lets who waits see how far it is.
+    let (found, of, kept) = count(&community, &filter);
+    let mut deleted = Deleted { of, kept, ..Deleted::default() };
     if command.dry_run {
-        for one in found.iter().take(SAMPLE_EVENTS) {
+        for one in &found {
             match house.pipeline.bodies.get(community.id, one.location) {
                 Ok(body) => deleted.sample.extend(body.and_then(|body| serde_json::from_slice(&body).ok())),
                 Err(error) => return Ok(Err(error.to_string())),
@@ -198,44 +201,78 @@ pub fn delete(
         (deleted.events, deleted.done) = (deleted.of, true);
         return tell(&deleted).map(Ok);
     }
-    // The oldest first: what is left of an interrupted removal is the newest.
-    let mut oldest_first = found;
-    oldest_first.reverse();
-    for some in oldest_first.chunks(REMOVED_AT_ONCE) {
-        match house.pipeline.remove(&community, some.to_vec()) {
+    let mut matching = Matching::new(&filter, &community);
+    loop {
+        let some = matching.next(REMOVED_AT_ONCE);
+        if some.is_empty() {
+            deleted.done = true;
+            return tell(&deleted).map(Ok);
+        }
+        match house.pipeline.remove(&community, some) {
             Some(removed) => deleted.events += removed as u64,
             None => return Ok(Err("the store could not remove events; its log says why".to_owned())),
         }
         tell(&deleted)?;
     }
-    deleted.done = true;
-    tell(&deleted).map(Ok)
 }
 
-/// The events that match, newest first, and how many requests match that are kept: what they ask for would not
-/// last without them.
-fn matching(community: &Community, filter: &Filter) -> (Vec<Found>, u64) {
-    let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let names = |kind: Kind| filter.kinds.as_ref().is_some_and(|kinds| kinds.contains(&kind));
-    let kept = std::cell::Cell::new(0);
-    let (mut found, as_of) = (Vec::new(), community.index().next_number());
-    let mut scan = Scan::new(filter, as_of);
+/// The first events that match, how many match in all, and how many requests that are kept.
+fn count(community: &Community, filter: &Filter) -> (Vec<Found>, u64, u64) {
+    let mut matching = Matching::new(filter, community);
+    let (mut first, mut all) = (Vec::new(), 0);
     loop {
-        // The lock is given back after each slice.
-        let index = community.index();
-        let may_go = |head: &crate::rule::Head<'_>| {
-            let is_request = matches!(head.kind, Kind::DELETION | Kind::VANISH) && !names(head.kind);
-            kept.set(kept.get() + u64::from(is_request));
-            !is_request
-        };
-        let progress = scan.run(&index, SLICE_ENTRIES, may_go, |one| {
-            if found.len() < limit {
-                found.push(one);
-            }
-            found.len() < limit
-        });
-        if progress != Progress::Going {
-            return (found, kept.get());
+        let some = matching.next(SLICE_ENTRIES as usize);
+        if some.is_empty() {
+            return (first, all, matching.kept);
         }
+        all += some.len() as u64;
+        let missing = SAMPLE_EVENTS - first.len();
+        first.extend(some.into_iter().take(missing));
+    }
+}
+
+/// The events that match a filter, newest first, without requests whose effect would not last without them.
+struct Matching<'m> {
+    community: &'m Community,
+    filter: &'m Filter,
+    scan: Scan<'m>,
+    /// How many more the filter's limit leaves.
+    left: usize,
+    /// Requests that match and are kept.
+    kept: u64,
+    is_complete: bool,
+}
+
+impl<'m> Matching<'m> {
+    fn new(filter: &'m Filter, community: &'m Community) -> Self {
+        let left = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let scan = Scan::new(filter, community.index().next_number());
+        Matching { community, filter, scan, left, kept: 0, is_complete: left == 0 }
+    }
+
+    /// Some more of them; none at the end.
+    fn next(&mut self, most: usize) -> Vec<Found> {
+        let most = most.min(self.left);
+        let names =
+            |kind: Kind| self.filter.kinds.as_ref().is_some_and(|kinds| kinds.binary_search(&kind).is_ok());
+        let kept = Cell::new(0);
+        let mut found = Vec::new();
+        while !self.is_complete && found.len() < most {
+            // The lock is given back after each slice.
+            let index = self.community.index();
+            let may_go = |head: &Head<'_>| {
+                let is_kept = matches!(head.kind, Kind::DELETION | Kind::VANISH) && !names(head.kind);
+                kept.set(kept.get() + u64::from(is_kept));
+                !is_kept
+            };
+            let progress = self.scan.run(&index, SLICE_ENTRIES, may_go, |one| {
+                found.push(one);
+                found.len() < most
+            });
+            self.is_complete = progress == Progress::Complete;
+        }
+        self.kept += kept.get();
+        self.left -= found.len();
+        found
     }
 }

@@ -11,6 +11,7 @@ mod lists;
 mod origins;
 mod plan;
 mod related;
+mod retain;
 mod scan;
 mod snapshot;
 mod summary;
@@ -29,6 +30,7 @@ use origins::Origins;
 use table::Table;
 use tags::TagLists;
 
+pub use retain::Load;
 pub use scan::{Found, Progress, Scan};
 pub use snapshot::SnapshotError;
 pub use summary::Summary;
@@ -73,6 +75,8 @@ pub struct Index {
     next_number: u64,
     /// About how long all records are together.
     record_bytes: u64,
+    /// The same by author, where there are bounds on it.
+    author_bytes: Option<retain::AuthorBytes>,
     /// Whether events are found by what their places begin with.
     by_prefix: bool,
 }
@@ -174,7 +178,7 @@ impl Index {
         let author = self.authors.intern(&self.hashes, &event.pubkey);
         let (id, created_at, kind) = (event.id, event.created_at, event.kind);
         let ordinal = self.heads.add(id, created_at, location, author, kind, record_bytes);
-        self.record_bytes += self.heads.record_bytes(ordinal);
+        self.note_bytes(ordinal, true);
         self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
         self.ids.insert(hashes.bytes(&event.id.0), ordinal, |other| hashes.bytes(&heads.id(other).0));
@@ -247,7 +251,7 @@ impl Index {
     pub fn remove(&mut self, stored: Stored) {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
-        self.record_bytes -= self.heads.record_bytes(ordinal);
+        self.note_bytes(ordinal, false);
         if let Some(hash) = self.address_hash(ordinal) {
             self.addresses.remove(hash, ordinal);
         }

@@ -121,6 +121,7 @@ impl Index {
             vanishing_authors: source.map()?,
             vanishing_recipients: source.map()?,
             expirations: BTreeSet::new(),
+            author_bytes: None,
             by_prefix: false,
         })
     }

@@ -14,13 +14,15 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::page::{self, Numbers};
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
 use super::stream::Stream;
-use super::{admin_page, manage, page, redirect};
+use super::{admin_page, manage, monitor, redirect};
 use crate::community::Community;
-use crate::nips::nip11;
+use crate::nips::{nip05, nip11};
 use crate::policy::restricts_writes;
+use crate::rule::moderation::Standing;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -43,12 +45,20 @@ pub(super) struct Connection {
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let shared = &connection.shared;
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(community) = shared.communities.find(host, request.uri().path()) else {
+    if let Some(answer) = monitor::probe(shared, request.uri().path()).await {
+        return Ok(answer);
+    }
+    // Names are those of the host.
+    let path = if request.uri().path() == nip05::PATH { "/" } else { request.uri().path() };
+    let Some(community) = shared.communities.find(host, path) else {
         let page = admin_page::serve(connection, host, &request);
         return Ok(
             page.unwrap_or_else(|| text(StatusCode::NOT_FOUND, "There is no community at this path.\n"))
         );
     };
+    if request.uri().path() == nip05::PATH {
+        return Ok(names(&community, &request));
+    }
     let upgrades = has_token(request.headers(), header::CONNECTION, "upgrade")
         && has_token(request.headers(), header::UPGRADE, "websocket");
     if upgrades {
@@ -93,11 +103,31 @@ pub(super) fn redirection(
     Some(with_cors(answer))
 }
 
+/// Whose a name at the community's domain is (NIP-05).
+fn names(community: &Community, request: &Request<Incoming>) -> Answer {
+    let rules = community.rules();
+    let moderation = &rules.known.moderation;
+    let name = nip05::asked(request.uri().query());
+    let key = moderation.names.get(&name).or_else(|| rules.settings.nip05.names.get(&name));
+    let key = key.filter(|key| moderation.author(key) != Some(Standing::Banned));
+    let document = nip05::document(&name, key, &rules.settings.relay.urls);
+    with_cors(typed(StatusCode::OK, "application/json", document.to_string()))
+}
+
 /// What a community says of itself: its information document, its rules (`?rules`), or a page for people.
 fn page(connection: &Connection, community: &Community, request: &Request<Incoming>) -> Answer {
     let settings = &*community.settings();
     let headers = request.headers();
-    let wants_rules = request.uri().query().is_some_and(|query| query.split('&').any(|one| one == "rules"));
+    let wants =
+        |what: &str| request.uri().query().is_some_and(|query| query.split('&').any(|one| one == what));
+    let numbers = Numbers { events: community.index().len(), connections: community.connected.len() };
+    if wants("numbers") {
+        return with_cors(typed(StatusCode::OK, "application/json", numbers.json()));
+    }
+    if wants("script") {
+        return typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT);
+    }
+    let wants_rules = wants("rules");
     if wants_rules && accepts(headers, "application/json") {
         return with_cors(typed(StatusCode::OK, "application/json", page::rules_json(settings)));
     }
@@ -108,7 +138,8 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         let document = nip11::document(settings, restricts_writes(settings)).to_string();
         return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
     }
-    typed(StatusCode::OK, HTML, page::landing(settings, &address(connection, community)))
+    let address = address(connection, community);
+    typed(StatusCode::OK, HTML, page::landing(settings, &address, &community.known().area, numbers))
 }
 
 /// The community's address: the first one that the settings name, else where it was reached.
@@ -155,14 +186,17 @@ fn upgrade(
     let address = client_address(connection, headers);
     let charged = charged_address(connection, headers);
     let Some(address_guard) = shared.count_address(charged) else {
+        shared.pipeline.meter.connections_refused.inc();
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
     };
     let relay = shared.names(&community, connection.local);
     let session = Session::new(Arc::clone(shared), Arc::clone(&community), relay, address, charged);
     // Asked when it counts as connected: who is turned away from now on is found among those.
     if community.rules().known.moderation.blocks(address) {
+        shared.pipeline.meter.connections_refused.inc();
         return bad(StatusCode::FORBIDDEN, "Connections from this address are not taken here.\n");
     }
+    tracing::debug!(community = community.path(), address = shared.logged(address), "connected");
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -105,7 +105,7 @@ fn adopt(socket: StdListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -132,6 +132,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
                 Ok(permit) => {
+                    shared.pipeline.meter.connections.inc();
                     let connection = Connection {
                         shared: Arc::clone(&shared),
                         peer,
@@ -142,8 +143,12 @@ pub(super) async fn accept(
                     tokio::spawn(greet(stream, tls.clone(), connection));
                 }
                 // There is no time for a handshake, and nothing else would be understood.
-                Err(_) if tls.is_some() => drop(stream),
-                Err(_) => drop(tokio::spawn(refuse(stream))),
+                Err(_) => {
+                    shared.pipeline.meter.connections_refused.inc();
+                    if tls.is_none() {
+                        tokio::spawn(refuse(stream));
+                    }
+                }
             },
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");

@@ -1,11 +1,15 @@
 //! Sockets: accepting, HTTP, sessions. In: bytes from people. Out: submissions and queries to the
 //! pipeline, frames to people. Never decides what a rule decides.
 
+mod acme;
 mod admin_page;
 mod http;
 mod listen;
+mod logged;
 mod manage;
+mod monitor;
 mod page;
+mod picture;
 mod redirect;
 mod server;
 mod session;

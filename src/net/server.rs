@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::listen::{Listeners, Sockets, accept};
+use super::listen::{Listeners, Sockets, accept, open};
+use super::logged::Logged;
+use super::monitor;
 use super::tls::{Encryption, TlsError};
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -21,6 +23,7 @@ use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config, Current};
 use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
+use crate::metrics::Metrics;
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
@@ -90,6 +93,7 @@ pub(super) struct Shared {
     pub(super) admin: Admin,
     /// The port for encrypted connections, if there is one.
     pub(super) tls_port: Option<u16>,
+    logged: Logged,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
 }
@@ -158,6 +162,11 @@ impl Shared {
         Some(AddressGuard { addresses: Arc::clone(&self.addresses), address })
     }
 
+    /// A client's address as the log may tell it.
+    pub(super) fn logged(&self, address: IpAddr) -> Option<String> {
+        self.logged.address(address, self.current.get().log.addresses)
+    }
+
     /// The URLs that mean a community to who came to this address of this machine.
     pub(super) fn names(&self, community: &Community, local: Option<SocketAddr>) -> Arc<RelayNames> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,6 +223,7 @@ pub(crate) fn store_options(settings: &config::Store) -> Options {
 pub struct Relay {
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
     pub(super) communities: Arc<Communities>,
     pub(super) runtime: Runtime,
     pub(super) pipeline: Arc<Pipeline>,
@@ -277,6 +287,15 @@ impl Relay {
             busy: Mutex::default(),
         });
         let tls_addresses = addresses_of(&listeners.tls)?;
+        let monitor = {
+            let _runtime = runtime.enter();
+            let listen = |address| {
+                let setting = "metrics.listen";
+                open(address).map_err(|reason| StartError::Listen { address, setting, reason })
+            };
+            config.metrics.listen.map(listen).transpose()?
+        };
+        let metrics_address = monitor.as_ref().map(TcpListener::local_addr).transpose()?;
         let control = start_control(&runtime, &store, &communities, &pipeline);
         let relay = Relay {
             addresses: addresses_of(&listeners.plain)?,
@@ -291,13 +310,14 @@ impl Relay {
             connections_max,
             patience: Duration::from_secs(config.server.shutdown_seconds_max),
             tls_addresses,
+            metrics_address,
         };
-        relay.serve(listeners, encryption);
+        relay.serve(listeners, encryption, monitor);
         Ok(relay)
     }
 
     /// Begins to accept connections.
-    fn serve(&self, listeners: Listeners, encryption: Option<Encryption>) {
+    fn serve(&self, listeners: Listeners, encryption: Option<Encryption>, monitor: Option<TcpListener>) {
         let admin =
             Admin::new(Arc::clone(&self.pipeline), Arc::clone(&self.store), Arc::clone(&self.reloader));
         let shared = Arc::new(Shared {
@@ -307,9 +327,16 @@ impl Relay {
             stop: Arc::clone(&self.stop),
             admin,
             tls_port: self.tls_addresses.first().map(SocketAddr::port),
+            logged: Logged::default(),
             addresses: Arc::default(),
             names: Mutex::default(),
         });
+        if let Some(listener) = monitor {
+            let (communities, store) = (Arc::clone(&self.communities), Arc::clone(&self.store));
+            let started_at = self.reloader.clock.now();
+            let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline.meter, started_at));
+            self.runtime.spawn(monitor::serve(listener, Arc::clone(&shared), metrics));
+        }
         let accept = |listener, tls| {
             let connections = Arc::clone(&self.connections);
             self.runtime.spawn(accept(listener, tls, Arc::clone(&shared), connections));
@@ -318,7 +345,7 @@ impl Relay {
         if let Some(encryption) = encryption {
             let tls = encryption.tls();
             listeners.tls.into_iter().for_each(|listener| accept(listener, Some(tls.clone())));
-            self.runtime.spawn(encryption.keep(Arc::clone(&self.stop)));
+            self.runtime.spawn(encryption.keep(self.pipeline.clock.clone(), Arc::clone(&self.stop)));
         }
     }
 
@@ -341,6 +368,11 @@ impl Relay {
     /// The settings as of now.
     pub fn config(&self) -> Arc<Config> {
         self.reloader.current.get()
+    }
+
+    /// Where it tells its numbers, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Where it listens; the first place, if there are several.

@@ -283,9 +283,14 @@ impl Session {
         if let Some(reason) = outbox.ended() {
             return Err(End::Close(CloseCode::Policy, reason));
         }
+        let mut bytes = 0;
         for frame in outbox.take(WRITE_BYTES_MAX) {
-            frame.texts(|pieces| socket.put(pieces));
+            frame.texts(|pieces| {
+                bytes += pieces.iter().map(|piece| piece.len()).sum::<usize>();
+                socket.put(pieces);
+            });
         }
+        self.shared.pipeline.meter.bytes_sent.inc_by(bytes as u64);
         self.flush(socket).await
     }
 
@@ -340,17 +345,27 @@ impl Session {
     }
 
     fn refuse_event(&self, event: &Event, refusal: &Refusal) {
+        tracing::debug!(
+            community = self.community.path(),
+            address = self.shared.logged(self.address),
+            kind = event.kind.0,
+            rule = refusal.rule,
+            "an event is refused"
+        );
+        self.community.traffic.refused.add(1);
         self.say(message::refused(&event.id, refusal));
     }
 
     /// Refuses a REQ or COUNT. An open subscription of its name ends, since that is what its client reads
     /// in CLOSED.
     fn refuse_query(&mut self, id: &str, refusal: &Refusal) {
+        self.community.traffic.requests_refused.add(1);
         self.close(id);
         self.say(message::closed(id, refusal));
     }
 
     fn message(&mut self, text: &str) -> Option<Waiting> {
+        self.shared.pipeline.meter.bytes_received.inc_by(text.len() as u64);
         let bytes = self.shared.pipeline.rates.address_bytes(&self.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
             (Ok(ClientMessage::Close(id)), _) => self.close(&id),
@@ -407,6 +422,7 @@ impl Session {
             Some(Placement::Insert | Placement::Replace | Placement::Ephemeral) | None => None,
         };
         if let Some(outcome) = known {
+            outcome.count_in(&community.traffic);
             reply.send(&event.id, outcome);
             return None;
         }

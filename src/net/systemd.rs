@@ -52,8 +52,10 @@ impl Watched {
     fn status(&self) -> String {
         let events: usize = self.communities.iter().map(|community| community.index().len()).sum();
         let connections = self.connections_max - self.connections.available_permits();
-        let [events, connections] = [events, connections].map(|count| words::number(count as u64));
-        format!("STATUS=Serving: {events} events, {connections} connections")
+        let counted = |count: usize, what: &str| {
+            format!("{} {what}{}", words::number(count as u64), if count == 1 { "" } else { "s" })
+        };
+        format!("STATUS=Serving: {}, {}", counted(events, "event"), counted(connections, "connection"))
     }
 
     /// Gives signs of life until the relay stops, each after a proof of it.

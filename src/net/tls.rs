@@ -1,7 +1,8 @@
 //! Encrypted connections: the relay's certificate, and handshakes. In: an accepted socket, and files of a
-//! certificate and its key. Out: a stream. A pair of files that is wrong never takes the place of one that is
-//! right.
+//! certificate and its key, or what `acme` gets. Out: a stream. A pair of files that is wrong never takes the
+//! place of one that is right.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -18,8 +20,10 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use super::acme::Acme;
 use super::server::Stop;
 use super::stream::Stream;
+use crate::clock::Clock;
 use crate::config::{self, Config};
 
 /// How often the files are looked at.
@@ -67,13 +71,29 @@ pub enum TlsError {
     Prepare(#[from] rustls::Error),
 }
 
+/// What an authority speaks that looks at the proof of a name (RFC 8737), and nobody else.
+const ACME: &[u8] = b"acme-tls/1";
+
 /// What the relay proves its name with at the moment.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     current: RwLock<Option<Arc<CertifiedKey>>>,
+    /// Proofs for an authority, by name.
+    proofs: RwLock<HashMap<String, Arc<CertifiedKey>>>,
 }
 
 impl Certificates {
+    /// Shows the proof of a name to the authority that asks for it.
+    pub(super) fn lay_out_proof(&self, domain: &str, proof: CertifiedKey) {
+        let mut proofs = self.proofs.write().unwrap_or_else(PoisonError::into_inner);
+        proofs.insert(domain.to_owned(), Arc::new(proof));
+    }
+
+    /// Shows no proofs any more.
+    pub(super) fn forget_proofs(&self) {
+        self.proofs.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Handshakes that begin from now on get this one.
     pub(super) fn replace(&self, certified: CertifiedKey) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
@@ -81,7 +101,11 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|mut protocols| protocols.all(|protocol| protocol == ACME)) {
+            let proofs = self.proofs.read().unwrap_or_else(PoisonError::into_inner);
+            return proofs.get(hello.server_name()?).cloned();
+        }
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -90,7 +114,13 @@ impl ResolvesServerCert for Certificates {
 pub(super) struct Encryption {
     tls: Tls,
     certificates: Arc<Certificates>,
-    files: Files,
+    source: Source,
+}
+
+/// Where the certificate comes from.
+enum Source {
+    Files(Files),
+    Acme(Acme),
 }
 
 impl Encryption {
@@ -102,12 +132,22 @@ impl Encryption {
         if config.tls.listen.is_none() {
             return Ok(None);
         }
-        let Some(mut files) = Files::of(&config.tls) else { return Ok(None) };
         let certificates = Arc::<Certificates>::default();
-        certificates.replace(files.read()?);
+        let source = match (Files::of(&config.tls), Acme::of(config)) {
+            (Some(mut files), _) => {
+                certificates.replace(files.read()?);
+                Source::Files(files)
+            }
+            (None, Some(acme)) => {
+                // Without one handshakes fail until it has come.
+                acme.kept().into_iter().for_each(|kept| certificates.replace(kept));
+                Source::Acme(acme)
+            }
+            (None, None) => return Ok(None),
+        };
         let handshake_time = Duration::from_secs(config.server.http_header_seconds_max);
         let tls = Tls::new(Arc::clone(&certificates), handshake_time)?;
-        Ok(Some(Encryption { tls, certificates, files }))
+        Ok(Some(Encryption { tls, certificates, source }))
     }
 
     /// What makes encrypted connections.
@@ -116,8 +156,18 @@ impl Encryption {
     }
 
     /// Keeps the certificate fresh until the relay stops.
-    pub(super) async fn keep(self, stop: Arc<Stop>) {
-        self.files.watch(self.certificates, stop).await;
+    pub(super) async fn keep(self, clock: Clock, stop: Arc<Stop>) {
+        let Encryption { certificates, source, .. } = self;
+        let keeping = async {
+            match source {
+                Source::Files(files) => files.watch(certificates).await,
+                Source::Acme(acme) => acme.renew(certificates, clock).await,
+            }
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = stop.wait() => {}
+        }
     }
 }
 
@@ -135,7 +185,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(certificates);
-        config.alpn_protocols = vec![HTTP.to_vec()];
+        config.alpn_protocols = vec![HTTP.to_vec(), ACME.to_vec()];
         // Who comes back resumes with what it kept itself, so nothing is kept here.
         config.ticketer = ring::Ticketer::new()?;
         Ok(Tls { acceptor: Arc::new(config).into(), handshake_time })
@@ -145,6 +195,11 @@ impl Tls {
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<Stream> {
         let handshake = tokio::time::timeout(self.handshake_time, self.acceptor.accept(stream));
         match handshake.await {
+            // The proof was in the certificate, and there is nothing else to say.
+            Ok(Ok(mut stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME) => {
+                let _ = stream.shutdown().await;
+                None
+            }
             Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
             Ok(Err(error)) => {
                 tracing::debug!("a TLS handshake failed: {error}");
@@ -207,14 +262,11 @@ impl Files {
         })
     }
 
-    /// Takes up what is in the files whenever they change, until the relay stops.
-    pub(super) async fn watch(self, certificates: Arc<Certificates>, stop: Arc<Stop>) {
+    /// Takes up what is in the files whenever they change.
+    async fn watch(self, certificates: Arc<Certificates>) {
         let mut files = self;
         loop {
-            tokio::select! {
-                () = stop.wait() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
             let certificates = Arc::clone(&certificates);
             // A disk may keep one waiting.
             let looked = tokio::task::spawn_blocking(move || {

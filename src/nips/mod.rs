@@ -2,6 +2,7 @@
 //! `nips/NN.md`; a test holds files, pages, tests and [`SUPPORTED`] together.
 
 pub mod nip01;
+pub mod nip05;
 pub mod nip09;
 pub mod nip11;
 pub mod nip13;
@@ -28,8 +29,8 @@ use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[
-    1, 2, 4, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 86, 92,
-    98, 99,
+    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 86,
+    92, 98, 99,
 ];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
@@ -47,6 +48,7 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         32 => settings.reports.count() && !settings.reports.labels.is_empty(),
         51 => !settings.reports.moderators.is_empty(),
         56 => settings.reports.count(),
+        5 => settings.admin.owners.iter().next().is_some() || !settings.nip05.names.is_empty(),
         86 | 98 => !settings.admin.owners.is_empty(),
         71 => settings.media.videos_checked,
         92 => settings.media.imeta_checked,

@@ -49,6 +49,7 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
             })
         };
         let replay = ReplaySettings::from(&rules.settings.geohash);
-        community.live.pass_on(&rules.settings.limits, replay, now, &group.events, visible);
+        let delivered = community.live.pass_on(&rules.settings.limits, replay, now, &group.events, visible);
+        community.traffic.delivered.add(delivered);
     }
 }

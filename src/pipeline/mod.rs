@@ -2,11 +2,13 @@
 //! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
 
 pub mod bodies;
+mod disk;
 mod explain;
 mod fanout;
 mod learn;
 pub mod reader;
 mod relate;
+mod retention;
 mod save;
 mod sweep;
 mod verify;
@@ -20,11 +22,12 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::Clock;
-use crate::community::{Communities, Community};
+use crate::community::{Communities, Community, Traffic};
 use crate::config::Current;
 use crate::event::{Event, Id};
 use crate::index::Found;
 use crate::message;
+use crate::meter::Meter;
 use crate::outbox::{Frame, Listener};
 use crate::policy::superseded;
 use crate::rate::Rates;
@@ -54,6 +57,20 @@ pub enum Outcome {
     Superseded,
     /// A rule refused it, or the store failed.
     Refused(Refusal),
+}
+
+impl Outcome {
+    /// Counts it among what a community was sent.
+    pub(crate) fn count_in(&self, traffic: &Traffic) {
+        let count = match self {
+            Outcome::Stored => &traffic.stored,
+            Outcome::PassedOn => &traffic.passed_on,
+            Outcome::Duplicate => &traffic.duplicates,
+            Outcome::Superseded => &traffic.superseded,
+            Outcome::Refused(_) => &traffic.refused,
+        };
+        count.add(1);
+    }
 }
 
 /// Who is told what became of an event.
@@ -108,6 +125,8 @@ pub struct Pipeline {
     pub bodies: Arc<Bodies>,
     /// Rate limits.
     pub rates: Arc<Rates>,
+    /// What is measured.
+    pub meter: Arc<Meter>,
     /// What tells the time.
     pub clock: Clock,
     /// Answers queries.
@@ -116,6 +135,7 @@ pub struct Pipeline {
     pub ingest_bytes: Arc<Semaphore>,
     /// The next event's place in the order in which the writer takes them.
     turn: AtomicU64,
+    disk: Arc<disk::Disk>,
     verify: Sender<(u64, Submission)>,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
@@ -173,6 +193,8 @@ impl Pipeline {
         let config = current.get();
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
         let rates = Arc::new(Rates::new(&config.rate));
+        let meter = Arc::<Meter>::default();
+        let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
         let (verify, submissions) = unbounded();
         let (writer, writer_input) = unbounded();
@@ -187,12 +209,20 @@ impl Pipeline {
             threads.push(spawn("plaza-verify", move || verifier.run())?);
         }
         let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store), &config.store);
-        let writer_thread =
-            writer::Writer::new(writer_input, fanout, store, Arc::clone(&bodies), saver, &config.store);
+        let writer_thread = writer::Writer::new(
+            writer_input,
+            fanout,
+            store,
+            Arc::clone(&bodies),
+            saver,
+            Arc::clone(&meter),
+            &config.store,
+        );
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);
         let fanout_clock = clock.clone();
         threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
-        let readers = Readers::new(&config.root.limits, Arc::clone(&bodies), clock.clone());
+        let readers =
+            Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter));
         let reader_threads = threads_or_cores(config.server.reader_threads);
         for _ in 0..reader_threads {
             let reader = readers.thread();
@@ -204,14 +234,17 @@ impl Pipeline {
             writer.clone(),
             clock.clone(),
             Arc::clone(&rates),
+            Arc::clone(&disk),
         )?;
         Ok(Pipeline {
             bodies,
             rates,
+            meter,
             clock,
             readers,
             ingest_bytes: Arc::new(Semaphore::new(config.root.limits.ingest_bytes_max)),
             turn: AtomicU64::new(0),
+            disk,
             verify,
             writer,
             sweeper: Some(sweeper),
@@ -224,6 +257,10 @@ impl Pipeline {
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
     /// Events take effect in the order in which they are handed over.
     pub fn submit(&self, submission: Submission) {
+        if let Err(refusal) = self.disk.admit(&submission.event) {
+            submission.reply.send(&submission.event.id, Outcome::Refused(refusal));
+            return;
+        }
         let turn = self.turn.fetch_add(1, Ordering::SeqCst);
         // The verifiers end only after this sender is gone.
         let _ = self.verify.send((turn, submission));
@@ -274,6 +311,11 @@ impl Pipeline {
         if let Some(learner) = &self.learner {
             learner.learn_now();
         }
+    }
+
+    /// Whether the store has failed, and takes no events until the next start.
+    pub fn has_failed(&self) -> bool {
+        self.meter.commits_failed.get() > 0
     }
 
     /// Waits until the writer has come to what is sent to it now: proof that it still moves. `false` when it has

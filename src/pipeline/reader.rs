@@ -14,11 +14,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::bodies::{Bodies, BodyError};
 use crate::clock::Clock;
 use crate::community::Community;
-use crate::config::Limits;
+use crate::config::{Current, Limits};
 use crate::event::{Id, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
 use crate::message;
+use crate::meter::{self, Meter, SlowQuery};
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription, event_bytes};
 use crate::policy::head_of;
@@ -101,6 +102,8 @@ pub struct Readers {
     queued_max: usize,
     bodies: Arc<Bodies>,
     clock: Clock,
+    current: Arc<Current>,
+    meter: Arc<Meter>,
 }
 
 /// One reader thread.
@@ -118,9 +121,15 @@ struct Scanned {
 }
 
 impl Readers {
-    pub(super) fn new(limits: &Limits, bodies: Arc<Bodies>, clock: Clock) -> Readers {
+    pub(super) fn new(
+        current: Arc<Current>,
+        bodies: Arc<Bodies>,
+        clock: Clock,
+        meter: Arc<Meter>,
+    ) -> Readers {
         let (jobs, input) = unbounded();
-        Readers { input, jobs, queued: Arc::default(), queued_max: limits.reads_queued_max, bodies, clock }
+        let queued_max = current.get().root.limits.reads_queued_max;
+        Readers { input, jobs, queued: Arc::default(), queued_max, bodies, clock, current, meter }
     }
 
     pub(super) fn thread(&self) -> Reader {
@@ -168,21 +177,44 @@ impl Reader {
         if query.listener.outbox.is_closed() || query.subscription.is_closed() {
             return;
         }
-        match query.want {
-            Want::Count => self.count(&query),
+        let began = Instant::now();
+        let (community, subscription) = (Arc::clone(&query.community), Arc::clone(&query.subscription));
+        let found = match query.want {
+            Want::Count => {
+                community.traffic.counts.add(1);
+                self.count(&query)
+            }
             Want::Events => {
+                community.traffic.requests.add(1);
                 let scanned = self.scan(&query);
                 if scanned.is_cut && scanned.found.is_empty() {
-                    query.community.live.refuse(&query.subscription, &too_broad(&query));
-                    return;
+                    community.live.refuse(&subscription, &too_broad(&query));
+                    return self.measure(began, &community, &subscription, 0);
                 }
                 let (mut found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
                 if query.community.settings().trust.read_first {
                     trusted_first(&query.community, &mut found);
                 }
+                let count = found.len();
                 self.send(Answer { query, found: found.into_iter(), hint, as_of: scanned.as_of });
+                count
             }
+        };
+        self.measure(began, &community, &subscription, found);
+    }
+
+    /// Notes how long a query took up to its last event, or until its client had to read first.
+    fn measure(&self, began: Instant, community: &Community, subscription: &Subscription, events: usize) {
+        let took = began.elapsed();
+        self.0.meter.query_seconds.observe(took.as_secs_f64());
+        let slow = self.0.current.get().log.slow_query_milliseconds;
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if milliseconds < slow {
+            return;
         }
+        let (community, shape) = (community.path().to_owned(), meter::shape(&subscription.filters));
+        tracing::info!(community, shape, milliseconds, events, "a slow query");
+        self.0.meter.slow(SlowQuery { at: self.0.clock.now(), community, shape, milliseconds, events });
     }
 
     /// Finds the stored events of all filters, each up to its limit.
@@ -289,7 +321,7 @@ impl Reader {
         }
     }
 
-    fn count(&self, query: &Query) {
+    fn count(&self, query: &Query) -> usize {
         let settings = query.community.settings();
         let limits = &settings.limits;
         let filters = &query.subscription.filters;
@@ -307,6 +339,7 @@ impl Reader {
         }
         let text = message::count(&query.subscription.id, count, !is_whole);
         query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
+        count as usize
     }
 
     /// Sends what was found, as fast as the client reads, then EOSE. What fits goes into the outbox at once.
@@ -327,7 +360,9 @@ impl Reader {
                 }
                 return;
             };
-            match self.read_some(community, &mut answer.found, room) {
+            let read = self.read_some(community, &mut answer.found, room);
+            community.traffic.answered.add(read.as_ref().map_or(0, Vec::len));
+            match read {
                 Ok(bodies) if answer.found.len() > 0 => outbox.push(Frame::events(subscription, bodies)),
                 Ok(bodies) => {
                     let eose = message::eose(&subscription.id, answer.hint);

@@ -1,5 +1,5 @@
-//! Tells the writer, from time to time, to remove what expired or vanished, within a budget. Never
-//! removes anything itself.
+//! Tells the writer, from time to time, to remove what expired or vanished, or is not kept any longer, within a
+//! budget; looks at the disk. Never removes anything itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use super::StartError;
+use super::disk::{self, Disk};
 use super::writer::{Sweep, WriterInput};
+use super::{StartError, retention};
 use crate::clock::Clock;
 use crate::community::Communities;
 use crate::config::Current;
@@ -35,11 +36,12 @@ impl Sweeper {
         writer: Sender<WriterInput>,
         clock: Clock,
         rates: Arc<Rates>,
+        disk: Arc<Disk>,
     ) -> Result<Sweeper, StartError> {
         let (stop, stopped) = bounded::<()>(0);
         let thread = super::spawn("plaza-sweep", move || {
             let mut expired_at: Option<Instant> = None;
-            let mut forgot_at = Instant::now();
+            let (mut forgot_at, mut looked_at) = (Instant::now(), Instant::now());
             // Communities of which the last round left something.
             let mut unfinished: HashSet<CommunityId> = HashSet::new();
             while stopped.recv_timeout(Duration::from_secs(1) / TICKS_PER_SECOND)
@@ -51,6 +53,14 @@ impl Sweeper {
                 if forgot_at.elapsed() >= Duration::from_secs(FORGET_SECONDS) {
                     forgot_at = Instant::now();
                     rates.forget_idle();
+                }
+                if looked_at.elapsed() >= disk::LOOK_EVERY {
+                    looked_at = Instant::now();
+                    disk.look();
+                }
+                let now = clock.now();
+                if !communities.iter().all(|one| retention::sweep(&one, now, TICKS_PER_SECOND, &writer)) {
+                    return;
                 }
                 let is_due = expired_at.is_none_or(|time| time.elapsed() >= expiry_every);
                 if is_due {

@@ -63,7 +63,9 @@ impl Verifier {
                 Some(Checked { community, event, body, record, reply, admitted_at, permits })
             }
             Err(refusal) => {
-                reply.send(&id, Outcome::Refused(refusal));
+                let outcome = Outcome::Refused(refusal);
+                outcome.count_in(&community.traffic);
+                reply.send(&id, outcome);
                 None
             }
         }

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -16,12 +17,13 @@ use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
-use super::{Outcome, Permits, Reply};
+use super::{Outcome, Permits, Reply, retention};
 use crate::community::{Community, VANISHED};
-use crate::config;
+use crate::config::{self, Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
-use crate::index::{Found, Stored};
+use crate::index::{Found, Load, Stored};
 use crate::live::LiveEvent;
+use crate::meter::Meter;
 use crate::nips::nip40;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Decision, Prefix, Refusal, RelayNames, Want};
@@ -77,6 +79,7 @@ pub(super) struct Writer {
     store: Arc<Store>,
     bodies: Arc<Bodies>,
     saver: Saver,
+    meter: Arc<Meter>,
     events_max: usize,
     bytes_max: usize,
 }
@@ -147,6 +150,19 @@ impl Gathering {
             || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
     }
 
+    /// Whether what an author has in it decides whether there is room for their next event.
+    fn bears_on_author(&self, checked: &Checked, settings: &Retention) -> bool {
+        let Checked { community, event, record, .. } = checked;
+        let mut gathered = Load::default();
+        for Placed { checked, record_bytes, .. } in &self.placed {
+            if checked.community.id == community.id && checked.event.pubkey == event.pubkey {
+                gathered.events += 1;
+                gathered.bytes += *record_bytes as u64;
+            }
+        }
+        retention::bears_on(settings, &community.index(), event, record.len(), gathered)
+    }
+
     /// Whether an author has written any of it.
     fn has_of(&self, author: (CommunityId, PublicKey)) -> bool {
         self.placed
@@ -201,6 +217,20 @@ fn will_go(event: &Verified, replaces: bool) -> bool {
     has_next || nip40::expires_at(event).is_some()
 }
 
+/// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
+fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
+    checked.admitted_at?;
+    let settings = checked.community.settings();
+    let retention = &settings.retention;
+    if !retention.bounds_authors() {
+        return None;
+    }
+    if retention.bytes_per_author_max > 0 && !checked.community.index().counts_author_bytes(retention) {
+        checked.community.index_mut().count_author_bytes(retention);
+    }
+    Some(settings)
+}
+
 fn is_request(kind: Kind) -> bool {
     kind == Kind::DELETION || kind == Kind::VANISH
 }
@@ -212,10 +242,11 @@ impl Writer {
         store: Arc<Store>,
         bodies: Arc<Bodies>,
         saver: Saver,
+        meter: Arc<Meter>,
         settings: &config::Store,
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
-        Writer { input, fanout, store, bodies, saver, events_max, bytes_max }
+        Writer { input, fanout, store, bodies, saver, meter, events_max, bytes_max }
     }
 
     /// Works until nobody can send any more and everything sent is safe.
@@ -264,7 +295,9 @@ impl Writer {
             return;
         }
         let is_full = gathering.placed.len() >= self.events_max || gathering.bytes >= self.bytes_max;
-        if is_full || gathering.bears_on(community.id, event) {
+        let bounds = author_bounds(&checked);
+        let is_close = |bounds: &Arc<Settings>| gathering.bears_on_author(&checked, &bounds.retention);
+        if is_full || gathering.bears_on(community.id, event) || bounds.as_ref().is_some_and(is_close) {
             self.commit(std::mem::take(gathering));
         }
         let admitted = self.admit(&checked, gathering);
@@ -276,9 +309,22 @@ impl Writer {
                 if event.kind == Kind::DELETION {
                     removes = index.deleted_by(event);
                 }
-                drop(index);
-                gathering.add(checked, removes);
-                return;
+                let room = bounds.map_or(Ok(Vec::new()), |bounds| {
+                    let bytes = checked.record.len();
+                    retention::make_room(&bounds.retention, &index, event, bytes, &removes)
+                });
+                match room {
+                    Ok(room) => {
+                        drop(index);
+                        removes.extend(room);
+                        gathering.add(checked, removes);
+                        return;
+                    }
+                    Err(refusal) => {
+                        community.tally.refused(&refusal);
+                        Outcome::Refused(refusal)
+                    }
+                }
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
@@ -286,6 +332,7 @@ impl Writer {
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);
+        outcome.count_in(&community.traffic);
         checked.reply.send(&event.id, outcome.clone());
         if outcome == Outcome::PassedOn {
             let Checked { community, event, body, .. } = checked;
@@ -346,13 +393,19 @@ impl Writer {
                 group.put_state(community.id, VANISHED, &checked.event.pubkey.0, &until.to_le_bytes());
             }
         }
+        let began = Instant::now();
         match self.store.commit(group) {
             Ok(locations) => {
+                self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
+                self.meter.commit_events.observe(placed.len() as f64);
                 let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
                 self.publish(placed, &locations);
                 self.saver.changed(changes);
             }
-            Err(error) => fail(placed, &error),
+            Err(error) => {
+                self.meter.commits_failed.inc();
+                fail(placed, &error);
+            }
         }
     }
 
@@ -379,6 +432,8 @@ impl Writer {
         for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(locations) {
             let Checked { community, event, body, reply, .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
+            community.traffic.stored.add(1);
+            community.traffic.duplicates.add(copies.len());
             reply.send(&event.id, Outcome::Stored);
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
             self.bodies.put(community.id, location, body.clone());
@@ -450,6 +505,7 @@ fn fail(placed: Vec<Placed>, error: &StoreError) {
         Refusal::new(Prefix::Error, "store.commit", "the relay could not store this event; try again later");
     for Placed { checked, copies, .. } in placed {
         let replies = std::iter::once(&checked.reply).chain(copies.iter().map(|(reply, _)| reply));
+        checked.community.traffic.refused.add(1 + copies.len());
         replies.for_each(|reply| reply.send(&checked.event.id, Outcome::Refused(refusal.clone())));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use super::key::{self, Shelf};
 use super::removed::Pin;
 use super::value::{self, Head, PACK_SLOTS_MAX};
-use super::{CommunityId, Group, Location, StateTable, Store, StoreError};
+use super::{CommunityId, Group, Location, StateTable, Store, StoreError, Tally};
 
 /// Earlier copies, by a stamp that their folder keeps: the stamp of the newest, and the group that it is as of.
 /// Removals since are not forgotten.
@@ -89,6 +89,10 @@ pub struct Copied {
     pub first_number: u64,
     /// Where each community goes on counting.
     pub next_numbers: BTreeMap<u32, u64>,
+    /// What each community has, where that is counted.
+    pub tallies: BTreeMap<u32, Tally>,
+    /// Groups that the store has lost by damage to its files.
+    pub groups_missing: u64,
 }
 
 /// Why bytes of a chunk are no entries.
@@ -134,17 +138,16 @@ impl Gatherer {
 impl Store {
     /// Begins a copy: of all, or of what came and went since an earlier one, if the store still knows that one.
     pub fn copier(&self, earlier: Option<&Earlier>) -> Copier<'_> {
+        // Between two groups: nothing that is removed from here on is forgotten before it is pinned.
+        let _held = self.hold();
+        let groups = self.groups();
         let known = earlier.and_then(|earlier| {
-            let group = self.pins.group_of(&earlier.folder, &earlier.stamp)?;
+            let group = self.pins.group_of(&earlier.folder, &earlier.stamp, groups)?;
             Some((self.pins.pin(group), earlier.next_numbers.clone()))
         });
         match known {
             Some((pin, numbers)) => Copier { store: self, pin, earlier: Some(numbers) },
-            None => {
-                // Between two groups: nothing that is removed from here on is forgotten before it is pinned.
-                let _held = self.hold();
-                Copier { store: self, pin: self.pins.pin(self.groups()), earlier: None }
-            }
+            None => Copier { store: self, pin: self.pins.pin(groups), earlier: None },
         }
     }
 
@@ -153,9 +156,15 @@ impl Store {
     fn numbers(&self, counted_together: &BTreeSet<u32>) -> BTreeMap<u32, u64> {
         let mut numbers: BTreeMap<u32, u64> =
             counted_together.iter().map(|community| (*community, self.first_number)).collect();
-        let known = self.next_numbers.read().unwrap_or_else(PoisonError::into_inner);
-        numbers.extend(known.iter().map(|(community, number)| (community.0, *number)));
+        let known = self.numberings.read().unwrap_or_else(PoisonError::into_inner);
+        numbers.extend(known.iter().map(|(community, numbering)| (community.0, numbering.next)));
         numbers
+    }
+
+    fn tallies(&self) -> BTreeMap<u32, Tally> {
+        let known = self.numberings.read().unwrap_or_else(PoisonError::into_inner);
+        let counted = known.iter().filter_map(|(community, numbering)| Some((community.0, numbering.tally?)));
+        counted.collect()
     }
 
     /// The communities that have records, found by a look at one key each.
@@ -241,6 +250,8 @@ impl Copier<'_> {
                 group: store.groups(),
                 first_number: store.first_number,
                 next_numbers: store.numbers(&communities),
+                tallies: store.tallies(),
+                groups_missing: store.groups_missing(),
             };
             self.records::<StoreError>(&from, &copied.next_numbers, &mut |piece| {
                 last.push(piece);

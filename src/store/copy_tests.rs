@@ -258,6 +258,29 @@ fn a_copy_is_of_one_moment_while_groups_are_written() {
 }
 
 #[test]
+fn a_copy_that_is_too_old_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path().join("data"))).unwrap();
+    let mut group = Group::default();
+    (0..50_u8).for_each(|byte| group.insert(SQUARE, vec![byte; 100]));
+    let locations = store.commit(group).unwrap();
+    let mut kept = Kept::default();
+    assert!(!kept.update(&store, Some(([0; 16], [1; 16]))));
+    let mut group = Group::default();
+    group.remove(SQUARE, locations[7]);
+    store.commit(group).unwrap();
+    for _ in 0..super::removed::GROUPS_KEPT_MAX {
+        let mut group = Group::default();
+        group.put_state(SQUARE, BANS, b"key", b"value");
+        store.commit(group).unwrap();
+        store.forget_removals_until(store.groups());
+    }
+    assert!(store.removed_since(0).unwrap().is_empty(), "nobody waits for it any longer");
+    assert!(!kept.update(&store, Some(([1; 16], [2; 16]))));
+    assert!(kept.records == records_of(&store) && kept.records.len() == 49);
+}
+
+#[test]
 fn what_is_damaged_is_named_and_the_rest_is_copied() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(options(folder.path().join("data"))).unwrap();

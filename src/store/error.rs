@@ -74,6 +74,16 @@ pub enum StoreError {
         /// The most that is taken.
         bytes_max: usize,
     },
+    /// sled broke off while it opened its files.
+    #[error(
+        "{}: the store's files are damaged, so that they cannot be opened; restore a backup into another folder \
+         (`plaza restore`), and keep this one until that has worked",
+        path.display()
+    )]
+    Broken {
+        /// The store's folder.
+        path: PathBuf,
+    },
     /// A store cannot be made where something is.
     #[error("{} is not empty; name a folder that is, or one that is not there", path.display())]
     NotEmpty {

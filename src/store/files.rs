@@ -88,10 +88,10 @@ pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(walk(path)?.iter().map(|entry| entry.bytes).sum())
 }
 
-/// How many bytes are free for this user on the disk of a folder.
-pub(super) fn disk_free_bytes(path: &Path) -> Result<u64, StoreError> {
+/// How many bytes are free for this user on the disk of a folder; `None` where the file system does not say.
+pub(super) fn disk_free_bytes(path: &Path) -> Result<Option<u64>, StoreError> {
     let disk = rustix::fs::statvfs(path).map_err(|error| io_error(path, "look at the disk", error.into()))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    Ok((disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize)))
 }
 
 /// How many files sled has put into `blobs/`.

@@ -104,6 +104,14 @@ impl Group {
         self.inserts.iter().map(|&(community, ..)| community).collect()
     }
 
+    /// The new records' communities and places, which [`Group::write_records`] returned.
+    pub(super) fn inserted<'g>(
+        &'g self,
+        locations: &'g [Location],
+    ) -> impl Iterator<Item = (CommunityId, Location)> + 'g {
+        self.inserts.iter().map(|(community, ..)| *community).zip(locations.iter().copied())
+    }
+
     /// Adds what the group removes to a batch, for those who must know later (`removed.rs`).
     pub(super) fn write_removed(&self, group: u64, batch: &mut sled::Batch) {
         for (part, value) in (0..).zip(value::write_removed(&self.removed)) {

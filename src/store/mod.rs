@@ -15,10 +15,12 @@ mod error;
 mod files;
 mod group;
 mod key;
+mod mark;
 pub mod record;
 mod removed;
 mod restore;
 mod scan;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,6 +28,7 @@ mod value;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -34,11 +37,13 @@ use std::time::Duration;
 
 use self::files::io_error;
 use self::key::{RecordKey, Shelf};
+use self::tally::Numbering;
 use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
 
 pub use self::error::StoreError;
 pub use self::group::{Group, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
 pub use self::restore::Restorer;
+pub use self::tally::Tally;
 
 /// The longest record that the store takes.
 pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
@@ -103,7 +108,7 @@ impl Location {
     }
 }
 
-/// The store. Shared by `Arc`: any thread reads, one thread commits.
+/// The store. Shared by `Arc`: any thread reads, one thread commits records; groups of others wait their turn.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -113,9 +118,11 @@ pub struct Store {
     file: File,
     /// Where a community begins to count that has no number of its own.
     first_number: u64,
-    /// What the records of each community will be numbered from, as of the last group.
-    next_numbers: RwLock<HashMap<CommunityId, u64>>,
+    /// What the records of each community will be numbered from, and their tally, as of the last group.
+    numberings: RwLock<HashMap<CommunityId, Numbering>>,
     groups: AtomicU64,
+    /// Tells at the next start how many they were.
+    mark: mark::Mark,
     /// Removals by groups up to this one are of no use any more.
     removals_until: AtomicU64,
     /// Removals that are needed nevertheless.
@@ -147,22 +154,32 @@ impl Store {
         let file =
             OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
         report_blobs(&path)?;
+        let mark = mark::Mark::read(&path);
         let mut store = Store {
             path,
             durability,
             tree,
             file,
             first_number: 0,
-            next_numbers: RwLock::default(),
+            numberings: RwLock::default(),
             groups: AtomicU64::new(0),
+            mark,
             removals_until: AtomicU64::new(0),
             pins: removed::Pins::default(),
             writer: Mutex::default(),
         };
         let meta = store.read_meta()?;
         store.first_number = meta.first_number.next_multiple_of(PACK_SLOTS);
-        store.publish(meta.groups, store.read_next_numbers()?);
+        store.publish(meta.groups, store.read_numberings()?);
         store.read_copies()?;
+        if store.groups_missing() > 0 {
+            tracing::error!(
+                path = %store.path.display(),
+                groups = store.groups_missing(),
+                "the newest groups of changes are missing: the store's files are damaged; restore a backup that \
+                 has them"
+            );
+        }
         Ok(store)
     }
 
@@ -185,21 +202,29 @@ impl Store {
         group.check_lengths()?;
         let mut batch = sled::Batch::default();
         let meta = Meta { first_number: self.first_number, groups: self.groups() + 1 };
+        let mut numberings = Numberings { store: self, changed: HashMap::new() };
         let mut next: HashMap<_, _> = group
             .communities()
             .into_iter()
             .map(|community| (community, self.next_number(community)))
             .collect();
         let locations = group.write_records(&mut next, &mut batch);
-        for (shelf, community, pack, slots) in group.removals() {
-            self.write_removal(shelf, community, pack, slots, &mut batch)?;
+        for (community, location) in group.inserted(&locations) {
+            numberings.tally(community, |tally| tally.add(location.number));
         }
+        for (shelf, community, pack, slots) in group.removals() {
+            for number in self.write_removal(shelf, community, pack, slots, &mut batch)? {
+                numberings.tally(community, |tally| tally.remove(number));
+            }
+        }
+        next.iter().for_each(|(community, number)| numberings.of(*community).next = *number);
+        let numberings = numberings.changed;
         group.write_state(&mut batch);
         group.write_removed(meta.groups, &mut batch);
         self.forget_removals(&mut batch)?;
         batch.insert(&key::META[..], meta.write());
-        for (community, number) in &next {
-            batch.insert(&key::next_number(*community)[..], value::write_next_number(*number));
+        for (community, numbering) in &numberings {
+            batch.insert(&key::next_number(*community)[..], value::write_numbering(*numbering));
         }
 
         writer.stopped = true;
@@ -209,7 +234,8 @@ impl Store {
         self.tree.apply_batch(batch).map_err(|source| self.engine_error("write a group", source))?;
         self.make_durable()?;
         writer.stopped = false;
-        self.publish(meta.groups, next);
+        self.publish(meta.groups, numberings);
+        self.mark.note(meta.groups);
         Ok(locations)
     }
 
@@ -259,8 +285,16 @@ impl Store {
 
     /// The number that the next record of a community will get at the least.
     pub fn next_number(&self, community: CommunityId) -> u64 {
-        let known = self.next_numbers.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&community).copied().unwrap_or(self.first_number)
+        self.numbering(community).next
+    }
+
+    fn numbering(&self, community: CommunityId) -> Numbering {
+        let known = self.numberings.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&community).copied().unwrap_or_else(|| Numbering {
+            next: self.first_number,
+            // Where communities counted together, one without a number of its own may have records.
+            tally: (self.first_number == 0).then(Tally::default),
+        })
     }
 
     /// The store's folder.
@@ -273,13 +307,18 @@ impl Store {
         self.groups.load(Ordering::Acquire)
     }
 
+    /// How many groups, the newest, were lost with what was damaged of the store's files before it was opened.
+    pub fn groups_missing(&self) -> u64 {
+        self.mark.missing(self.groups())
+    }
+
     /// How many bytes the store's files take on disk.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
         files::disk_bytes(&self.path)
     }
 
-    /// How many bytes are free for plaza where the store lies.
-    pub fn disk_free_bytes(&self) -> Result<u64, StoreError> {
+    /// How many bytes are free for plaza where the store lies; `None` where the file system does not say.
+    pub fn disk_free_bytes(&self) -> Result<Option<u64>, StoreError> {
         files::disk_free_bytes(&self.path)
     }
 
@@ -294,7 +333,9 @@ impl Store {
             return Err(StoreError::Stopped { path: self.path.clone() });
         }
         self.tree.flush().map_err(|source| self.engine_error("flush", source))?;
-        self.sync()
+        self.sync()?;
+        self.mark.write(self.groups());
+        Ok(())
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
@@ -309,18 +350,18 @@ impl Store {
         self.file.sync_data().map_err(|source| io_error(&self.path.join(files::DB), "sync", source))
     }
 
-    fn publish(&self, groups: u64, next_numbers: HashMap<CommunityId, u64>) {
-        self.next_numbers.write().unwrap_or_else(PoisonError::into_inner).extend(next_numbers);
+    fn publish(&self, groups: u64, numberings: HashMap<CommunityId, Numbering>) {
+        self.numberings.write().unwrap_or_else(PoisonError::into_inner).extend(numberings);
         self.groups.store(groups, Ordering::Release);
     }
 
-    fn read_next_numbers(&self) -> Result<HashMap<CommunityId, u64>, StoreError> {
+    fn read_numberings(&self) -> Result<HashMap<CommunityId, Numbering>, StoreError> {
         let entries = self.tree.range(key::META..).skip(1).map(|entry| {
             let (key, value) = entry.map_err(|source| self.engine_error("read numbers", source))?;
             let Some(community) = key::read_next_number_key(&key) else {
                 return Err(self.corrupt(&key, "the key is none of ours"));
             };
-            Ok((community, self.readable(&key, value::read_next_number(&value))?))
+            Ok((community, self.readable(&key, value::read_numbering(&value))?))
         });
         entries.collect()
     }
@@ -334,7 +375,8 @@ impl Store {
         }
     }
 
-    /// Adds to a batch what the removal of some slots leaves of a pack or of a long record.
+    /// Adds to a batch what the removal of some slots leaves of a pack or of a long record; the numbers of the
+    /// records that were there.
     fn write_removal(
         &self,
         shelf: Shelf,
@@ -342,15 +384,22 @@ impl Store {
         number: u64,
         slots: &[u8],
         batch: &mut sled::Batch,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<u64>, StoreError> {
         let key = key::head(shelf, community, number);
-        let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(()) };
+        let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(Vec::new()) };
+        let mut gone = Vec::new();
         match self.readable(&key, value::read_head(&value))? {
-            Head::Pack(pack) => match pack.without(slots) {
-                Some(left) => batch.insert(&key[..], left),
-                None => batch.remove(&key[..]),
-            },
+            Head::Pack(pack) => {
+                let there = (0_u8..).zip(pack.slots()).filter(|(_, record)| record.is_some());
+                let removed = there.filter(|(slot, _)| slots.contains(slot));
+                gone.extend(removed.map(|(slot, _)| number + u64::from(slot)));
+                match pack.without(slots) {
+                    Some(left) => batch.insert(&key[..], left),
+                    None => batch.remove(&key[..]),
+                }
+            }
             Head::Long(long) if slots.contains(&0) => {
+                gone.push(number);
                 batch.remove(&key[..]);
                 for part in 1..=long.parts() {
                     batch.remove(&key::part(shelf, community, number, part)[..]);
@@ -358,7 +407,7 @@ impl Store {
             }
             Head::Long(_) => {}
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Writes blanks for a community's packs up to `next_number` and some beyond, and its bookends. They are
@@ -460,6 +509,24 @@ impl Store {
     }
 }
 
+/// The numberings that a group changes.
+struct Numberings<'s> {
+    store: &'s Store,
+    changed: HashMap<CommunityId, Numbering>,
+}
+
+impl Numberings<'_> {
+    fn of(&mut self, community: CommunityId) -> &mut Numbering {
+        self.changed.entry(community).or_insert_with(|| self.store.numbering(community))
+    }
+
+    fn tally(&mut self, community: CommunityId, count: impl FnOnce(&mut Tally)) {
+        if let Some(tally) = &mut self.of(community).tally {
+            count(tally);
+        }
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         if let Err(error) = self.settle() {
@@ -473,7 +540,9 @@ fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
     let mut repaired = false;
     for _ in 0..LOCK_ATTEMPTS_MAX {
-        match config.open() {
+        // Of some damage to its files sled makes a panic instead of an error.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        match opened.map_err(|_| StoreError::Broken { path: path.to_owned() })? {
             Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
             // Only now: nobody else has the store open, or sled would have said so.
             Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {

@@ -13,7 +13,7 @@ use super::{CommunityId, Location, Store, StoreError, key, value};
 const FORGOTTEN_AT_ONCE_MAX: usize = 64;
 
 /// Groups after which a copy is not waited for any longer: its next one must look at everything.
-const GROUPS_KEPT_MAX: u64 = 1_000_000;
+pub(super) const GROUPS_KEPT_MAX: u64 = if cfg!(test) { 5_000 } else { 1_000_000 };
 
 /// The groups since which removals are needed.
 #[derive(Debug, Default)]
@@ -52,6 +52,11 @@ impl Drop for Pin {
     }
 }
 
+/// Whether a copy that is as of a group still counts when there have been so many.
+fn is_waited_for(group: u64, groups: u64) -> bool {
+    groups.saturating_sub(group) <= GROUPS_KEPT_MAX
+}
+
 impl Pins {
     fn lock(&self) -> MutexGuard<'_, PinnedGroups> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,9 +67,12 @@ impl Pins {
         Pin { pins: Arc::clone(&self.0), group }
     }
 
-    /// As of which group the newest copy of a folder is, if that copy has this stamp.
-    pub(super) fn group_of(&self, folder: &Stamp, stamp: &Stamp) -> Option<u64> {
-        self.lock().kept.get(folder).filter(|(kept, _)| kept == stamp).map(|(_, group)| *group)
+    /// As of which group the newest copy of a folder is, if that copy has this stamp, and if what was removed since
+    /// is known. The group that counts now is `groups`, and must stay so until the result is pinned.
+    pub(super) fn group_of(&self, folder: &Stamp, stamp: &Stamp, groups: u64) -> Option<u64> {
+        let pinned = self.lock();
+        let (_, group) = pinned.kept.get(folder).filter(|(kept, _)| kept == stamp)?;
+        is_waited_for(*group, groups).then_some(*group)
     }
 
     /// Remembers the newest copy of a folder; returns the folders that are forgotten for it.
@@ -75,8 +83,7 @@ impl Pins {
         loop {
             let oldest = pinned.kept.iter().min_by_key(|(_, (_, group))| *group);
             let Some((&oldest, &(_, kept))) = oldest else { return forgotten };
-            let is_old = group.saturating_sub(kept) > GROUPS_KEPT_MAX;
-            if oldest == *folder || pinned.kept.len() <= most && !is_old {
+            if oldest == *folder || pinned.kept.len() <= most && is_waited_for(kept, group) {
                 return forgotten;
             }
             pinned.kept.remove(&oldest);
@@ -88,7 +95,7 @@ impl Pins {
     fn oldest(&self, groups: u64) -> Option<u64> {
         let pinned = self.lock();
         let kept = pinned.kept.values().map(|(_, group)| *group);
-        let kept = kept.filter(|kept| groups.saturating_sub(*kept) <= GROUPS_KEPT_MAX).min();
+        let kept = kept.filter(|kept| is_waited_for(*kept, groups)).min();
         pinned.held.keys().next().copied().into_iter().chain(kept).min()
     }
 }

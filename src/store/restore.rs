@@ -2,15 +2,16 @@
 //! each community and shelf, state, and what the copy is as of. Out: a store. Until it is complete no store can
 //! be opened in its folder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 
 use super::copy::{COPIES, Copied, Stamp};
 use super::files::{self, io_error};
 use super::key::{self, Shelf};
+use super::tally::Numbering;
 use super::value::{self, Meta, PACK_SLOTS, PackBuilder};
-use super::{CommunityId, Location, Options, StateTable, Store, StoreError};
+use super::{CommunityId, Location, Options, StateTable, Store, StoreError, Tally};
 
 /// Bytes that are written at once.
 const BATCH_BYTES: usize = 1 << 20;
@@ -22,6 +23,7 @@ pub struct Restorer {
     batch_bytes: usize,
     pack: Option<RestoredPack>,
     blanks_until: HashMap<CommunityId, u64>,
+    tallies: HashMap<CommunityId, Tally>,
 }
 
 /// A pack whose records are coming.
@@ -55,6 +57,7 @@ impl Restorer {
             batch_bytes: 0,
             pack: None,
             blanks_until: HashMap::new(),
+            tallies: HashMap::new(),
         })
     }
 
@@ -75,6 +78,7 @@ impl Restorer {
         if record.len() > value::RECORD_BYTES_MAX || is_long && slot != 0 {
             return Err(self.misplaced(community, location));
         }
+        self.tallies.entry(community).or_default().add(location.number);
         if shelf == Shelf::Loose || is_long {
             return self.alone(shelf, community, number, record);
         }
@@ -118,8 +122,14 @@ impl Restorer {
         }
         self.flush()?;
         let mut last = sled::Batch::default();
-        for (&community, &number) in &copied.next_numbers {
-            last.insert(&key::next_number(CommunityId(community))[..], value::write_next_number(number));
+        let numbering = |(&community, &next): (&u32, &u64)| {
+            // What is here counts: a store that had lost something is whole again in that.
+            let tally = self.tallies.get(&CommunityId(community)).copied().unwrap_or_default();
+            (CommunityId(community), Numbering { next, tally: Some(tally) })
+        };
+        let numberings: HashMap<_, _> = copied.next_numbers.iter().map(numbering).collect();
+        for (community, numbering) in &numberings {
+            last.insert(&key::next_number(*community)[..], value::write_numbering(*numbering));
         }
         // A store is one when it has this.
         let meta = Meta { first_number: copied.first_number, groups: copied.group };
@@ -128,9 +138,7 @@ impl Restorer {
         store.tree.apply_batch(last).map_err(|source| store.engine_error("finish the store", source))?;
         store.settle()?;
         files::sync_all(&store.path, &[])?;
-        let numbers: BTreeMap<u32, u64> = copied.next_numbers.clone();
-        let numbers = numbers.into_iter().map(|(community, number)| (CommunityId(community), number));
-        store.publish(copied.group, numbers.collect());
+        store.publish(copied.group, numberings);
         store.read_copies()?;
         Ok(store)
     }

@@ -11,11 +11,13 @@
 //! | `version 2 length:4 bytes` | the head of a long record: its whole length, and its first bytes |
 //! | `version 3 bytes` | a further part of it |
 //! | `version 4 first_number:8 groups:8` | the meta record |
-//! | `version 6 next_number:8` | a community's own next number |
+//! | `version 7 next_number:8 records:8 sum:8` | a community's own next number, and its tally (`tally.rs`) |
+//! | `version 6 next_number:8` | the same without a tally, as earlier versions wrote it |
 //! | `version 5 (community:4 number:8 slot:1)…` | locations that a group removed |
 //!
 //! A loose record is a pack of one.
 
+use super::tally::{Numbering, Tally};
 use super::{CommunityId, Location};
 
 /// The only version of values that this build reads and writes.
@@ -61,6 +63,7 @@ const PART: u8 = 3;
 const META: u8 = 4;
 const REMOVED_LOCATIONS: u8 = 5;
 const NEXT_NUMBER: u8 = 6;
+const NUMBERING: u8 = 7;
 
 const PACK_HEADER_BYTES: usize = 3;
 const SLOT_BYTES: usize = 2;
@@ -315,15 +318,25 @@ pub(super) fn read_removed(
     Ok(())
 }
 
-/// The value that tells a community's next number.
-pub(super) fn write_next_number(number: u64) -> Vec<u8> {
-    [&[VERSION, NEXT_NUMBER][..], &number.to_be_bytes()].concat()
+/// The value that tells a community's next number, and its tally if that is known.
+pub(super) fn write_numbering(numbering: Numbering) -> Vec<u8> {
+    let next = numbering.next.to_be_bytes();
+    match numbering.tally {
+        None => [&[VERSION, NEXT_NUMBER][..], &next].concat(),
+        Some(Tally { records, sum }) => {
+            [&[VERSION, NUMBERING][..], &next, &records.to_be_bytes(), &sum.to_be_bytes()].concat()
+        }
+    }
 }
 
 /// Reads it.
-pub(super) fn read_next_number(value: &[u8]) -> Result<u64, Unreadable> {
-    match (layout(value)?, value[2..].try_into()) {
-        (NEXT_NUMBER, Ok(number)) => Ok(u64::from_be_bytes(number)),
+pub(super) fn read_numbering(value: &[u8]) -> Result<Numbering, Unreadable> {
+    let layout = layout(value)?;
+    let (numbers, rest) = value[2..].as_chunks::<8>();
+    let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect();
+    match (layout, &numbers[..], rest) {
+        (NEXT_NUMBER, &[next], []) => Ok(Numbering { next, tally: None }),
+        (NUMBERING, &[next, records, sum], []) => Ok(Numbering { next, tally: Some(Tally { records, sum }) }),
         _ => Err(Unreadable::Damaged("it is not a community's next number")),
     }
 }

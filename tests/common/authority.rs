@@ -23,7 +23,8 @@ pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 /// Makes certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    root: CertificateDer<'static>,
+    /// Its own certificate, PEM.
+    pub root: String,
 }
 
 /// A certificate and its key, PEM.
@@ -54,7 +55,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let root = params.self_signed(&key).expect("a certificate").der().clone();
+        let root = params.self_signed(&key).expect("a certificate").pem();
         Authority { issuer: Issuer::new(params, key), root }
     }
 
@@ -67,21 +68,9 @@ impl Authority {
         Pair { certificate, key: key.serialize_pem() }
     }
 
-    /// Its own certificate, PEM, for programs that are to trust it.
-    pub fn root_pem(&self) -> String {
-        let text = data_encoding::BASE64.encode(&self.root);
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).expect("a root");
-        roots
-    }
-
     /// What a client needs that trusts this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
-        client(self.roots(), ALL_VERSIONS, &[])
+        trusting(&self.root)
     }
 
     /// The same with these versions of TLS and these protocols (ALPN).
@@ -90,7 +79,7 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&[u8]],
     ) -> Arc<ClientConfig> {
-        client(self.roots(), versions, protocols)
+        client(&self.root, versions, protocols)
     }
 
     /// A Nostr client over an encrypted connection.
@@ -99,12 +88,18 @@ impl Authority {
     }
 }
 
-/// What a client needs that trusts these roots.
-pub fn client(
-    roots: RootCertStore,
+/// What a client needs that trusts who has this certificate (PEM).
+pub fn trusting(root: &str) -> Arc<ClientConfig> {
+    client(root, ALL_VERSIONS, &[])
+}
+
+fn client(
+    root: &str,
     versions: &[&'static SupportedProtocolVersion],
     protocols: &[&[u8]],
 ) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("a certificate")).expect("a root");
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
         .expect("versions")
@@ -123,7 +118,18 @@ pub fn handshake(
     address: SocketAddr,
     name: &str,
 ) -> Result<TlsStream, std::io::Error> {
-    let mut stream = TcpStream::connect(address)?;
+    handshake_on(TcpStream::connect(address)?, config, name)
+}
+
+/// The same over a connection that there is.
+///
+/// # Errors
+/// Why the handshake failed.
+pub fn handshake_on(
+    mut stream: TcpStream,
+    config: &Arc<ClientConfig>,
+    name: &str,
+) -> Result<TlsStream, std::io::Error> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(name.to_owned()).expect("a name");

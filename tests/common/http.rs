@@ -1,7 +1,7 @@
 //! Plain HTTP on a relay's port, and calls of the management API.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -33,7 +33,11 @@ impl Answer {
 
 /// One request on a connection of its own.
 pub fn http(relay: &TestRelay, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(relay.relay().address()).expect("the relay accepts");
+    ask(relay.relay().address(), method, path, headers, body)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: relay.example\r\nConnection: close\r\n");
     headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
@@ -74,7 +78,10 @@ impl TestRelay {
     /// answer.
     pub fn call_at(&self, path: &str, person: &Person, method: &str, params: Value) -> (u16, Value) {
         let body = json!({"method": method, "params": params}).to_string();
-        let tags = token_tags(&self.url_at(path).replace("ws://", "http://"), "POST", &body);
+        let community = self.relay().communities().at(path).expect("a community");
+        let named = community.settings().relay.urls.first().cloned();
+        let url = named.unwrap_or_else(|| self.url_at(path)).replacen("ws", "http", 1);
+        let tags = token_tags(&url, "POST", &body);
         let header = authorization(person, 27_235, self.clock.now(), &tags);
         let headers = [("Content-Type", "application/nostr+json+rpc"), ("Authorization", &header)];
         let answer = http(self, "POST", path, &headers, &body);
@@ -94,4 +101,9 @@ impl TestRelay {
         let error = answer["error"].as_str().unwrap_or_else(|| panic!("{method}: {status} {answer}"));
         (status, error.to_owned())
     }
+}
+
+/// What a GET at an address answers.
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    ask(address, "GET", path, &[], "")
 }

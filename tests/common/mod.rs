@@ -287,6 +287,11 @@ impl Client {
     /// Speaks over a stream that is connected, and reads the relay's challenge.
     pub fn over(stream: Box<dyn Wire>, url: &str) -> Client {
         let (socket, _) = tungstenite::client(url, stream).expect("the relay upgrades");
+        Client::greeted(socket)
+    }
+
+    /// Reads the relay's challenge.
+    pub fn greeted(socket: WebSocket<Box<dyn Wire>>) -> Client {
         let mut client = Client { socket, challenge: String::new() };
         let greeting = client.receive();
         assert_eq!(greeting[0], "AUTH", "{greeting}");

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,13 +34,24 @@ impl Program {
 
     /// The rest of the next line that has this in it.
     pub fn says(&self, wanted: &str) -> String {
+        let line = self.says_whole(wanted);
+        line.split_once(wanted).map_or(String::new(), |(_, rest)| rest.to_owned())
+    }
+
+    /// What it says from here on, until it has ended.
+    pub fn said(&self) -> String {
+        self.words.iter().collect::<Vec<String>>().join("\n")
+    }
+
+    /// The next line that has this in it.
+    pub fn says_whole(&self, wanted: &str) -> String {
         let mut heard = Vec::new();
         loop {
             let Ok(line) = self.words.recv_timeout(PATIENCE) else {
                 panic!("{wanted:?} was awaited, not only {heard:#?}")
             };
-            if let Some((_, rest)) = line.split_once(wanted) {
-                return rest.to_owned();
+            if line.contains(wanted) {
+                return line;
             }
             heard.push(line);
         }
@@ -105,6 +116,20 @@ pub fn listening() -> (OwnedFd, std::net::SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address");
     (socket.into(), address)
+}
+
+/// A port that was free a moment ago: for programs that do not say which one they took.
+pub fn free_port() -> u16 {
+    listening().1.port()
+}
+
+/// Waits until something accepts connections on a port of this machine.
+pub fn wait_for_port(port: u16) {
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < PATIENCE, "something listens on {port}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Where a program is, if it is there.

@@ -69,10 +69,11 @@ fn a_backup_of_a_running_relay_is_brought_up_to_date_and_restored() {
     assert!(done.said("1 events added, "), "{done:?}");
     assert_eq!(relay.end("TERM"), 0);
 
-    // The old one has now another past than the backup knows: it is compared, found to be so, and written anew.
+    // The old one has now another past than the backup knows. What the backup has is not given up for it unasked.
     folder.stock(&notes(5, 0..3));
-    let done = succeed(&folder, &["backup", "kept"]);
-    assert!(done.said("another past of this one"), "{done:?}");
+    folder.run(&["backup", "kept"]).refused(&["another past of this one", "--full"]);
+    assert!(succeed(&folder, &["verify", "kept"]).said("all is well"));
+    succeed(&folder, &["backup", "kept", "--full"]);
     succeed(&folder, &["restore", "kept", "--data", "again"]);
     assert_eq!(all_of(&folder, "again"), all_of(&folder, "data"));
 }
@@ -126,6 +127,8 @@ fn one_community_can_be_restored_alone() {
     let [root, market] = all_of(&folder, "new");
     assert_eq!((root.lines().count(), market.lines().count()), (0, 10));
     assert_eq!(market, all_of(&folder, "data")[1]);
+    // It is no whole store: to back it up there would take the others from the backup.
+    folder.run(&["backup", "kept", "--data", "new"]).refused(&["another past", "--full"]);
     folder.run(&["restore", "kept", "--data", "new"]).refused(&["is not empty"]);
     folder.run(&["restore", "data", "--data", "other"]).refused(&["holds no backup"]);
     folder.run(&["backup", "data"]).refused(&["holds other things"]);
@@ -219,5 +222,38 @@ fn state_of_all_tables_comes_along() {
     let mut client = Client::connect(&relay.url);
     assert_eq!(client.ids(json!({"kinds": [1]})), Vec::<String>::new(), "what vanished is not shown");
     assert!(client.publish_refused(&notes(1, 40..41)[0]).contains("nip62.vanished"));
+    assert_eq!(relay.end("TERM"), 0);
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_a_backup() {
+    let (folder, relay) = serve(TWO);
+    let mut client = Client::connect(&relay.url);
+    let mut stored = 0;
+    let mut publish = |people: std::ops::Range<u32>| {
+        for person in people {
+            notes(person, 0..400).iter().for_each(|note| client.submit(note));
+            notes(person, 0..400).iter().for_each(|note| assert!(client.answer_to(note).0));
+            stored += 400;
+        }
+        stored
+    };
+    publish(0..3);
+    succeed(&folder, &["backup", "kept"]);
+    for round in 0..12_u32 {
+        publish(3 + round * 3..6 + round * 3);
+        let mut run = folder.command(&["backup", "kept"]).spawn().expect("the program runs");
+        // Not for luck: whatever it was doing by then, it must have left a backup.
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 3));
+        let _ = run.kill();
+        run.wait().expect("it ends");
+        let done = succeed(&folder, &["verify", "kept"]);
+        assert!(done.said("all is well"), "round {round}: {done:?}");
+    }
+    let stored = publish(60..61);
+    succeed(&folder, &["backup", "kept"]);
+    let done = succeed(&folder, &["verify", "kept"]);
+    assert!(done.said(&format!("{} events of 1 communities", plaza::words::number(stored))), "{done:?}");
+    assert!(!names(&folder, "kept").iter().any(|name| name.ends_with(".new")));
     assert_eq!(relay.end("TERM"), 0);
 }

@@ -8,6 +8,7 @@ mod backup;
 mod compact;
 mod control;
 mod delete;
+mod retention;
 mod stats;
 mod verify;
 

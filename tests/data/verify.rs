@@ -1,6 +1,8 @@
 //! `plaza verify`: what is well and what is not, in stores and in backups.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use plaza::store::record::encode;
 use plaza::store::{CommunityId, Group, Options, Store};
@@ -116,4 +118,57 @@ fn what_is_wrong_in_a_store_is_named() {
     succeed(&folder, &["backup", "kept"]);
     let of_backup = folder.run(&["verify", "kept"]);
     assert_eq!((of_backup.code, of_backup.data), (1, done.data));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
+
+#[test]
+fn no_event_is_lost_without_a_word_when_the_files_of_a_store_are_damaged() {
+    let folder = Folder::new();
+    (1..8).for_each(|person| folder.stock(&notes(person, 0..200)));
+    let length = fs::metadata(folder.path("data/db")).expect("a file").len();
+    let (mut losses, mut refusals) = (0, 0);
+    for round in 0..24_u64 {
+        let harmed = format!("harmed-{round}");
+        copy(&folder.path("data"), &folder.path(&harmed));
+        let path = folder.path(&harmed).join("db");
+        let mut bytes = fs::read(&path).expect("a file");
+        let (at, count) = (length * round / 24 + 77, [1, 40, 3_000][round as usize % 3]);
+        bytes.iter_mut().skip(at as usize).take(count).for_each(|byte| *byte ^= 0x55);
+        fs::write(&path, bytes).expect("a file");
+        let done = folder.run(&["verify", "--data", &harmed]);
+        match done.code {
+            0 => {
+                let events = folder.export(&["--data", &harmed]).lines().count();
+                assert_eq!(events, 1_400, "round {round}: all is well, it says: {done:?}");
+            }
+            1 => losses += 1,
+            2 => {
+                assert!(done.words.contains("damaged") || done.words.contains("could not"), "{done:?}");
+                refusals += 1;
+            }
+            code => panic!("round {round} ends with {code}: {done:?}"),
+        }
+        // A relay that starts on it says so.
+        if done.data.contains("events are missing") {
+            let relay = folder.command(&["--data", &harmed, "--listen", "127.0.0.1:0"]).spawn();
+            let mut relay = relay.expect("the program runs");
+            let stderr = BufReader::new(relay.stderr.take().expect("its standard error"));
+            let mut lines = stderr.lines().map_while(Result::ok);
+            let said = lines.find(|line| line.contains("plaza verify") || line.contains("listening on"));
+            assert!(said.is_some_and(|said| said.contains("1400 events were stored")), "round {round}");
+            relay.kill().and_then(|()| relay.wait()).expect("it ends");
+        }
+    }
+    println!("{losses} losses named, {refusals} stores that cannot be opened");
+    assert!(losses + refusals > 3, "{losses}, {refusals}: damage was done");
 }

@@ -7,6 +7,7 @@ mod common;
 mod nip01;
 mod nip02;
 mod nip04;
+mod nip05;
 mod nip09;
 mod nip11;
 mod nip13;

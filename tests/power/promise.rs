@@ -75,20 +75,22 @@ impl Promise {
         self.history.get(&who).cloned().unwrap_or_default()
     }
 
-    /// Holds what the relay shows, with the writer in whose community it was found, against what it owes. From
-    /// now on it owes what it shows.
-    pub(crate) fn check(&mut self, shown: &[(u32, Event)]) -> Vec<(Breach, String)> {
+    /// Holds what the relay shows in the community of each writer against what it owes. From now on it owes what
+    /// it shows.
+    pub(crate) fn check(&mut self, shown: &[Vec<Event>]) -> Vec<(Breach, String)> {
         let mut breaches = Vec::new();
         let mut shows = HashMap::new();
         let mut removers = Removers::default();
-        for (community, event) in shown {
+        let of_writers =
+            shown.iter().zip(0..).flat_map(|(events, who)| events.iter().map(move |event| (who, event)));
+        for (community, event) in of_writers {
             match self.sent.get(&event.id).or_else(|| self.kept.get(&event.id)) {
-                Some(owned) if owned.event == *event && owned.who == *community => {}
+                Some(owned) if owned.event == *event && owned.who == community => {}
                 _ => breaches.push((Breach::Strange, describe(event))),
             }
             removers.add(event);
             self.did.add(event);
-            shows.insert(event.id, Owned { who: *community, event: event.clone() });
+            shows.insert(event.id, Owned { who: community, event: event.clone() });
         }
         let back = shows.values().filter(|owned| self.did.remove(&owned.event));
         breaches.extend(back.map(|owned| (Breach::Back, describe(&owned.event))));

@@ -1,30 +1,19 @@
-//! What processes have used, from /proc. In: a process id. Out: CPU seconds and bytes.
+//! What processes have used while something was measured. In: a process id. Out: CPU seconds and bytes.
 
 use std::time::Instant;
 
 use super::Failure;
 use super::stats::Figures;
-
-/// Kernel clock ticks a second in /proc: 100 on every Linux that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::usage;
 
 /// User and system time that a process has used, in seconds.
 pub(super) fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name may hold spaces; what follows its closing bracket does not.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks =
-        |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("unreadable /proc stat");
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    usage::cpu_seconds(pid).ok_or_else(|| "unreadable /proc stat".into())
 }
 
 /// Anonymous resident memory of a process, in bytes.
 pub(super) fn anonymous_bytes(pid: u32) -> Result<u64, Failure> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon in /proc status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024)
+    usage::status_bytes(pid, "RssAnon").ok_or_else(|| "no RssAnon in /proc status".into())
 }
 
 /// Time on the clock, and of the cores, from its start on.

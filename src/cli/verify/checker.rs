@@ -12,7 +12,8 @@ use crate::event::{Checker as SignatureChecker, Event, Forgery, Kind, PublicKey,
 use crate::index::Index;
 use crate::store::copy::{Copied, StateEntry};
 use crate::store::record::decode;
-use crate::store::{CommunityId, Location};
+use crate::store::{CommunityId, Location, Tally};
+use crate::words;
 
 /// Records that a thread takes at once, and such batches that may wait for it.
 const BATCH_RECORDS: usize = 256;
@@ -165,7 +166,14 @@ impl Checker {
             faults.push("the thread that compares broke off: not all was checked".to_owned());
             return Report { faults, events: 0, communities: 0, vanishing: 0 };
         };
-        house.check_numbers(copied);
+        if copied.groups_missing > 0 {
+            faults.push(format!(
+                "the newest {} groups of changes are missing, and the events in them; restore a backup that has \
+                 them",
+                words::number(copied.groups_missing)
+            ));
+        }
+        house.check_numbers(copied, &removed);
         let mut found = std::mem::take(&mut house.faults);
         found.retain(|fault| !fault.about.iter().any(|place| removed.contains(place)));
         found.sort_by(|one, other| (&one.about, &one.text).cmp(&(&other.about, &other.text)));
@@ -239,19 +247,42 @@ impl House {
         }
     }
 
-    fn check_numbers(&mut self, copied: &Copied) {
-        for (community, seen) in &mut self.communities {
+    /// Numbers must be there once, be ones that were given, and be all that the store counted.
+    fn check_numbers(&mut self, copied: &Copied, removed: &HashSet<Place>) {
+        let gone: HashSet<(CommunityId, u64)> =
+            removed.iter().map(|(community, location)| (*community, location.number)).collect();
+        // Of one that has lost all its events nothing was seen.
+        for community in copied.tallies.keys() {
+            self.communities.entry(CommunityId(*community)).or_default();
+        }
+        for (&community, seen) in &mut self.communities {
+            let mut fault = |text: String| {
+                let text = format!("community {}: {text}", community.0);
+                self.faults.push(Fault { about: Vec::new(), text });
+            };
+            seen.numbers.retain(|number| !gone.contains(&(community, *number)));
             seen.numbers.sort_unstable();
             for pair in seen.numbers.windows(2).filter(|pair| pair[0] == pair[1]) {
-                let text = format!("community {}: number {} is there twice", community.0, pair[0]);
-                self.faults.push(Fault { about: Vec::new(), text });
+                fault(format!("number {} is there twice", pair[0]));
             }
             let next = copied.next_numbers.get(&community.0).copied();
             if let Some(&last) = seen.numbers.last()
                 && next.is_some_and(|next| last >= next)
             {
-                let text = format!("community {}: number {last} is beyond all that were given", community.0);
-                self.faults.push(Fault { about: Vec::new(), text });
+                fault(format!("number {last} is beyond all that were given"));
+            }
+            let mut tally = Tally::default();
+            seen.numbers.iter().for_each(|number| tally.add(*number));
+            match copied.tallies.get(&community.0) {
+                Some(counted) if counted.records > tally.records => fault(format!(
+                    "{} of {} events are missing; restore a backup that has them",
+                    words::number(counted.records - tally.records),
+                    words::number(counted.records)
+                )),
+                Some(counted) if *counted != tally => {
+                    fault("its events are not those that were stored".to_owned());
+                }
+                _ => {}
             }
         }
     }

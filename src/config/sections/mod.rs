@@ -11,7 +11,9 @@ mod geohash;
 mod kinds;
 mod market;
 mod media;
+mod nip05;
 mod reports;
+mod retention;
 mod tags;
 mod trust;
 mod zaps;
@@ -26,7 +28,9 @@ pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
+pub use nip05::Nip05;
 pub use reports::Reports;
+pub use retention::{AuthorFull, Retention};
 pub use tags::Tags;
 pub use trust::Trust;
 pub use zaps::{AfterClosed, Zaps};
@@ -46,15 +50,17 @@ pub struct SectionFault {
 
 /// The bounds of every number that is a direct key of these sections.
 pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES];
+    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES, retention::RANGES];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
+    settings.nip05.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
     settings.bridge.check()?;
     settings.blocklist.check()?;
+    settings.retention.check()?;
     settings.trust.check()?;
     settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }

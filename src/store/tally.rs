@@ -1,0 +1,52 @@
+//! How many records a community has, and a sum of their numbers, written with every group: sled goes on without
+//! pages that its files have lost, and says nothing. In: numbers that come and go. Out: whether records that were
+//! found are those that were stored.
+
+use super::{CommunityId, Store};
+
+/// Records of one community: how many there are, and a sum that tells whether they are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Tally {
+    /// How many there are.
+    pub records: u64,
+    /// The sum of their mixed numbers.
+    pub sum: u64,
+}
+
+impl Tally {
+    /// Counts a record.
+    pub fn add(&mut self, number: u64) {
+        self.records = self.records.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(mixed(number));
+    }
+
+    /// Counts one that is gone.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.records = self.records.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(mixed(number));
+    }
+}
+
+/// A number whose bits are spread, so that sums of others do not meet by chance (splitmix64).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// What the store knows of a community's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Numbering {
+    /// The next one.
+    pub(super) next: u64,
+    /// Of what there is; `None` in stores that were made before records were counted.
+    pub(super) tally: Option<Tally>,
+}
+
+impl Store {
+    /// How many records a community must have, if they were counted since the store was made.
+    pub fn tally(&self, community: CommunityId) -> Option<Tally> {
+        self.numbering(community).tally
+    }
+}

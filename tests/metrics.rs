@@ -1,0 +1,183 @@
+//! Numbers for those who watch (docs/metrics.md), health, readiness, and what the log tells.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use common::http::{get, http};
+use common::program::{Program, plaza};
+use common::{Client, NOW, Person, TestRelay};
+use plaza::config::Config;
+use serde_json::{Value, json};
+
+fn watched(settings: &str) -> TestRelay {
+    let parsed = Config::parse(settings, std::path::Path::new("relay.toml")).expect("settings");
+    TestRelay::with(|config| {
+        (config.root, config.communities) = (parsed.root, parsed.communities);
+        config.metrics.listen = Some("127.0.0.1:0".parse().expect("an address"));
+    })
+}
+
+fn address(relay: &TestRelay) -> SocketAddr {
+    relay.relay().metrics_address().expect("it tells its numbers")
+}
+
+/// Numbers by name and labels, as the text has them.
+fn numbers(relay: &TestRelay) -> BTreeMap<String, f64> {
+    let answer = get(address(relay), "/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+    let lines = answer.body.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, number) = line.rsplit_once(' ').expect("a name and a number");
+            (name.to_owned(), number.parse().expect("a number"))
+        })
+        .collect()
+}
+
+#[test]
+fn numbers_tell_what_happened() {
+    let relay = watched("[kinds]\ndenied = [4]\n[[community]]\npath = \"/town\"");
+    let author = Person::new(10);
+    let mut client = relay.connect();
+    let note = author.note("one");
+    client.publish_ok(&note);
+    assert!(client.publish(&note).0);
+    client.publish_ok(&author.event(20_001, NOW, &[], ""));
+    client.publish_ok(&author.event(0, NOW, &[], "new"));
+    assert!(!client.publish(&author.event(0, NOW - 9, &[], "old")).0);
+    assert!(!client.publish(&author.event(4, NOW, &[], "")).0);
+    client.request("open", &[json!({"kinds": [1]})]);
+    assert_eq!(client.count(&[json!({})]), 2);
+    client.closed("REQ", &vec![json!({}); 1_000]);
+    relay.connect().publish_ok(&author.event(1, NOW + 1, &[], "two"));
+    client.receive();
+    relay.connect_at("/town").publish_ok(&note);
+    let numbers = numbers(&relay);
+    let wanted = [
+        ("plaza_events{community=\"/\"}", 3.0),
+        ("plaza_events{community=\"/town\"}", 1.0),
+        ("plaza_connections{community=\"/\"}", 1.0),
+        ("plaza_subscriptions{community=\"/\"}", 1.0),
+        ("plaza_events_received_total{community=\"/\",outcome=\"stored\"}", 3.0),
+        ("plaza_events_received_total{community=\"/\",outcome=\"duplicate\"}", 1.0),
+        ("plaza_events_received_total{community=\"/\",outcome=\"passed_on\"}", 1.0),
+        ("plaza_events_received_total{community=\"/\",outcome=\"superseded\"}", 1.0),
+        ("plaza_events_received_total{community=\"/\",outcome=\"refused\"}", 1.0),
+        ("plaza_events_received_total{community=\"/town\",outcome=\"stored\"}", 1.0),
+        ("plaza_requests_total{community=\"/\",outcome=\"answered\"}", 1.0),
+        ("plaza_requests_total{community=\"/\",outcome=\"counted\"}", 1.0),
+        ("plaza_requests_total{community=\"/\",outcome=\"refused\"}", 1.0),
+        ("plaza_events_sent_total{community=\"/\",outcome=\"answer\"}", 1.0),
+        ("plaza_events_sent_total{community=\"/\",outcome=\"live\"}", 1.0),
+        ("plaza_refusals_total{community=\"/\",rule=\"kinds.denied\"}", 1.0),
+        ("plaza_connections_accepted_total", 3.0),
+        ("plaza_commits_failed_total", 0.0),
+        ("plaza_query_seconds_count", 2.0),
+    ];
+    for (name, number) in wanted {
+        let said = numbers.get(name);
+        // A connection that the test has dropped may still be on its way out.
+        let is_right =
+            said == Some(&number) || name.starts_with("plaza_connections{") && said >= Some(&number);
+        assert!(is_right, "{name}: {said:?} instead of {number}; {numbers:#?}");
+    }
+    for name in [
+        "plaza_received_bytes_total",
+        "plaza_sent_bytes_total",
+        "plaza_store_disk_bytes",
+        "plaza_process_memory_bytes",
+    ] {
+        assert!(numbers[name] > 100.0, "{name}");
+    }
+    assert!(numbers["plaza_commit_events_sum"] == 4.0 && numbers["plaza_commit_seconds_sum"] > 0.0);
+}
+
+#[test]
+fn every_number_is_explained_and_every_one_that_is_explained_is_there() {
+    let relay = watched("[kinds]\ndenied = [4]\nmode = \"shadow\"");
+    let author = Person::new(10);
+    relay.connect().publish_ok(&author.event(4, NOW, &[&["p", &author.hex()]], ""));
+    assert!(!relay.connect().publish(&author.event(1, NOW + 100_000, &[], "")).0);
+    let text = get(address(&relay), "/metrics").body;
+    let told: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let page = include_str!("../docs/metrics.md");
+    let explained: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `plaza_")?.split_once('`')?.0))
+        .map(|name| format!("plaza_{name}"))
+        .collect();
+    assert_eq!(told, explained);
+    // The dashboard draws nothing that is not there.
+    let dashboard: Value = serde_json::from_str(include_str!("../docs/grafana.json")).expect("JSON");
+    let drawn = dashboard["panels"]
+        .as_array()
+        .expect("panels")
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    for target in drawn {
+        let expression = target["expr"].as_str().expect("an expression");
+        let names = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in names.filter(|name| name.starts_with("plaza_")) {
+            let is_there = explained.contains(name.trim_end_matches("_bucket"));
+            assert!(is_there, "{name} in {expression}");
+        }
+    }
+}
+
+#[test]
+fn health_and_readiness_are_told_in_both_places() {
+    let relay = watched("[[community]]\npath = \"/town\"");
+    for path in ["/health", "/ready"] {
+        assert_eq!(get(address(&relay), path).status, 200, "{path}");
+        assert_eq!(http(&relay, "GET", path, &[], "").status, 200, "{path}");
+    }
+    assert_eq!(get(address(&relay), "/").status, 404);
+    // Numbers are not on the port that everybody reaches.
+    assert_eq!(http(&relay, "GET", "/metrics", &[], "").status, 404);
+    let plain = TestRelay::start();
+    assert_eq!(plain.relay().metrics_address(), None);
+}
+
+#[test]
+fn the_log_tells_addresses_only_where_it_is_told_to() {
+    for (setting, tells) in [("none", ""), ("hashed", "address="), ("full", "address=\"127.0.0.1\"")] {
+        for format in ["text", "json"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let settings = format!(
+                "[log]\nlevel = \"debug\"\nformat = \"{format}\"\naddresses = \"{setting}\"\nslow_query_milliseconds = 1"
+            );
+            std::fs::write(folder.path().join("relay.toml"), settings).expect("a file");
+            let mut relay = Program::start(plaza(folder.path(), &["--listen", "127.0.0.1:0"]));
+            let url = format!("ws://{}", relay.says("listening on ws://"));
+            let mut client = Client::connect(&url);
+            client.publish(&Person::new(10).note("a secret"));
+            let line = relay.says_whole("connected");
+            if format == "json" {
+                let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+                let address = line["fields"]["address"].as_str();
+                match setting {
+                    "none" => assert_eq!(address, None),
+                    "full" => assert_eq!(address, Some("127.0.0.1")),
+                    _ => assert!(address.is_some_and(|address| address.len() == 16), "{line}"),
+                }
+            } else {
+                assert_eq!(line.contains("address="), !tells.is_empty(), "{line}");
+                assert!(line.contains(tells), "{line}");
+            }
+            drop(client);
+            relay.stop();
+            let all = relay.said();
+            assert!(!all.contains("a secret"), "{all}");
+            assert!(setting == "full" || !all.replace(&url[5..], "").contains("127.0.0.1"), "{all}");
+        }
+    }
+}
