@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the browser may take to start on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
+/// Starts of chromedriver before a test gives up.
+const STARTS_MAX: usize = 5;
+
 /// Pauses between two looks at a page.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -63,29 +66,36 @@ fn exchange(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<
     Ok(answer["value"].take())
 }
 
+/// Starts chromedriver: its process and its port; `None` when it ended without one.
+fn driver_at(program: &Path, home: &Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new(program)
+        .arg("--port=0")
+        .env("HOME", home)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver runs");
+    let words = BufReader::new(driver.stdout.take().expect("its standard output"));
+    let port = words.lines().map_while(Result::ok).find_map(|line| {
+        let port = line.split_once("started successfully on port ")?.1;
+        port.trim_end_matches('.').parse().ok()
+    });
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
+}
+
 impl Browser {
     /// Starts a browser with a window of this size; `None`, and a word on it, where there is none on this machine.
     pub(crate) fn start(width: u32, height: u32) -> Option<Browser> {
         let (driver, chromium) = (tool("chromedriver")?, tool("chromium")?);
         let profile = tempfile::tempdir().expect("a folder");
-        let mut driver = Command::new(driver)
-            .arg("--port=0")
-            .env("HOME", profile.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver runs");
-        let words = BufReader::new(driver.stdout.take().expect("its standard output"));
-        let port = words.lines().map_while(Result::ok).find_map(|line| {
-            let port = line.split_once("started successfully on port ")?.1;
-            port.trim_end_matches('.').parse().ok()
-        });
-        let mut browser = Browser {
-            driver,
-            port: port.expect("chromedriver says its port"),
-            session: String::new(),
-            _profile: profile,
-        };
+        // It chooses a port and then takes it: with several at once another may have been quicker.
+        let (driver, port) =
+            (0..STARTS_MAX).find_map(|_| driver_at(&driver, profile.path())).expect("it starts");
+        let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
         let profile = browser._profile.path().join("profile").display().to_string();
         let mut arguments: Vec<String> = [
             "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking",

@@ -207,6 +207,9 @@ fn a_lost_session_leads_back_to_where_one_was() {
     let Some(browser) = town.window_of(&admin(), "/") else { return };
     browser.press("People");
     browser.sees("Banned people");
+    // All that the view asks for has come, or it would be what meets the lost session first.
+    browser.wait("[...document.querySelectorAll('main .entries')].every((list) => list.children.length > 0)");
+    browser.sees("Lena from the bakery");
     let key = "document.querySelector('[aria-labelledby=banned] input')";
     browser.script(&format!("{key}.value = '{}'", grumbler().hex()));
     town.relay.call_ok(&admin(), "logout", json!([]));

@@ -2,7 +2,7 @@
 // whatever numbers the relay tells are drawn, also ones that this page has never heard of.
 
 import { call } from "./api.js";
-import { h, s, sentence } from "./dom.js";
+import { h, s, sentence, when } from "./dom.js";
 
 /** Seconds between two looks. */
 const SECONDS = 2;
@@ -20,7 +20,7 @@ const words = (path) => path.map((name) => name.replaceAll("_", " "));
 
 /** The same as a title. */
 function titled(path) {
-  const text = words(path).join(" · ");
+  const text = words(path).join(" · ").replace(/^cpu\b/, "CPU");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
@@ -38,9 +38,9 @@ function flatten(value, path, found) {
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/** A number as people read it, by the unit that its name ends with. */
+/** A number as people read it, by the unit that its name has. */
 function readable(value, name) {
-  if (name.endsWith("bytes")) {
+  if (/(^|_)bytes(_|$)/.test(name)) {
     const power = value < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(value) / 10));
     return `${(value / 1024 ** power).toLocaleString("en", { maximumFractionDigits: 1 })} ${UNITS[power]}`;
   }
@@ -79,7 +79,7 @@ function tile({ path, points }) {
 function table({ path, value }) {
   const rows = value.slice(0, 20);
   const columns = [...new Set(rows.flatMap((row) => (row && typeof row === "object" ? Object.keys(row) : [])))];
-  const shown = (cell, name) => (typeof cell === "number" ? readable(cell, name)
+  const shown = (cell, name) => (name === "at" ? when(cell) : typeof cell === "number" ? readable(cell, name)
     : typeof cell === "object" && cell !== null ? JSON.stringify(cell) : String(cell ?? ""));
   const body = columns.length === 0
     ? h("ul", {}, rows.map((row) => h("li", {}, shown(row, ""))))
@@ -89,11 +89,17 @@ function table({ path, value }) {
   return [h("h2", {}, titled(path)), rows.length === 0 ? h("p", { class: "hint" }, "Nothing.") : body];
 }
 
-const TITLES = { "": "This community", rules: "What rules refused since the relay started" };
+const TITLES = {
+  "": "This community",
+  traffic: "Traffic since the relay started",
+  rules: "What rules refused since the relay started",
+  process: "The whole relay",
+};
 
 /** The answer's numbers and lists by the first of their names. */
 function draw({ series, lists }) {
-  const groups = new Map([["", []]]);
+  // Those with a title of their own come first, in that order.
+  const groups = new Map(Object.keys(TITLES).map((name) => [name, []]));
   const group = (path) => (path.length > 1 ? path[0] : "");
   const put = (name, element) => groups.set(name, [...(groups.get(name) ?? []), element]);
   // A rule that never did a thing, such as being on trial, has no plot.

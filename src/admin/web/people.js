@@ -1,6 +1,6 @@
 // People: who is welcome, who is banned, who manages, which addresses are turned away, which names there are.
 
-import { call } from "./api.js";
+import { base, call } from "./api.js";
 import { field, h, sentence, when } from "./dom.js";
 import { forgetNameless, person } from "./keys.js";
 import { line, listSection } from "./lists.js";
@@ -167,7 +167,9 @@ function names({ may, say }) {
   const [name, key] = [line({ required: true, maxlength: "64" }), line({ required: true })];
   return listSection({
     id: "names", title: "Names", say,
-    about: `What people may call themselves at this community's domain (NIP-05), such as ann@${location.hostname}.`,
+    about: base === "/"
+      ? `What people may call themselves at this community's domain (NIP-05), such as ann@${location.hostname}.`
+      : "What people may call themselves (NIP-05), where the community has a domain of its own.",
     empty: "No name is given.",
     read: async () => Object.entries(await call("listnames")),
     row: ([local, whose]) => [h("strong", {}, local), " ", person(whose)],
