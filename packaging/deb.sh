@@ -6,4 +6,5 @@ cargo build --release --locked
 target/release/plaza generate target/package
 # A package's programs are in /usr/bin.
 sed 's|/usr/local/bin/plaza|/usr/bin/plaza|' systemd/plaza.service > target/package/plaza.service
-cargo deb --no-build "$@"
+# Without what only debuggers read, which is most of it.
+cargo deb --no-build --strip "$@"
