@@ -34,6 +34,7 @@ pub mod rate;
 pub mod reload;
 pub mod replay;
 pub mod rule;
+mod splitmix;
 pub mod store;
 pub mod usage;
 pub mod words;

@@ -4,22 +4,19 @@
 use super::cover::{CELLS_MAX, cover};
 use super::polygon::Polygons;
 use super::{Area, Bounds, Geohash};
+use crate::splitmix::SplitMix;
 
 /// Random numbers from a seed (SplitMix64).
-struct Random(u64);
+struct Random(SplitMix);
 
 impl Random {
     fn new(seed: u64) -> Random {
         println!("seed {seed}");
-        Random(seed)
+        Random(SplitMix(seed))
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        self.0.next()
     }
 
     fn below(&mut self, bound: u64) -> usize {

@@ -9,25 +9,22 @@ use crate::filter::Filter;
 use crate::filter::places::prefixes_of;
 use crate::policy::{Placement, place};
 use crate::rule::{Head, Want};
+use crate::splitmix::SplitMix;
 use crate::store::Location;
 
 const PEOPLE: u64 = 9;
 
 /// Random numbers from a seed (SplitMix64).
-struct Random(u64);
+struct Random(SplitMix);
 
 impl Random {
     fn new(seed: u64) -> Random {
         println!("seed {seed}");
-        Random(seed)
+        Random(SplitMix(seed))
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % bound
+        self.0.below(bound)
     }
 
     fn one_in(&mut self, many: u64) -> bool {

@@ -139,7 +139,11 @@ fn page(connection: &Connection, community: &Community, request: &Request<Incomi
         return with_cors(typed(StatusCode::OK, NOSTR_JSON, document));
     }
     let address = address(connection, community);
-    typed(StatusCode::OK, HTML, page::landing(settings, &address, &community.known().area, numbers))
+    typed(
+        StatusCode::OK,
+        HTML,
+        page::landing(settings, &address, &connection.shared.picture(community), numbers),
+    )
 }
 
 /// The community's address: the first one that the settings name, else where it was reached.

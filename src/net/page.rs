@@ -5,10 +5,8 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use serde_json::{Value, json};
 
-use super::picture;
 use crate::config::{Mode, Settings};
 use crate::event::PublicKey;
-use crate::geo::Area;
 use crate::nips::supported;
 use crate::policy::{mode_of, sentences};
 use crate::rule::Rule;
@@ -85,7 +83,7 @@ impl Numbers {
 }
 
 /// What a person sees who opens a community's address in a browser.
-pub(super) fn landing(settings: &Settings, address: &str, area: &Area, numbers: Numbers) -> String {
+pub(super) fn landing(settings: &Settings, address: &str, picture: &str, numbers: Numbers) -> String {
     let number =
         |name: &str, number: usize| format!("<b data-number=\"{name}\">{}</b>", words::number(number as u64));
     let body = format!(
@@ -97,7 +95,6 @@ pub(super) fn landing(settings: &Settings, address: &str, area: &Area, numbers: 
         description = escape(&settings.relay.description),
         events = number("events", numbers.events),
         connections = number("connections", numbers.connections),
-        picture = picture::of(area).unwrap_or_default(),
         address = escape(address),
         code = code(address).unwrap_or_default(),
         rules = list(settings),
@@ -199,7 +196,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.relay.name = "<b>\"R&D\"</b>".to_owned();
         let numbers = Numbers { events: 1_234, connections: 2 };
-        let page = landing(&settings, "ws://x/?a='b'", &Area::default(), numbers);
+        let page = landing(&settings, "ws://x/?a='b'", "", numbers);
         assert!(page.contains("<h1>&lt;b&gt;&quot;R&amp;D&quot;&lt;/b&gt;</h1>"), "{page}");
         assert!(page.contains("ws://x/?a=&#39;b&#39;"), "{page}");
     }

@@ -15,14 +15,15 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::listen::{Listeners, Sockets, accept, open};
 use super::logged::Logged;
-use super::monitor;
 use super::tls::{Encryption, TlsError};
+use super::{monitor, picture};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError};
 use crate::config::{self, Config, Current};
 use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
+use crate::geo::Area;
 use crate::metrics::Metrics;
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
@@ -96,11 +97,15 @@ pub(super) struct Shared {
     logged: Logged,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
+    pictures: Mutex<Pictures>,
 }
 
 /// The names of the relay by the ways on which connections came, so that those of one way share them; and the
 /// addresses in the settings that they were made of.
 type Names = HashMap<(CommunityId, Option<SocketAddr>), (Vec<String>, Arc<RelayNames>)>;
+
+/// The pictures of communities' areas, each with the area that it shows: drawing one takes milliseconds.
+type Pictures = HashMap<CommunityId, (Arc<Area>, Arc<str>)>;
 
 /// Tells all connections that the relay is stopping.
 #[derive(Default)]
@@ -165,6 +170,20 @@ impl Shared {
     /// A client's address as the log may tell it.
     pub(super) fn logged(&self, address: IpAddr) -> Option<String> {
         self.logged.address(address, self.current.get().log.addresses)
+    }
+
+    /// The picture of a community's area; empty where it has none.
+    pub(super) fn picture(&self, community: &Community) -> Arc<str> {
+        let area = community.known().area;
+        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        match pictures.get(&community.id) {
+            Some((drawn, picture)) if Arc::ptr_eq(drawn, &area) => Arc::clone(picture),
+            _ => {
+                let picture: Arc<str> = picture::of(&area).unwrap_or_default().into();
+                pictures.insert(community.id, (area, Arc::clone(&picture)));
+                picture
+            }
+        }
     }
 
     /// The URLs that mean a community to who came to this address of this machine.
@@ -330,6 +349,7 @@ impl Relay {
             logged: Logged::default(),
             addresses: Arc::default(),
             names: Mutex::default(),
+            pictures: Mutex::default(),
         });
         if let Some(listener) = monitor {
             let (communities, store) = (Arc::clone(&self.communities), Arc::clone(&self.store));

@@ -50,6 +50,11 @@ impl Bodies {
         Bodies { store, cache: Cache::with_weighter(items, cache_bytes, ByBytes) }
     }
 
+    /// Where they are read from.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Keeps a body that was just stored: it is likely to be asked for.
     pub fn put(&self, community: CommunityId, location: Location, body: Bytes) {
         self.cache.insert((community, location.number), body);

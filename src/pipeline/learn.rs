@@ -40,6 +40,10 @@ struct Pupil {
 
 /// Those that there are, each with what is known of it: communities come and go with the settings.
 fn enrol(pupils: Vec<Pupil>, communities: &Communities) -> Vec<Pupil> {
+    // Nearly always they are the same as at the last look.
+    if communities.iter().map(|one| one.id).eq(pupils.iter().map(|pupil| pupil.community.id)) {
+        return pupils;
+    }
     let mut before: HashMap<CommunityId, Pupil> =
         pupils.into_iter().map(|pupil| (pupil.community.id, pupil)).collect();
     let pupil = |community: Arc<Community>| {

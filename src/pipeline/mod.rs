@@ -272,9 +272,10 @@ impl Pipeline {
     /// When the store cannot keep them.
     pub fn change_state(&self, group: Group) -> Result<(), StoreError> {
         let (done, finished) = bounded(1);
-        // The writer ends only after this sender is gone, and answers whatever it takes.
+        // Told by the answer, which does not come either.
         let _ = self.writer.send(WriterInput::State(group, done));
-        finished.recv().unwrap_or(Ok(()))
+        let stopped = || StoreError::Stopped { path: self.bodies.store().path().to_owned() };
+        finished.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Removes what expired or vanished now instead of at the next round, and waits until it is done.
@@ -315,7 +316,7 @@ impl Pipeline {
 
     /// Whether the store has failed, and takes no events until the next start.
     pub fn has_failed(&self) -> bool {
-        self.meter.commits_failed.get() > 0
+        self.bodies.store().has_failed()
     }
 
     /// Waits until the writer has come to what is sent to it now: proof that it still moves. `false` when it has

@@ -88,25 +88,21 @@ pub(super) fn make_room(
     if excess == Load::default() {
         return Ok(Vec::new());
     }
-    let refused = || match excess.events {
-        0 => Refusal::new(
-            Prefix::Blocked,
-            "retention.bytes_per_author",
-            format!(
-                "your events take {} here already, and {} is the most; delete some first",
-                words::bytes(load.bytes),
-                words::bytes(retention.bytes_per_author_max)
+    let refused = || {
+        let (rule, has, most) = match excess.events {
+            0 => (
+                "retention.bytes_per_author",
+                format!("your events take {}", words::bytes(load.bytes)),
+                words::bytes(retention.bytes_per_author_max),
             ),
-        ),
-        _ => Refusal::new(
-            Prefix::Blocked,
-            "retention.events_per_author",
-            format!(
-                "you have {} events here already, and {} is the most; delete some first",
-                words::number(load.events),
-                words::number(retention.events_per_author_max)
+            _ => (
+                "retention.events_per_author",
+                format!("you have {} events", words::number(load.events)),
+                words::number(retention.events_per_author_max),
             ),
-        ),
+        };
+        let sentence = format!("{has} here already, and {most} is the most; delete some first");
+        Refusal::new(Prefix::Blocked, rule, sentence)
     };
     match retention.author_full {
         AuthorFull::Refuse => Err(refused()),

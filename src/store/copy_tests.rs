@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::copy::{Chunk, Copied, Earlier, Part, Piece, Stamp, next_record, next_removed, next_state};
 use super::*;
+use crate::splitmix::SplitMix;
 
 const SQUARE: CommunityId = CommunityId(0);
 const MARKET: CommunityId = CommunityId(7);
@@ -103,14 +104,11 @@ fn records_of(store: &Store) -> Records {
 }
 
 /// A small generator: the same seed gives the same run.
-struct Random(u64);
+struct Random(SplitMix);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+        self.0.below(bound as u64) as usize
     }
 
     /// A group of records of all lengths, removals and state.
@@ -147,7 +145,7 @@ impl Random {
 fn copies_are_what_the_store_holds_and_stores_made_of_them_are_the_same() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed_u64);
     println!("SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random(SplitMix(seed));
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(options(folder.path().join("data"))).unwrap();
     let (mut kept, mut last) = (Kept::default(), [0; 16]);
@@ -220,7 +218,7 @@ fn a_copy_is_of_one_moment_while_groups_are_written() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut random = Random(3);
+            let mut random = Random(SplitMix(3));
             let mut version = 0_u64;
             while !done.load(Ordering::SeqCst) {
                 version += 1;

@@ -239,6 +239,11 @@ impl Store {
         Ok(locations)
     }
 
+    /// Whether a write has failed, so that no group is taken until the next start. One that is under way has not.
+    pub fn has_failed(&self) -> bool {
+        self.writer.try_lock().is_ok_and(|writer| writer.stopped)
+    }
+
     /// Lets no group be committed while what it returns lives.
     fn hold(&self) -> MutexGuard<'_, Writer> {
         // A panic of sled within a commit leaves `stopped` set, so that the lock's own mark adds nothing.

@@ -3,6 +3,7 @@
 //! found are those that were stored.
 
 use super::{CommunityId, Store};
+use crate::splitmix::SplitMix;
 
 /// Records of one community: how many there are, and a sum that tells whether they are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -27,12 +28,9 @@ impl Tally {
     }
 }
 
-/// A number whose bits are spread, so that sums of others do not meet by chance (splitmix64).
+/// A number whose bits are spread, so that sums of others do not meet by chance.
 fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+    SplitMix(number).next()
 }
 
 /// What the store knows of a community's numbers.

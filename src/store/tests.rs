@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::value::VALUE_BYTES_MAX;
 use super::*;
+use crate::splitmix::SplitMix;
 
 const SQUARE: CommunityId = CommunityId(0);
 const MARKET: CommunityId = CommunityId(7);
@@ -88,15 +89,11 @@ impl House {
 type Records = Vec<(Location, Vec<u8>)>;
 
 /// A small generator: the same seed gives the same run.
-struct Random(u64);
+struct Random(SplitMix);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+        self.0.below(bound as u64) as usize
     }
 
     fn record(&mut self, bytes: usize) -> Vec<u8> {
@@ -207,7 +204,7 @@ impl Model {
 fn any_groups_read_back_as_a_plain_map_would() {
     for seed in 1..=4 {
         println!("seed {seed}");
-        let mut random = Random(seed);
+        let mut random = Random(SplitMix(seed));
         let mut house = House::new();
         let mut model = Model::default();
         for _ in 0..6 {
@@ -225,7 +222,7 @@ fn any_groups_read_back_as_a_plain_map_would() {
 #[test]
 fn records_at_the_bounds_of_a_value_read_back() {
     let mut house = House::new();
-    let mut random = Random(5);
+    let mut random = Random(SplitMix(5));
     let mut lengths = vec![0, 1, 6_999, 7_000, 7_001];
     // A pack has a header of 3 bytes and up to 64 slots of 2, a head has one of 6, a part one of 2.
     let (small, first, part) = (VALUE_BYTES_MAX - 131, VALUE_BYTES_MAX - 6, VALUE_BYTES_MAX - 2);

@@ -109,14 +109,18 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
     browser.open(&town.page("/"));
     browser.sees("Log in to manage");
     browser.press("Without an extension");
-    for (screen, width, height) in screens {
-        for scheme in schemes {
-            browser.window(width, height);
-            browser.scheme(scheme);
-            check(&browser, &format!("login, {screen}, {scheme}"));
-            keep(&format!("{screen}-{scheme}-login"));
+    let look_everywhere = |view: &str| {
+        for (screen, width, height) in screens {
+            for scheme in schemes {
+                browser.window(width, height);
+                browser.scheme(scheme);
+                browser.script("scrollTo(0, 0)");
+                check(&browser, &format!("{view}, {screen}, {scheme}"));
+                keep(&format!("{screen}-{scheme}-{view}"));
+            }
         }
-    }
+    };
+    look_everywhere("login");
     town.log_in(&browser, &owner());
     let views = [
         ("queue", "Who reported it"),
@@ -145,15 +149,7 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
             browser.press("Ask the rules");
             browser.sees("It would be");
         }
-        for (screen, width, height) in screens {
-            for scheme in schemes {
-                browser.window(width, height);
-                browser.scheme(scheme);
-                browser.script("scrollTo(0, 0)");
-                check(&browser, &format!("{view}, {screen}, {scheme}"));
-                keep(&format!("{screen}-{scheme}-{view}"));
-            }
-        }
+        look_everywhere(view);
     }
     browser.keys("?");
     browser.wait("document.getElementById('keys').open");

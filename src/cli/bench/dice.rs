@@ -1,24 +1,22 @@
-//! Numbers that look random and are the same in every run (splitmix64). In: a seed. Out: numbers.
+//! Numbers that look random and are the same in every run, and what is drawn by them. In: a seed. Out: numbers.
+
+use crate::splitmix::SplitMix;
 
 /// A row of numbers; clones go on in the same way.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(SplitMix);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Dice {
-        Dice(seed)
+        Dice(SplitMix(seed))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.0.below(bound.max(1))
     }
 
     /// Whether a thing happens that happens once in so many times.
