@@ -6,6 +6,7 @@ pub mod authority;
 pub mod folder;
 pub mod http;
 pub mod invoice;
+pub mod machine;
 pub mod program;
 
 use std::io::{Read, Write};

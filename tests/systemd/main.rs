@@ -1,7 +1,9 @@
-//! The relay under systemd, which the test plays: it holds the socket, passes it on, hears that the relay is
-//! ready, alive and stopping, and restarts it under clients of whom none is turned away.
+//! The relay under systemd. The test plays it: it holds the socket, passes it on, hears that the relay is
+//! ready, alive and stopping, and restarts it under clients of whom none is turned away. `real`: the units themselves.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod real;
 
 use std::fs;
 use std::io::{Read, Write};
