@@ -105,7 +105,7 @@ const fn row(group: &'static str, key: &'static str, form: Form, title: &'static
 use Form::{ByKind, Choice, Keys, Kinds, Number, Prices, Switch, Texts};
 
 /// All of them. None counts only at the next start, and none names a file.
-pub const ADJUSTABLE: &[Adjustable] = &[
+const ADJUSTABLE: &[Adjustable] = &[
     row(PEOPLE, "access.write", Choice(WRITE), "Whose events are taken"),
     row(PEOPLE, "access.read", Choice(READ), "Who may ask for events"),
     row(PEOPLE, "access.auth_for_gift_wraps", Switch, "Gift wraps come from who logged in"),
