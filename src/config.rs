@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use adjustable::{Adjustable, Form};
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
-pub use overlay::{Aside, Misfit, Overlay, Source};
+pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
@@ -72,7 +72,7 @@ pub struct Config {
     /// Numbers for those who watch.
     pub metrics: Metrics,
     /// What of all this stands in the file.
-    pub written: overlay::Written,
+    pub written: Written,
 }
 
 /// The settings of one community: what it tells about itself, its limits and its rules.
@@ -193,7 +193,7 @@ impl Config {
         let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
-        let mut written = overlay::Written::default();
+        let mut written = Written::default();
         written.note(&root);
         let mut config = Config {
             root: settings,

@@ -34,6 +34,8 @@ pub struct Reloaded {
     pub settings: Difference,
     /// Communities, by path.
     pub communities: Reconfigured,
+    /// Settings that count as they were changed at `/admin`, whatever the file says.
+    pub not_by_file: Vec<String>,
 }
 
 impl std::fmt::Display for Reloaded {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Reloaded {
             ("opened: ", &self.communities.opened),
             ("closed: ", &self.communities.closed),
             ("counts only after a restart: ", &self.settings.at_restart),
+            ("changed at /admin, whatever the file says: ", &self.not_by_file),
         ];
         let said: Vec<String> = parts
             .iter()
@@ -138,7 +141,7 @@ impl Reloader {
 
     /// Goes by a file's settings, with what was changed of them.
     fn go_by(&self, configured: &Config) -> Result<Reloaded, ReloadError> {
-        let config = in_effect(configured, &self.store)?;
+        let (config, not_by_file) = in_effect(configured, &self.store)?;
         let settings = self.current.get().difference(&config);
         let commit = |group| self.pipeline.change_state(group);
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
@@ -150,6 +153,6 @@ impl Reloader {
                 community.recheck(now);
             }
         }
-        Ok(Reloaded { settings, communities })
+        Ok(Reloaded { settings, communities, not_by_file })
     }
 }

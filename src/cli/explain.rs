@@ -101,7 +101,7 @@ impl Explain {
             },
         };
         if let Some(store) = &store {
-            config = in_effect(&config, store)?;
+            config = in_effect(&config, store)?.0;
         }
         let communities = match &store {
             Some(store) => Communities::open(&config, store)?,

@@ -178,7 +178,7 @@ impl Import {
     fn import(&self, lines: &mut Lines) -> Result<Summary, Failure> {
         let config = self.store.load()?;
         let store = Arc::new(open_idle_store(&config)?);
-        let mut config = in_effect(&config, &store)?;
+        let (mut config, _) = in_effect(&config, &store)?;
         config.rate.enabled = false;
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = self.community.find(&communities)?;

@@ -198,17 +198,27 @@ pub(crate) fn overlays(store: &Store) -> Result<BTreeMap<String, Overlay>, OpenE
     Ok(overlays)
 }
 
-/// The settings that count: those of relay.toml, with what was changed of each community.
+/// The settings that count: those of relay.toml, with what was changed of each community; and the keys of the latter,
+/// with the paths of communities that are not the root.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn in_effect(config: &Config, store: &Store) -> Result<Config, OpenError> {
-    let (config, aside) = config.overlaid(&overlays(store)?);
+pub fn in_effect(config: &Config, store: &Store) -> Result<(Config, Vec<String>), OpenError> {
+    let overlays = overlays(store)?;
+    let (config, aside) = config.overlaid(&overlays);
+    let counts = |path: &str, key: &String| !aside.iter().any(|one| one.path == path && one.keys.contains(key));
+    let known = overlays.iter().filter(|(path, _)| config.all().any(|one| one.relay.path == **path));
+    let changed = known.flat_map(|(path, overlay)| {
+        let keys = overlay.keys().filter(|key| counts(path, key));
+        let before = if path == "/" { String::new() } else { format!("{path}: ") };
+        keys.map(move |key| format!("{before}{key}")).collect::<Vec<_>>()
+    });
+    let changed = changed.collect();
     for Aside { path, keys, misfit } in aside {
         let keys = keys.join(", ");
         tracing::warn!("{path}: {keys}, changed at /admin, cannot count beside relay.toml: {misfit}");
     }
-    Ok(config)
+    Ok((config, changed))
 }
 
 impl Rules {

@@ -277,7 +277,11 @@ impl Relay {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
         let failed = |reason| StartError::Open { path: path.clone(), reason };
-        let (configured, config) = (Arc::new(config.clone()), in_effect(&config, &store).map_err(failed)?);
+        let configured = Arc::new(config);
+        let (config, changed) = in_effect(&configured, &store).map_err(failed)?;
+        if !changed.is_empty() {
+            tracing::info!("changed at /admin, whatever the settings file says: {}", changed.join(", "));
+        }
         let communities = Arc::new(Communities::open(&config, &store).map_err(failed)?);
         for path in communities.unused() {
             tracing::warn!("the store holds what was sent to {path}, where no [[community]] is any more");
@@ -365,7 +369,8 @@ impl Relay {
         if let Some(encryption) = encryption {
             let tls = encryption.tls();
             listeners.tls.into_iter().for_each(|listener| accept(listener, Some(tls.clone())));
-            self.runtime.spawn(encryption.keep(self.pipeline.clock.clone(), Arc::clone(&self.stop)));
+            let current = Arc::clone(&self.reloader.current);
+            self.runtime.spawn(encryption.keep(self.pipeline.clock.clone(), current, Arc::clone(&self.stop)));
         }
     }
 
