@@ -348,6 +348,6 @@ fn the_command_line_speaks_https_to_whom_the_machine_trusts() {
     assert!(done.code == 0 && done.data.contains("\"events\": 0"), "{done:?}");
     // Another authority's word counts for nothing.
     folder.write("other.pem", Authority::new().root);
-    trusting("other.pem").refused(&["no encrypted connection: "]);
+    trusting("other.pem").refused(&["no TLS with localhost:"]);
     assert_eq!(serving.end("TERM"), 0);
 }

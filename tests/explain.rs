@@ -169,6 +169,87 @@ fn a_store_in_use_is_no_hindrance() {
 }
 
 #[test]
+fn what_was_changed_without_the_file_decides() {
+    let owner = Person::new(1);
+    let settings = format!("[admin]\nowners = [\"{}\"]", owner.hex());
+    let mut relay = TestRelay::configured(&settings);
+    relay.call_ok(&owner, "changesettings", json!([{"kinds.denied": [30]}]));
+    relay.stop();
+    let (folder, data) = (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
+    let draft = r#"{"kind": 30, "content": ""}"#;
+    let (code, said, errors) = plaza(&folder, &settings, &["explain", "-", "--data", &data], draft);
+    assert_eq!(code, 1, "{said}{errors}");
+    let refused = "/: refused, blocked: events of kind 30 are not taken here (kinds.denied)";
+    assert_eq!(said.lines().last(), Some(refused));
+    assert!(said.contains("kinds.denied = [30]"), "{said}");
+}
+
+/// Quotas are rules: they are told, explained with what the author has, and refuse as they are explained.
+#[test]
+fn quotas_are_explained_as_they_refuse() {
+    let author = Person::new(10);
+    let long = "long ".repeat(100);
+    // Settings, how many events the author has, what the rules say of one more, and its refusal.
+    let table = [
+        (
+            "events_per_author_max = 3",
+            3,
+            "One author has up to 3 events here; what is beyond is not taken until some are deleted.",
+            Some("blocked: you have 3 events here already, and 3 is the most; delete some first (retention.events_per_author)"),
+        ),
+        (
+            "events_per_author_max = 3",
+            2,
+            "One author has up to 3 events here; what is beyond is not taken until some are deleted.",
+            None,
+        ),
+        (
+            "events_per_author_max = 3\nauthor_full = \"oldest\"",
+            3,
+            "One author has up to 3 events here; what is beyond takes the place of their oldest.",
+            None,
+        ),
+        (
+            "bytes_per_author_max = 1_500",
+            2,
+            "One author's events take up to 1.5 kB here; what is beyond is not taken until some are deleted.",
+            Some("(retention.bytes_per_author)"),
+        ),
+    ];
+    for (text, stored, sentence, refused) in table {
+        let settings = format!("[retention]\n{text}");
+        let mut relay = TestRelay::configured(&settings);
+        for number in 0..stored {
+            relay.connect().publish_ok(&author.event(1, NOW + number, &[], &long));
+        }
+        let rules = common::http::http(&relay, "GET", "/?rules", &[("Accept", "application/json")], "").json();
+        let told = rules.as_array().expect("a list").iter().any(|rule| rule["sentence"] == sentence);
+        assert!(told, "{text}: {rules}");
+        let document =
+            common::http::http(&relay, "GET", "/", &[("Accept", "application/nostr+json")], "").json();
+        assert_eq!(document["limitation"]["restricted_writes"], false, "a quota is a limit, not a choice");
+        let event = author.event(1, NOW + 50, &[], &long);
+        let explained = relay.relay().explain(relay.relay().community(), &event, &[]).expect("it is explained");
+        let said = explained.decision.err().map(|refusal| refusal.to_string());
+        match refused {
+            Some(refused) => assert!(said.as_ref().is_some_and(|said| said.ends_with(refused)), "{text}: {said:?}"),
+            None => assert_eq!(said, None, "{text}"),
+        }
+        // The program says the same of the store at rest, where nobody counts bytes ahead.
+        relay.stop();
+        let (folder, data) = (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
+        let draft = json_of(&event).to_string();
+        let (code, printed, errors) = plaza(&folder, &settings, &["explain", "-", "--data", &data], &draft);
+        assert_eq!(code, i32::from(refused.is_some()), "{text}: {printed}{errors}");
+        let wanted = said.as_ref().map_or("/: accepted".to_owned(), |said| format!("/: refused, {said}"));
+        assert_eq!(printed.lines().last(), Some(&*wanted), "{text}");
+        relay.restart();
+        let answered = relay.connect().publish(&event);
+        assert_eq!(answered, (said.is_none(), said.unwrap_or_default()), "{text}");
+    }
+}
+
+#[test]
 fn what_was_learned_from_the_store_decides() {
     let folder = tempfile::tempdir().expect("a folder");
     let [root, friend, stranger, muted] = [1, 2, 3, 4].map(Person::new);

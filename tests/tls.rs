@@ -290,6 +290,36 @@ fn a_new_certificate_is_taken_up_and_a_wrong_one_is_not() {
 }
 
 #[test]
+fn files_of_other_names_are_taken_up_when_the_settings_name_them() {
+    let (authority, folder) = (Authority::new(), folder());
+    let [first, second] = [(); 2].map(|()| authority.issue(&[NAME]));
+    first.write(folder.path());
+    let relay = Program::start(plaza(folder.path(), &[]));
+    let address: SocketAddr = relay.says("plaza: listening on wss://").parse().expect("an address");
+    let shown = || {
+        let stream = handshake(&authority.client(), address, NAME).expect("a handshake");
+        stream.conn.peer_certificates().expect("certificates")[0].clone()
+    };
+    fs::write(folder.path().join("new.pem"), &second.certificate).expect("a file");
+    fs::write(folder.path().join("new-key.pem"), &second.key).expect("a file");
+    let rename = |certificate: &str, key: &str| {
+        let path = folder.path().join("relay.toml");
+        let settings = fs::read_to_string(&path).expect("a file");
+        let settings = settings.replace("\"cert.pem\"", certificate).replace("\"key.pem\"", key);
+        fs::write(path, settings).expect("a file");
+        relay.signal("HUP");
+    };
+    // A certificate with the key of another one is told, and the one of before stays.
+    rename("\"new.pem\"", "\"key.pem\"");
+    let said = relay.says("name a certificate and its own private key");
+    assert!(said.ends_with("the certificate of before stays in use"), "{said}");
+    assert_eq!(shown(), first.der());
+    rename("", "\"new-key.pem\"");
+    relay.says("the new certificate is in use");
+    assert_eq!(shown(), second.der());
+}
+
+#[test]
 fn a_certificate_that_is_of_no_use_stops_the_start_with_what_to_do() {
     let authority = Authority::new();
     let [own, other] = [(); 2].map(|()| authority.issue(&[NAME]));

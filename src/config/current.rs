@@ -17,8 +17,6 @@ pub const RESTART: &[&str] = &[
     "server.verify_threads",
     "store",
     "tls.listen",
-    "tls.certificate",
-    "tls.key",
     "acme",
     "limits.ingest_bytes_max",
     "limits.reads_queued_max",

@@ -44,6 +44,7 @@ const FILES: &[File] = &[
     file!("queue.js", JAVASCRIPT),
     file!("record.js", JAVASCRIPT),
     file!("rules.js", JAVASCRIPT),
+    file!("settings.js", JAVASCRIPT),
 ];
 
 const PAGE: &str = include_str!("../admin/web/index.html");

@@ -24,7 +24,7 @@ use super::acme::Acme;
 use super::server::Stop;
 use super::stream::Stream;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Current};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -156,11 +156,11 @@ impl Encryption {
     }
 
     /// Keeps the certificate fresh until the relay stops.
-    pub(super) async fn keep(self, clock: Clock, stop: Arc<Stop>) {
+    pub(super) async fn keep(self, clock: Clock, current: Arc<Current>, stop: Arc<Stop>) {
         let Encryption { certificates, source, .. } = self;
         let keeping = async {
             match source {
-                Source::Files(files) => files.watch(certificates).await,
+                Source::Files(files) => files.watch(certificates, current).await,
                 Source::Acme(acme) => acme.renew(certificates, clock).await,
             }
         };
@@ -262,11 +262,12 @@ impl Files {
         })
     }
 
-    /// Takes up what is in the files whenever they change.
-    async fn watch(self, certificates: Arc<Certificates>) {
+    /// Takes up what is in the files whenever they change, or others are named.
+    async fn watch(self, certificates: Arc<Certificates>, current: Arc<Current>) {
         let mut files = self;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            files.follow(&current.get().tls);
             let certificates = Arc::clone(&certificates);
             // A disk may keep one waiting.
             let looked = tokio::task::spawn_blocking(move || {
@@ -277,6 +278,14 @@ impl Files {
                 Ok(looked) => files = looked,
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Looks at the files that the settings name from now on.
+    fn follow(&mut self, settings: &config::Tls) {
+        let named = Files::of(settings);
+        if let Some(named) = named.filter(|named| (&named.certificate, &named.key) != (&self.certificate, &self.key)) {
+            *self = named;
         }
     }
 

@@ -83,6 +83,9 @@ fn busy() -> Town {
         ("createrole", json!(["baker", "Baker", "bakes for all of us", "#b8860b", 1])),
         ("assignrole", json!([Person::new(10).hex(), "baker"])),
         ("disallowkind", json!([30_023])),
+        ("dismissreports", json!([Person::new(41).hex(), "a quarrel between neighbours"])),
+        ("changesettings", json!([{"access.read": "authenticated", "limits.content_chars_max": 8_000}])),
+        ("changesettings", json!([{"access.read": null, "retention.age_days_max_by_kind": {"7": 30, "20-29": 7}}])),
         ("banevent", json!([grumbler().note("gone").id.to_string(), "insults"])),
     ];
     for (method, params) in calls {
@@ -126,6 +129,7 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
         ("queue", "Who reported it"),
         ("people", "Names"),
         ("rules", "What it says of itself"),
+        ("settings", "Whose events are taken"),
         ("now", "Subscriptions"),
         ("record", "blocked"),
     ];

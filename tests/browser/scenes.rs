@@ -23,7 +23,7 @@ fn an_owner_works_the_queue_with_keys_and_sees_it_on_record() {
     let town = Town::new();
     let Some(browser) = town.window_of(&owner(), "/") else { return };
     let [listing, picture, note] = [0, 1, 2].map(|at| &town.reported[at]);
-    assert_eq!(views(&browser), ["Queue", "People", "Rules", "Now", "Record"]);
+    assert_eq!(views(&browser), ["Queue", "People", "Rules", "Settings", "Now", "Record"]);
     browser.sees("3 reports to decide about");
     browser.sees("Watch, as new");
     browser.sees("voucher code and then never wrote again");
@@ -126,7 +126,7 @@ fn a_moderator_sees_what_their_rank_allows_and_no_more() {
     browser.sees("This person manages here as much as you do, or more.");
     browser.press("Rules");
     browser.sees("Would this event be accepted?");
-    for absent in ["What it says of itself", "The settings file"] {
+    for absent in ["What it says of itself", "The settings file", "Settings"] {
         assert!(!browser.shows(absent), "{absent}");
     }
     is_clean_but_refusals(&town, &browser);
@@ -260,10 +260,136 @@ fn the_rules_say_what_they_would_do_with_an_event() {
     browser.fill("Kind", "many");
     browser.press("Decide");
     browser.sees("Needed: a kind is a whole number from 0 to 65535.");
+    // A decision is turned, or taken back.
+    browser.press("Allow");
+    browser.sees("Kind 30402 is allowed");
+    browser.press("Take back");
+    browser.sees("Kind 30402 is left to the settings.");
+    assert_eq!(record(&town)["method"], "resetkind");
+    for list in ["listallowedkinds", "listdisallowedkinds"] {
+        assert_eq!(town.relay.call_ok(&owner(), list, json!([])), json!([]));
+    }
     // The relay of a test has no settings file; the page passes on that it says so.
     browser.press("Read the settings file again");
     browser.wait("document.querySelector('[aria-labelledby=reload] .wrong, #said').innerText");
     is_clean_but_refusals(&town, &browser);
+}
+
+/// The row of a setting, by its key.
+fn row(key: &str) -> String {
+    format!("[...document.querySelectorAll('.setting')].find((one) => one.querySelector('code').innerText === '{key}')")
+}
+
+/// Puts a value into the field of a setting, as who writes there does.
+fn write(browser: &Browser, key: &str, value: &str) {
+    browser.wait(&format!("!!{}", row(key)));
+    browser.script(&format!(
+        "const field = {}.querySelector('input, select, textarea'); field.value = {}; \
+         field.closest('details').open = true; field.dispatchEvent(new Event('input'));",
+        row(key),
+        json!(value)
+    ));
+}
+
+/// Presses the button that saves the group of a setting.
+fn save(browser: &Browser, key: &str) {
+    browser.script(&format!("{}.closest('form').querySelector('button[type=submit]').click()", row(key)));
+}
+
+#[test]
+fn settings_are_changed_and_taken_back() {
+    let town = Town::new();
+    let Some(browser) = town.window_of(&admin(), "/") else { return };
+    browser.press("Settings");
+    browser.sees("Whose events are taken");
+    let value = |key: &str| browser.script(&format!("return {}.querySelector('input, select, textarea').value", row(key)));
+    let from = |key: &str| browser.script(&format!("return {}.querySelector('.tag').textContent", row(key)));
+    assert_eq!((value("access.write"), from("access.write")), (json!("all"), json!("default")));
+    assert_eq!((value("kinds.denied"), from("kinds.denied")), (json!("4"), json!("relay.toml")));
+    // Two of one group at once; what was typed elsewhere stays.
+    write(&browser, "nip13.difficulty_min", "12");
+    write(&browser, "access.write", "members");
+    write(&browser, "authors.members", &format!("{}\n", Person::new(10).hex()));
+    save(&browser, "access.write");
+    browser.sees("Saved: Whose events are taken, Members.");
+    browser.sees("2 changed here");
+    assert_eq!((value("access.write"), from("access.write")), (json!("members"), json!("changed here")));
+    assert_eq!(value("nip13.difficulty_min"), json!("12"));
+    let note = |who: &Person| who.event(1, town.relay.clock.now(), &[], "settings");
+    town.relay.connect().publish_ok(&note(&Person::new(10)));
+    let refused = "restricted: only members write here (access.write)";
+    assert_eq!(town.relay.connect().publish_refused(&note(&Person::new(11))), refused);
+    // What is wrong is said where it was tried, and changes nothing.
+    write(&browser, "nip13.difficulty_min", "a lot");
+    save(&browser, "nip13.difficulty_min");
+    browser.sees("Nip13.difficulty_min: must be a whole number from 0 to 64, but is \"a lot\"");
+    browser.wait("document.activeElement.getAttribute('aria-invalid') === 'true'");
+    // Lists and tables are written as lines.
+    write(&browser, "kinds.denied", "4, 7-8");
+    save(&browser, "kinds.denied");
+    browser.sees("Saved: Kinds that are refused.");
+    write(&browser, "retention.age_days_max_by_kind", "1, 7: 365\n20000-29999: 1");
+    save(&browser, "retention.age_days_max_by_kind");
+    browser.sees("Saved: Age by kind.");
+    let about = record(&town)["about"]["settings"]["retention.age_days_max_by_kind"].clone();
+    assert_eq!(about, json!({"from": {}, "to": {"1,7": 365, "20000-29999": 1}}));
+    // Only what was changed; then back to the file, one by one.
+    browser.click("#only");
+    browser.sees("4 settings.");
+    browser.fill("Find a setting", "denied");
+    browser.sees("1 setting.");
+    browser.sees("The value from relay.toml is 4.");
+    browser.press("Take back: Kinds that are refused");
+    browser.sees("Kinds that are refused: taken back.");
+    browser.sees("There is no such setting here.");
+    assert_eq!((value("kinds.denied"), from("kinds.denied")), (json!("4"), json!("relay.toml")));
+    browser.press("Record");
+    browser.sees("changed kinds.denied from");
+    browser.sees("to what relay.toml says");
+    is_clean(&town, &browser);
+}
+
+#[test]
+fn settings_that_do_not_go_with_the_file_are_told() {
+    let town = Town::new();
+    town.relay.call_ok(&owner(), "changesettings", json!([{"limits.limit_default": 4_000}]));
+    let mut config = plaza::config::Config::clone(&town.relay.relay().config());
+    (config.root.limits.limit_default, config.root.limits.limit_max) = (500, 1_000);
+    town.relay.relay().reconfigure(config).expect("they are taken");
+    let Some(browser) = town.window_of(&owner(), "/") else { return };
+    browser.press("Settings");
+    browser.sees("Changed here, but does not go with relay.toml: limits.limit_default.");
+    browser.sees("must be at most limits.limit_max (1_000), but is 4_000");
+    browser.press("Take back");
+    browser.sees("Taken back.");
+    browser.wait("!document.body.innerText.includes('does not go with relay.toml')");
+    is_clean(&town, &browser);
+}
+
+#[test]
+fn reports_about_a_person_are_dismissed_and_taken_up_again() {
+    let town = Town::new();
+    let report = Person::new(11).event(1_984, town.relay.clock.now(), &[&["p", &grumbler().hex(), "other"]], "rude");
+    town.relay.connect().publish_ok(&report);
+    let Some(browser) = town.window_of(&moderator(), "/") else { return };
+    browser.sees("Reported person");
+    browser.sees("Dismiss a");
+    browser.sees("Welcome as a member");
+    browser.keys("a");
+    browser.sees("Dismissed. Press u to undo. 3 reports left.");
+    assert_eq!(record(&town)["method"], "dismissreports");
+    browser.keys("u");
+    browser.sees("Undone.");
+    browser.sees("Reported person");
+    browser.press("Dismiss a");
+    browser.sees("3 reports to decide about");
+    browser.press("People");
+    browser.sees("Reports put aside");
+    browser.press("Take up again");
+    browser.sees("Their reports count again.");
+    browser.press("Queue");
+    browser.sees("4 reports to decide about");
+    is_clean(&town, &browser);
 }
 
 #[test]
@@ -396,7 +522,18 @@ fn everything_is_done_by_keyboard_alone() {
     browser.keys(&grumbler().hex());
     browser.keys(ENTER);
     browser.sees("They are banned.");
-    browser.keys(TAB);
+    // Settings too: the groups open and the fields are reached by keys alone, and the choice is made by its letter.
+    browser.script("document.querySelector('h1').focus()");
+    browser.keys("4");
+    browser.sees("Whose events are taken");
+    tab_to(&browser, "document.querySelector('.group select')");
+    browser.keys("m");
+    tab_to(&browser, "document.querySelector('.group button[type=submit]')");
+    browser.keys(ENTER);
+    browser.sees("Saved: Whose events are taken.");
+    tab_to(&browser, "document.querySelector('.back button')");
+    browser.keys(ENTER);
+    browser.sees("Whose events are taken: taken back.");
     browser.script("document.querySelector('h1').focus()");
     browser.keys("1");
     browser.sees("2 reports to decide about");

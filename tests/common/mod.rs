@@ -130,7 +130,10 @@ impl TestRelay {
     fn settings(text: &str) -> impl FnOnce(&mut Config) {
         let parsed = Config::parse(text, std::path::Path::new("relay.toml"));
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
-        |config| (config.root, config.communities) = (parsed.root, parsed.communities)
+        |config| {
+            (config.root, config.communities) = (parsed.root, parsed.communities);
+            config.written = parsed.written;
+        }
     }
 
     /// A relay of today, for clients that bring the machine's clock along.

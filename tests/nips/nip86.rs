@@ -142,7 +142,7 @@ fn to_ban_is_to_allow_no_more_and_the_other_way_round() {
 
 #[test]
 fn kinds_are_allowed_and_ruled_out() {
-    let relay = staffed("[kinds]\nallowed = [0, 1]\ndenied = [4]");
+    let mut relay = staffed("[kinds]\nallowed = [0, 1]\ndenied = [4]");
     let author = Person::new(10);
     let post = |kind: u16| relay.connect().publish(&author.event(kind, NOW, &[], ""));
     let [elsewhere, denied, ruled_out] = [
@@ -159,6 +159,17 @@ fn kinds_are_allowed_and_ruled_out() {
     assert_eq!(post(1).1, ruled_out);
     assert_eq!(relay.call_ok(&admin(), "listallowedkinds", json!([])), json!([4, 30_023]));
     assert_eq!(relay.call_ok(&admin(), "listdisallowedkinds", json!([])), json!([1]));
+    // What is taken back is left to the settings again, restarts included.
+    for kind in [30_023, 4, 1] {
+        relay.call_ok(&admin(), "resetkind", json!([kind]));
+    }
+    relay.restart();
+    let post = |kind: u16| relay.connect().publish(&author.event(kind, NOW + 1, &[], ""));
+    assert_eq!([post(30_023).1, post(4).1], [elsewhere, denied]);
+    assert_eq!(post(1), (true, String::new()));
+    for list in ["listallowedkinds", "listdisallowedkinds"] {
+        assert_eq!(relay.call_ok(&admin(), list, json!([])), json!([]), "{list}");
+    }
 }
 
 #[test]
@@ -382,6 +393,233 @@ fn the_queue_holds_what_is_reported_and_undecided() {
     // Who is banned takes all of theirs along.
     relay.call_ok(&moderator(), "banpubkey", json!([hex]));
     assert_eq!(relay.call_ok(&moderator(), "listmoderationqueue", json!([])), json!([]));
+}
+
+/// Reports about a person are put aside, until others come; what they hid is shown again.
+#[test]
+fn reports_about_a_person_are_put_aside() {
+    let mut relay = staffed("[reports]\nauthor_threshold = 1\nby_members = true\n[authors]\nmembers = [\"{}\"]"
+        .replace("{}", &Person::new(11).hex())
+        .as_str());
+    let [author, member] = [10, 11].map(Person::new);
+    let note = author.note("hello");
+    relay.connect().publish_ok(&note);
+    let hex = author.hex();
+    let report = |relay: &TestRelay, at: u64| {
+        let event = member.event(1_984, at, &[&["p", &hex, "spam"]], "");
+        relay.connect().publish_ok(&event);
+    };
+    let queue = |relay: &TestRelay| {
+        let queue = relay.call_ok(&moderator(), "listmoderationqueue", json!([]));
+        queue.as_array().map_or(9, Vec::len)
+    };
+    let state = |relay: &TestRelay| {
+        relay.relay().learn_now();
+        (queue(relay), sees(relay, &note))
+    };
+    assert_eq!(state(&relay), (0, true));
+    report(&relay, NOW);
+    assert_eq!(state(&relay), (1, false));
+    relay.call_ok(&moderator(), "dismissreports", json!([hex, "a quarrel"]));
+    assert_eq!(state(&relay), (0, true));
+    relay.restart();
+    assert_eq!(state(&relay), (0, true));
+    assert_eq!(
+        relay.call_ok(&moderator(), "listdismissedreports", json!([])),
+        json!([{"pubkey": hex, "reason": "a quarrel", "by": moderator().hex(), "at": NOW}])
+    );
+    // It says nothing of what is reported later, whatever time that states.
+    report(&relay, NOW - 100);
+    assert_eq!(state(&relay), (1, false));
+    relay.call_ok(&moderator(), "dismissreports", json!([hex]));
+    assert_eq!(state(&relay), (0, true));
+    relay.call_ok(&moderator(), "undismissreports", json!([hex]));
+    assert_eq!(state(&relay), (1, false));
+    assert_eq!(relay.call_ok(&moderator(), "listdismissedreports", json!([])), json!([]));
+    let done = relay.call_ok(&owner(), "listauditlog", json!([3]));
+    let methods: Vec<&str> =
+        done.as_array().expect("a list").iter().filter_map(|entry| entry["method"].as_str()).collect();
+    assert_eq!(methods, ["undismissreports", "dismissreports", "dismissreports"]);
+}
+
+/// One of the settings as the API lists them.
+fn setting(relay: &TestRelay, path: &str, key: &str) -> Value {
+    let (_, listed) = relay.call_at(path, &owner(), "listsettings", json!([]));
+    let rows = listed["result"]["settings"].as_array().expect("a list").clone();
+    rows.into_iter().find(|row| row["key"] == key).unwrap_or(Value::Null)
+}
+
+#[test]
+fn settings_change_at_once_last_and_can_be_taken_back() {
+    let mut relay = staffed("[kinds]\ndenied = [4]\n[limits]\nlimit_max = 900");
+    let author = Person::new(10);
+    let note = |relay: &TestRelay, text: &str| relay.connect().publish(&author.note(text)).1;
+    assert_eq!(note(&relay, "before"), "");
+    let wanted = json!({"access.write": "members", "kinds.denied": [4, "7-8"], "nip13.difficulty_min": 0});
+    relay.call_ok(&admin(), "changesettings", json!([wanted]));
+    let [members, denied] = [
+        "restricted: only members write here (access.write)",
+        "blocked: events of kind 7 are not taken here (kinds.denied)",
+    ];
+    for _ in 0..2 {
+        assert_eq!(note(&relay, "during"), members);
+        let document = http(&relay, "GET", "/", &[("Accept", "application/nostr+json")], "").json();
+        assert_eq!(document["limitation"]["restricted_writes"], true);
+        let rules = http(&relay, "GET", "/?rules", &[("Accept", "application/json")], "").json();
+        let ids: Vec<&str> = rules.as_array().expect("a list").iter().filter_map(|rule| rule["id"].as_str()).collect();
+        assert!(ids.contains(&"access.write"), "{ids:?}");
+        let explained = relay.call_ok(&moderator(), "explain", json!([{"kind": 7}]));
+        let steps = explained["steps"].as_array().expect("steps");
+        let objections: Vec<&str> = steps.iter().filter_map(|step| step["said"].as_str()).collect();
+        assert_eq!(objections, [members, denied]);
+        let row = setting(&relay, "/", "access.write");
+        assert_eq!(
+            (&row["value"], &row["from"], &row["by"], &row["at"]),
+            (&json!("members"), &json!("page"), &json!(admin().hex()), &json!(NOW))
+        );
+        assert_eq!(row["in_file"], json!({"value": "all", "from": "default"}));
+        relay.restart();
+    }
+    let rows = [("limits.limit_max", "file"), ("limits.limit_default", "default"), ("kinds.denied", "page")];
+    for (key, from) in rows {
+        assert_eq!(setting(&relay, "/", key)["from"], from, "{key}");
+    }
+    assert_eq!(setting(&relay, "/", "kinds.denied")["in_file"], json!({"value": [4], "from": "file"}));
+    // One by one.
+    relay.call_ok(&admin(), "changesettings", json!([{"access.write": null}]));
+    assert_eq!(note(&relay, "after"), "");
+    assert_eq!(setting(&relay, "/", "access.write")["from"], "default");
+    assert_eq!(setting(&relay, "/", "kinds.denied")["from"], "page");
+    relay.call_ok(&owner(), "changesettings", json!([{"kinds.denied": null, "nip13.difficulty_min": null}]));
+    relay.restart();
+    assert_eq!(setting(&relay, "/", "kinds.denied")["value"], json!([4]));
+    let log = relay.call_ok(&owner(), "listauditlog", json!([3]));
+    assert_eq!(
+        log[1],
+        json!({
+            "number": 3, "at": NOW, "by": admin().hex(), "method": "changesettings",
+            "about": {"settings": {"access.write": {"from": "members", "to": null}}},
+        })
+    );
+    assert_eq!(log[2]["about"]["settings"]["kinds.denied"], json!({"from": [4], "to": [4, "7-8"]}));
+}
+
+#[test]
+fn who_is_connected_stays_and_what_may_be_read_no_more_ends() {
+    let relay = staffed("");
+    let mut client = relay.connect();
+    client.request("live", &[json!({"kinds": [1]})]);
+    relay.call_ok(&admin(), "changesettings", json!([{"access.read": "authenticated"}]));
+    let ended = "auth-required: log in to read here (access.read)";
+    assert_eq!(client.receive(), json!(["CLOSED", "live", ended]));
+    relay.call_ok(&admin(), "changesettings", json!([{"access.read": null}]));
+    client.request("live", &[json!({"kinds": [1]})]);
+}
+
+#[test]
+fn a_setting_that_is_wrong_names_key_and_remedy_and_changes_nothing() {
+    let relay = staffed("[[community]]\npath = \"/market\"\npreset = \"marketplace\"");
+    let table = [
+        (
+            "/",
+            json!([{"access.write": "friends", "access.read": "members"}]),
+            "access.write: must be \"all\", \"authenticated\", \"members\" or \"none\", but is \"friends\"; \
+             write for example write = \"all\"",
+        ),
+        (
+            "/",
+            json!([{"limits.limit_max": 0}]),
+            "limits.limit_max: must be a whole number from 1 to 1_000_000, but is 0; raise it",
+        ),
+        (
+            "/",
+            json!([{"limits.limit_max": 10}]),
+            "limits.limit_max: must be at least limits.limit_default (500), but is 10; raise it or lower limit_default",
+        ),
+        (
+            "/market",
+            json!([{"rate.enabled": false}]),
+            "rate.enabled: holds for all communities together; change it at the root community",
+        ),
+        (
+            "/",
+            json!([{"store.path": "/tmp"}]),
+            "store.path: is no setting that is changed here; listsettings lists those",
+        ),
+        (
+            "/",
+            json!([{"access.wirte": null}]),
+            "access.wirte: is no setting that is changed here; listsettings lists those",
+        ),
+    ];
+    for (path, params, wanted) in table {
+        let (status, answer) = relay.call_at(path, &owner(), "changesettings", params.clone());
+        assert_eq!((status, answer["error"].as_str()), (200, Some(wanted)), "{params}");
+    }
+    for (key, path) in [("access.read", "/"), ("limits.limit_max", "/"), ("access.write", "/")] {
+        assert_eq!(setting(&relay, path, key)["from"], "default", "{key}");
+    }
+    assert_eq!(setting(&relay, "/market", "kinds.allowed")["from"], "preset");
+    assert_eq!(setting(&relay, "/market", "rate.enabled"), Value::Null, "all communities' is the root's");
+    let nothing = "params: an object of settings and their new values, such as {\"access.write\": \"members\"}; \
+                   null takes back";
+    for params in [json!([]), json!([{}]), json!(["access.write", "members"])] {
+        assert_eq!(relay.call_refused(&owner(), "changesettings", params), (400, nothing.to_owned()));
+    }
+    // Only owners and admins.
+    let sentence = "your role does not allow this method; supportedmethods lists yours";
+    for method in ["changesettings", "listsettings"] {
+        let refused = relay.call_refused(&moderator(), method, json!([{"access.write": "none"}]));
+        assert_eq!(refused, (403, sentence.to_owned()), "{method}");
+    }
+}
+
+#[test]
+fn each_community_has_settings_of_its_own_and_rates_are_everybodys() {
+    let relay = staffed("[[community]]\npath = \"/market\"");
+    let author = Person::new(10);
+    let (status, _) = relay.call_at("/market", &owner(), "changesettings", json!([{"access.write": "none"}]));
+    assert_eq!(status, 200);
+    relay.connect().publish_ok(&author.note("a"));
+    assert!(!relay.connect_at("/market").publish(&author.note("a")).0);
+    relay.call_ok(&owner(), "changesettings", json!([{
+        "rate.enabled": true, "rate.author_events_per_minute": 1, "rate.author_events_burst": 2,
+    }]));
+    let other = Person::new(12);
+    let answers: Vec<bool> =
+        (0..3).map(|number| relay.connect().publish(&other.note(&format!("{number}"))).0).collect();
+    assert_eq!(answers, [true, true, false]);
+}
+
+/// The file changes under what was changed: what does not go with it is told and left aside, and comes back with it.
+#[test]
+fn what_does_not_go_with_the_file_any_more_is_left_aside() {
+    let relay = staffed("");
+    relay.call_ok(&owner(), "changesettings", json!([{"limits.limit_default": 4_000, "access.read": "members"}]));
+    let reload = |more: &str| {
+        let text = settings(more);
+        let parsed = plaza::config::Config::parse(&text, std::path::Path::new("relay.toml")).expect("settings");
+        let mut config = plaza::config::Config::clone(&relay.relay().config());
+        (config.root, config.written) = (parsed.root, parsed.written);
+        relay.relay().reconfigure(config).expect("they are taken");
+    };
+    let listed = || relay.call_ok(&owner(), "listsettings", json!([]));
+    reload("[limits]\nlimit_max = 1_000");
+    assert_eq!(setting(&relay, "/", "limits.limit_default")["value"], 500);
+    assert_eq!(setting(&relay, "/", "access.read")["from"], "page");
+    assert_eq!(
+        listed()["left_aside"],
+        json!([{
+            "keys": ["limits.limit_default"],
+            "why": "limits.limit_default: must be at most limits.limit_max (1_000), but is 4_000; \
+                    lower it or raise limit_max",
+        }])
+    );
+    // It is in nobody's way.
+    relay.call_ok(&owner(), "changesettings", json!([{"nip13.difficulty_min": 1}]));
+    reload("");
+    assert_eq!(setting(&relay, "/", "limits.limit_default")["value"], 4_000);
+    assert_eq!(listed()["left_aside"], json!([]));
 }
 
 #[test]

@@ -9,12 +9,14 @@ import * as people from "./people.js";
 import * as queue from "./queue.js";
 import * as record from "./record.js";
 import * as rules from "./rules.js";
+import * as settings from "./settings.js";
 
 /** Views, and a method that each cannot do without. */
 const VIEWS = [
   { id: "queue", title: "Queue", needs: "listmoderationqueue", show: queue.show, keys: queue.KEYS },
   { id: "people", title: "People", needs: "liststaff", show: people.show },
   { id: "rules", title: "Rules", needs: "explain", show: rules.show },
+  { id: "settings", title: "Settings", needs: "listsettings", show: settings.show },
   { id: "now", title: "Now", needs: "stats", show: now.show },
   { id: "record", title: "Record", needs: "listauditlog", show: record.show },
 ];
@@ -173,7 +175,7 @@ async function begin(why, moveFocus) {
   }
 }
 
-const EVERYWHERE = [["1 … 5", "Go to a view"], ["?", "Show or hide these keys"]];
+const EVERYWHERE = [["1 … 6", "Go to a view"], ["?", "Show or hide these keys"]];
 
 function toggleHelp() {
   if (help.open) {
@@ -209,7 +211,7 @@ document.addEventListener("keydown", (event) => {
     toggleHelp();
   } else if (help.open) {
     return;
-  } else if (/^[1-5]$/.test(event.key)) {
+  } else if (/^[1-6]$/.test(event.key)) {
     const view = offered()[Number(event.key) - 1];
     if (view) {
       location.hash = view.id;

@@ -10,7 +10,7 @@ const SHOWN_MAX = 50;
  * A section of a page with a list.
  *
  * `read` fetches the entries; `row` makes what one shows; `remove` says for one how it is taken away: `words`, `method`,
- * `params`, or null where the caller may not. `add` is a form: `fields`, `button`, and `send`, which makes the call and
+ * `params`, or null where the caller may not, or a list of such ways. `add` is a form: `fields`, `button`, and `send`, which makes the call and
  * returns what to say. `may` and `say` are the page's.
  */
 export function listSection({ title, about, read, row, remove, add, empty, say, id }) {
@@ -20,8 +20,8 @@ export function listSection({ title, about, read, row, remove, add, empty, say, 
   let all = false;
 
   function line(entry) {
-    const away = remove?.(entry);
-    const button = away && h("button", {
+    const ways = [remove?.(entry)].flat().filter(Boolean);
+    const buttons = ways.map((away) => h("button", {
       type: "button",
       class: "quiet",
       onclick: async () => {
@@ -35,8 +35,9 @@ export function listSection({ title, about, read, row, remove, add, empty, say, 
           wrong.textContent = sentence(error.message);
         }
       },
-    }, away.words);
-    return h("li", {}, h("div", { class: "entry" }, row(entry, load)), button);
+    }, away.words));
+    return h("li", {}, h("div", { class: "entry" }, row(entry, load)),
+      buttons.length > 0 && h("div", { class: "row" }, buttons));
   }
 
   async function load() {

@@ -201,6 +201,13 @@ export function show(context) {
       about: "Nothing of theirs is taken or shown.",
       empty: "Nobody is banned.", button: "Ban", words: "Lift the ban", said: "They are banned.", away: "The ban is lifted.",
     }),
+    may("listdismissedreports") && decided(context, {
+      id: "dismissed", title: "Reports put aside", list: "listdismissedreports", add: "dismissreports",
+      remove: "undismissreports",
+      about: "Reports about these people as such, as far as they were here at that time. Later ones count again.",
+      empty: "Nobody's.", button: "Put aside", words: "Take up again", said: "Their reports are put aside.",
+      away: "Their reports count again.",
+    }),
     staff(context),
     may("listroles") && roles(context),
     may("listbannedevents") && decidedEvents(context, {

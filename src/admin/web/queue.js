@@ -8,7 +8,7 @@ import { person } from "./keys.js";
 export const KEYS = [
   ["j ↓", "Next report"],
   ["k ↑", "Report before"],
-  ["a", "Approve: keep the event, whatever is reported of it"],
+  ["a", "Approve: keep the event, whatever is reported of it; or put the reports about a person aside"],
   ["r", "Remove the event"],
   ["b", "Ban the author, with all their events"],
   ["u", "Undo what you did last"],
@@ -230,15 +230,16 @@ class Queue {
     const all = [
       ["a", "Approve", "approve", "allowevent", entry.event],
       ["r", "Remove", "remove", "banevent", entry.event],
-      ["a", "Welcome as a member", "approve", "allowpubkey", !entry.event],
+      ["a", "Dismiss", "approve", "dismissreports", !entry.event],
       ["b", "Ban author", "ban", "banpubkey", true],
+      ["", "Welcome as a member", "quiet", "allowpubkey", !entry.event],
     ];
     this.wrong = h("p", { class: "wrong", role: "alert" });
     const buttons = all.filter(([, , , method, fits]) => fits && this.may(method));
     return h("div", { class: "buttons" },
       buttons.map(([key, words, look, method]) => h("button", {
         type: "button", class: look, onclick: () => this.decide(method),
-      }, words, " ", h("kbd", { "aria-hidden": "true" }, key))),
+      }, words, key && [" ", h("kbd", { "aria-hidden": "true" }, key)])),
       this.wrong);
   }
 
@@ -250,10 +251,12 @@ class Queue {
     }
     this.busy = true;
     try {
-      const isAuthor = method.endsWith("pubkey");
+      const isAuthor = !entry.event || method === "banpubkey";
       const whom = isAuthor ? entry.pubkey : entry.id;
-      const words = { allowevent: "Approved.", banevent: "Removed.", allowpubkey: "Welcomed.", banpubkey: "Banned." };
-      const back = method === "banpubkey" ? await this.undoOfBan(whom) : [method.replace(/^(ban|allow)/, "un$1"), whom];
+      const words = { allowevent: "Approved.", banevent: "Removed.", allowpubkey: "Welcomed.", banpubkey: "Banned.",
+        dismissreports: "Dismissed." };
+      const back = method === "banpubkey" ? await this.undoOfBan(whom)
+        : [method.replace(/^(ban|allow|dismiss)/, "un$1"), whom];
       await call(method, whom, this.reason);
       this.done.push({ back, id: entry.id, pubkey: entry.pubkey });
       this.reason = "";
@@ -304,7 +307,7 @@ class Queue {
   key(event) {
     const steps = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
     const entry = this.current;
-    const decisions = { a: entry?.event ? "allowevent" : "allowpubkey", r: "banevent", b: "banpubkey" };
+    const decisions = { a: entry?.event ? "allowevent" : "dismissreports", r: "banevent", b: "banpubkey" };
     if (steps[event.key]) {
       // Within a long text arrows move the text.
       if (event.key.length === 1 || !event.target.closest(".content, pre")) {
@@ -316,10 +319,7 @@ class Queue {
     } else if (event.key === "u") {
       this.undo();
     } else if (entry && event.key === "r" && !entry.event) {
-      this.say("The reports are about a person: b bans them.");
-    } else if (entry && event.key === "a" && !entry.event) {
-      // One slip of a finger makes nobody a member.
-      this.say("The reports are about a person. To make them a member, use the button.");
+      this.say("The reports are about a person: b bans them, a puts the reports aside.");
     } else if (entry && decisions[event.key]) {
       this.decide(decisions[event.key]);
     }

@@ -19,8 +19,26 @@ const WORDS = {
   changerelayname: ["changed the name to"], changerelaydescription: ["changed the description to"],
   changerelayicon: ["changed the icon to"], setname: ["gave a name"], removename: ["removed the name"],
   reloadsettings: ["read the settings file again:"], assignrole: ["gave a role to"], unassignrole: ["took a role from"],
-  assignmethod: ["let"], unassignmethod: ["lets no more"],
+  assignmethod: ["let"], unassignmethod: ["lets no more"], changesettings: ["changed"],
+  resetkind: ["left to the settings kind"], dismissreports: ["put aside the reports about"],
+  undismissreports: ["took up again the reports about"],
 };
+
+/** Characters of a value that are shown. */
+const VALUE_CHARS = 200;
+
+function valueOf(value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return h("q", { dir: "auto" }, text.length > VALUE_CHARS ? `${text.slice(0, VALUE_CHARS)}…` : text);
+}
+
+/** Settings, each with what it was and what it is. */
+function changed(settings) {
+  return Object.entries(settings).map(([key, { from, to }], at) => [
+    at > 0 && "; ", h("code", {}, key), " from ", valueOf(from), " to ",
+    to === null ? "what relay.toml says" : valueOf(to),
+  ]);
+}
 
 /** Whom or what an entry is about. */
 function object(about) {
@@ -37,6 +55,7 @@ function object(about) {
   if (about.role) put(h("code", {}, about.role));
   if (about.method) put("call ", h("code", {}, about.method));
   if (about.text !== undefined) put(about.text === "" ? "what relay.toml says" : h("q", { dir: "auto" }, about.text));
+  if (about.settings) put(changed(about.settings));
   if (about.reason) put(h("q", { dir: "auto" }, about.reason));
   return parts;
 }

@@ -43,7 +43,7 @@ function sentences() {
   load().catch(() => place.replaceChildren(h("p", { class: "wrong" }, "The rules cannot be read. Reload the page.")));
   return h("section", { class: "box", "aria-labelledby": "sentences" },
     h("h2", { id: "sentences" }, "What this community asks for"),
-    h("p", { class: "hint" }, "Whoever is refused is told the rule's short name. Rules come from relay.toml."), place);
+    h("p", { class: "hint" }, "Whoever is refused is told the rule's short name. Rules come from the settings."), place);
 }
 
 /** Name, description and icon. */
@@ -86,7 +86,7 @@ function kinds({ may, say }) {
   const numbers = async (method) => (may(method) ? call(method) : []);
   return listSection({
     id: "kinds", title: "Kinds decided by hand", say,
-    about: "They count before kinds.allowed and kinds.denied of relay.toml.",
+    about: "They count before the settings kinds.allowed and kinds.denied. What is taken back is left to these.",
     empty: "None.",
     read: async () => [
       ...(await numbers("listallowedkinds")).map((number) => ({ number, isAllowed: true })),
@@ -96,8 +96,12 @@ function kinds({ may, say }) {
       entry.isAllowed ? " is allowed" : " is ruled out"),
     remove: (entry) => {
       const method = entry.isAllowed ? "disallowkind" : "allowkind";
-      return may(method) && { words: entry.isAllowed ? "Rule out" : "Allow", method, params: [entry.number],
-        said: `Kind ${entry.number} is ${entry.isAllowed ? "ruled out" : "allowed"}.` };
+      return [
+        may(method) && { words: entry.isAllowed ? "Rule out" : "Allow", method, params: [entry.number],
+          said: `Kind ${entry.number} is ${entry.isAllowed ? "ruled out" : "allowed"}.` },
+        may("resetkind") && { words: "Take back", method: "resetkind", params: [entry.number],
+          said: `Kind ${entry.number} is left to the settings.` },
+      ];
     },
     add: may("allowkind") && may("disallowkind") && {
       button: "Decide",
