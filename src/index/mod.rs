@@ -31,7 +31,7 @@ use table::Table;
 use tags::TagLists;
 
 pub use retain::Load;
-pub use scan::{Found, Progress, Scan};
+pub use scan::{Found, Place, Progress, Scan};
 pub use snapshot::SnapshotError;
 pub use summary::Summary;
 

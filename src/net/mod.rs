@@ -10,6 +10,7 @@ mod manage;
 mod monitor;
 mod page;
 mod picture;
+mod reconciliations;
 mod redirect;
 mod server;
 mod session;
