@@ -4,12 +4,14 @@
 //! relay.toml. Out: a `Config` that the rest of the house may trust, or one [`ConfigError`] that names file,
 //! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence.
 
+mod adjustable;
 mod current;
 mod defaults;
 mod document;
 mod error;
 mod explain;
 mod files;
+mod overlay;
 mod preset;
 mod sections;
 mod tls;
@@ -25,8 +27,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use adjustable::{Adjustable, Form};
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
+pub use overlay::{Aside, Misfit, Overlay, Source};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
@@ -67,6 +71,8 @@ pub struct Config {
     pub log: Log,
     /// Numbers for those who watch.
     pub metrics: Metrics,
+    /// What of all this stands in the file.
+    pub written: overlay::Written,
 }
 
 /// The settings of one community: what it tells about itself, its limits and its rules.
@@ -189,6 +195,8 @@ impl Config {
         let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
+        let mut written = overlay::Written::default();
+        written.note(&root);
         let mut config = Config {
             root: settings,
             communities: Vec::new(),
@@ -201,7 +209,9 @@ impl Config {
             nip62,
             log,
             metrics,
+            written,
         };
+        validate::check_root(&config.root, &root)?;
         validate::check(&config, &config.root, &root)?;
         for community in communities {
             explain::refuse_unknown(&community)?;
@@ -213,6 +223,7 @@ impl Config {
             validate::check(&config, &settings, &community)?;
             settings.admin.owners =
                 settings.admin.owners.iter().chain(config.root.admin.owners.iter()).copied().collect();
+            config.written.note(&community);
             config.communities.push(settings);
         }
         Ok(config)

@@ -2,11 +2,11 @@
 //! it. Out: what counts from now on, and what waits for the next start. A file with a mistake changes nothing. Who is
 //! connected stays.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
-use crate::community::{Communities, OpenError, Reconfigured};
-use crate::config::{Config, ConfigError, Current, Difference};
+use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
+use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 
@@ -64,7 +64,8 @@ pub(crate) struct Reloader {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Clock,
     pub(crate) load: Option<Load>,
-    pub(crate) busy: Mutex<()>,
+    /// The settings as the file has them. Who holds them changes what counts, and nobody else.
+    pub(crate) configured: Mutex<Arc<Config>>,
 }
 
 impl Reloader {
@@ -77,12 +78,67 @@ impl Reloader {
         self.apply(load()?)
     }
 
-    /// Goes by these settings.
+    /// Goes by these settings, as the file has them.
     ///
     /// # Errors
     /// When a new community cannot be opened.
     pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
-        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut configured = self.lock();
+        let reloaded = self.go_by(&config)?;
+        *configured = Arc::new(config);
+        Ok(reloaded)
+    }
+
+    /// Takes up what was changed of settings at `/admin`, once it is durable.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn refresh(&self) -> Result<(), ReloadError> {
+        let configured = self.lock();
+        self.go_by(&configured).map(drop)
+    }
+
+    /// The settings as the file has them.
+    pub(crate) fn configured(&self) -> Arc<Config> {
+        Arc::clone(&self.lock())
+    }
+
+    /// What was changed of communities' settings and does not fit the file any more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn left_aside(&self) -> Result<Vec<Aside>, OpenError> {
+        Ok(self.configured().overlaid(&moderation::overlays(&self.store)?).1)
+    }
+
+    /// Whether a community's settings can be changed so; a null gives way to what the file says.
+    ///
+    /// # Errors
+    /// When the store cannot be read; the inner one when a value is wrong, or does not go with the others.
+    pub(crate) fn check(&self, path: &str, changes: &Overlay) -> Result<Result<(), Misfit>, OpenError> {
+        let mut overlays = moderation::overlays(&self.store)?;
+        let configured = self.configured();
+        let (_, aside) = configured.overlaid(&overlays);
+        let mut own = overlays.remove(path).unwrap_or_default();
+        // What does not count anyway is not in the way of what is right.
+        let aside = aside.iter().filter(|aside| aside.path == path);
+        aside.flat_map(|aside| &aside.keys).for_each(|key| drop(own.remove(key)));
+        for (key, value) in changes {
+            match value.is_null() {
+                true => own.remove(key),
+                false => own.insert(key.clone(), value.clone()),
+            };
+        }
+        Ok(configured.overlaid(&overlays).0.change(path, &own))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Config>> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by a file's settings, with what was changed of them.
+    fn go_by(&self, configured: &Config) -> Result<Reloaded, ReloadError> {
+        let config = in_effect(configured, &self.store)?;
         let settings = self.current.get().difference(&config);
         let commit = |group| self.pipeline.change_state(group);
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;

@@ -13,7 +13,7 @@ use crate::pipeline::bodies::BodyError;
 use crate::pipeline::explain;
 use crate::policy::Verdict;
 use crate::rule::hidden::Target;
-use crate::rule::moderation::{Moderation, Ruling, Standing};
+use crate::rule::moderation::{Dismissal, Moderation, Ruling, Standing};
 use crate::usage::Usage;
 
 pub(super) fn failed(error: &BodyError) -> Denied {
@@ -76,6 +76,16 @@ impl Admin {
             }
             Method::ListRoles => json!(moderation.roles),
             Method::ListStaff => staff(rules),
+            Method::ListDismissedReports => {
+                let mut all: Vec<_> = moderation.dismissed.iter().collect();
+                all.sort_by_key(|(key, dismissal)| (std::cmp::Reverse(dismissal.at), **key));
+                let entry = |(key, dismissal): (&PublicKey, &Dismissal)| {
+                    let Dismissal { reason, by, at, .. } = dismissal;
+                    json!({"pubkey": key.to_string(), "reason": reason, "by": by, "at": at})
+                };
+                all.into_iter().map(entry).collect()
+            }
+            Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
                 Value::Object(names.collect())

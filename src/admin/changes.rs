@@ -10,7 +10,7 @@ use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
 use crate::event::PublicKey;
 use crate::nips::nip86::{Method, rank_to_assign};
-use crate::rule::moderation::{ADMIN, Duties, MODERATOR, Rank, Ruling, Standing};
+use crate::rule::moderation::{ADMIN, Dismissal, Duties, MODERATOR, Rank, Ruling, Standing};
 
 /// What a call makes.
 pub(super) struct Made {
@@ -67,6 +67,17 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
         Method::DisallowKind(kind) => {
             let ruling = call.ruling(Standing::Banned, "");
             made([Change::Kind(*kind, Some(ruling))], json!({"kind": kind.0}))
+        }
+        Method::ResetKind(kind) => made([Change::Kind(*kind, None)], json!({"kind": kind.0})),
+        Method::DismissReports(key, reason) => {
+            room(&moderation.dismissed, key, "people's reports")?;
+            let below = caller.community.index().next_number();
+            let by = caller.key.to_string();
+            let dismissal = Dismissal { below, reason: reason.clone(), by, at: now };
+            made([Change::Dismissal(*key, Some(dismissal))], about("pubkey", key, reason))
+        }
+        Method::UndismissReports(key, reason) => {
+            made([Change::Dismissal(*key, None)], about("pubkey", key, reason))
         }
         Method::BlockIp(network, reason) => {
             if moderation.addresses.len() >= ENTRIES_MAX {

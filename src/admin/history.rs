@@ -56,7 +56,8 @@ impl Admin {
             .map_err(|error| failed(&error))?;
         let keys = [caller.key];
         let context = rules.context(now, &keys, caller.relay);
-        let shown = events.iter().filter(|event| is_shown(event, &context)).take(count);
+        let events = events.iter().map(|arrived| &arrived.event);
+        let shown = events.filter(|event| is_shown(event, &context)).take(count);
         Ok(shown.map(json_of).collect())
     }
 
@@ -88,8 +89,9 @@ impl Admin {
         let filter = Filter { kinds: Some(vec![Kind::PROFILE]), authors: Some(authors), ..Filter::default() };
         let events = queue::newest(caller.community, &self.pipeline.bodies, &filter, most)
             .map_err(|error| failed(&error))?;
+        let events = events.iter().map(|arrived| &arrived.event);
         let names: HashMap<String, String> =
-            events.iter().filter_map(|event| Some((event.pubkey.to_string(), name(event)?))).collect();
+            events.filter_map(|event| Some((event.pubkey.to_string(), name(event)?))).collect();
         Ok(Value::Object(names.into_iter().map(|(key, name)| (key, json!(name))).collect::<Map<_, _>>()))
     }
 }

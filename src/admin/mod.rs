@@ -8,6 +8,7 @@ mod changes;
 mod history;
 mod queue;
 mod sessions;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -113,9 +114,10 @@ impl Admin {
         // What was asked before may have changed meanwhile: nobody changes anything from here on.
         let rules = caller.community.rules();
         permit(&rules, &caller.key, name)?;
-        let made = match reloaded {
-            Some(said) => Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) },
-            None => changes::of(method, caller, &rules, now)?,
+        let made = match (method, reloaded) {
+            (_, Some(said)) => Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) },
+            (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
+            (_, None) => changes::of(method, caller, &rules, now)?,
         };
         let number = audit::next(&mut records, &self.store, caller.community.id)?;
         let mut group = Group::default();
@@ -127,7 +129,11 @@ impl Admin {
             Denied::Failed("the relay could not store this; its operator is told".to_owned())
         })?;
         records.insert(caller.community.id, number + 1);
+        let is_about_settings = made.changes.iter().any(|change| matches!(change, Change::Setting(..)));
         take_effect(caller.community, made.changes, now);
+        if is_about_settings {
+            self.refresh()?;
+        }
         Ok(made.answer)
     }
 
@@ -145,11 +151,15 @@ impl Admin {
 /// What is durable holds from now on, also for who is connected.
 fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
     let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
+    let is_about_reports = changes.iter().any(|change| matches!(change, Change::Dismissal(..)));
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
     community.apply(changes);
     // Who reads as a member may be one no more.
     if is_about_people {
         community.recheck(now);
+    }
+    if is_about_reports {
+        community.learn_hidden_anew();
     }
     if blocks {
         let rules = community.rules();

@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::index::{Progress, Scan};
 use crate::nips::nip56;
 use crate::pipeline::bodies::{Bodies, BodyError};
-use crate::rule::Want;
+use crate::rule::{Arrived, Want};
 use crate::rule::hidden::Target;
 
 /// Reports that are looked at, newest first.
@@ -36,13 +36,13 @@ pub(super) struct Reported {
     pub(super) reports: Vec<Report>,
 }
 
-/// The newest stored events of a filter, up to its limit.
+/// The newest stored events of a filter, up to a number.
 pub(super) fn newest(
     community: &Community,
     bodies: &Bodies,
     filter: &Filter,
     most: usize,
-) -> Result<Vec<Event>, BodyError> {
+) -> Result<Vec<Arrived>, BodyError> {
     let as_of = community.index().next_number();
     let mut scan = Scan::new(filter, as_of);
     let mut locations = Vec::new();
@@ -60,8 +60,11 @@ pub(super) fn newest(
             break;
         }
     }
-    let events = locations.into_iter().map(|location| bodies.event(community.id, location).transpose());
-    events.flatten().collect()
+    let events = locations.into_iter().map(|location| {
+        let event = bodies.event(community.id, location)?;
+        Ok(event.map(|event| Arrived { event, number: location.number }))
+    });
+    events.filter_map(Result::transpose).collect()
 }
 
 /// A stored event by its id.
@@ -77,11 +80,11 @@ pub(super) fn waiting(community: &Community, bodies: &Bodies) -> Result<Vec<Repo
     let filter = Filter { kinds: Some(vec![Kind::REPORT]), ..Filter::default() };
     let mut all: Vec<Reported> = Vec::new();
     let mut places: HashMap<Target, usize> = HashMap::new();
-    for report in newest(community, bodies, &filter, REPORTS_MAX)? {
+    for Arrived { event: report, number } in newest(community, bodies, &filter, REPORTS_MAX)? {
         for target in nip56::reported(&report, &[]) {
             let is_decided = match &target {
                 Target::Event(id) => moderation.event(id).is_some(),
-                Target::Author(key) => moderation.author(key).is_some(),
+                Target::Author(key) => moderation.author(key).is_some() || moderation.dismisses(key, number),
             };
             if is_decided {
                 continue;

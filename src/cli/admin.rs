@@ -4,27 +4,20 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::{Request, Uri, header};
-use hyper_util::rt::TokioIo;
 use secp256k1::{Keypair, SecretKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Failure;
 use crate::clock::Clock;
 use crate::event::{Event, Id, Kind, PublicKey, Signature, Verified};
+use crate::net::https::Client;
 use crate::nips::{nip86, nip98};
 
 /// How long a call may take: a reload of many settings may wait for the disk.
@@ -73,9 +66,6 @@ struct Call {
 /// A community's address over HTTP.
 struct Address {
     url: String,
-    uri: Uri,
-    host: String,
-    port: u16,
     is_encrypted: bool,
 }
 
@@ -165,19 +155,24 @@ impl Address {
         };
         let url = format!("{}://{rest}", if is_encrypted { "https" } else { "http" });
         let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let host = uri.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
-        Ok(Address { url, uri, host, port, is_encrypted })
+        uri.host().ok_or_else(wrong)?;
+        Ok(Address { url, is_encrypted })
     }
 }
 
 /// What the relay answers: the result, or its error as a failure.
 fn answer(address: &Address, token: String, body: String) -> Result<Value, Failure> {
+    let client = match address.is_encrypted {
+        true => Client::trusting(None, CALL_TIME_MAX, ANSWER_BYTES_MAX)?,
+        false => Client::plain(CALL_TIME_MAX, ANSWER_BYTES_MAX),
+    };
+    let request = Request::post(&address.url)
+        .header(header::CONTENT_TYPE, nip86::MEDIA_TYPE)
+        .header(header::AUTHORIZATION, token)
+        .body(Full::new(Bytes::from(body)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // The timer is made inside the runtime, which it needs.
-    let text = runtime
-        .block_on(async { tokio::time::timeout(CALL_TIME_MAX, post(address, token, body)).await })
-        .map_err(|_| format!("{} did not answer within {} s", address.url, CALL_TIME_MAX.as_secs()))??;
+    let answer = runtime.block_on(client.ask(request));
+    let text = answer.map_err(|error| format!("cannot reach {}: {error}", address.url))?.into_body();
     let not_spoken = || format!("{} does not speak NIP-86", address.url);
     let mut answer: Value = serde_json::from_slice(&text).map_err(|_| not_spoken())?;
     match answer["error"].as_str() {
@@ -185,56 +180,4 @@ fn answer(address: &Address, token: String, body: String) -> Result<Value, Failu
         None if answer.get("result").is_some() => Ok(answer["result"].take()),
         None => Err(not_spoken().into()),
     }
-}
-
-async fn post(address: &Address, token: String, body: String) -> Result<Bytes, Failure> {
-    let stream = TcpStream::connect((&*address.host, address.port))
-        .await
-        .map_err(|error| format!("cannot reach {}: {error}", address.url))?;
-    if !address.is_encrypted {
-        return exchange(stream, address, token, body).await;
-    }
-    let name = ServerName::try_from(address.host.clone())?;
-    let stream = TlsConnector::from(Arc::new(trust()?))
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("{}: no encrypted connection: {error}", address.url))?;
-    exchange(stream, address, token, body).await
-}
-
-/// TLS with the authorities that this machine trusts.
-fn trust() -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        let why = native.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        return Err(format!("this machine trusts no authority; install ca-certificates{why}").into());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    address: &Address,
-    token: String,
-    body: String,
-) -> Result<Bytes, Failure> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the runtime; what breaks it is told by the request.
-    tokio::spawn(async move { drop(connection.await) });
-    let host = address.uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::post(address.uri.path())
-        .header(header::HOST, host)
-        .header(header::CONTENT_TYPE, nip86::MEDIA_TYPE)
-        .header(header::AUTHORIZATION, token)
-        .body(Full::new(Bytes::from(body)))?;
-    let answer = sender.send_request(request).await?;
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| format!("{}: the answer cannot be read: {error}", address.url))?;
-    Ok(body.to_bytes())
 }

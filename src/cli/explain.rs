@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{CommunityArgument, Failure, StoreArguments};
 use crate::clock::Clock;
-use crate::community::{Communities, Community};
+use crate::community::{Communities, Community, in_effect};
 use crate::config::{Config, parse_key};
 use crate::event::PublicKey;
 use crate::event::draft::{self, Given};
@@ -84,19 +84,25 @@ impl Explain {
     }
 
     fn bench(&self) -> Result<Bench, Failure> {
-        let config = self.store.load()?;
+        let mut config = self.store.load()?;
         // To open a folder that is not there would make one.
         let store = match config.store.path.exists() {
             false => None,
             true => match open_store(&config.store) {
                 Ok(store) => Some(Arc::new(store)),
                 Err(StoreError::InUse { .. }) => {
-                    eprintln!("plaza: a relay runs on these events; rules that look at them are not asked");
+                    eprintln!(
+                        "plaza: a relay runs on these events; rules that look at them are not asked, and what was \
+                         changed at /admin does not count here: `plaza admin call explain` asks the relay itself"
+                    );
                     None
                 }
                 Err(error) => return Err(error.into()),
             },
         };
+        if let Some(store) = &store {
+            config = in_effect(&config, store)?;
+        }
         let communities = match &store {
             Some(store) => Communities::open(&config, store)?,
             None => Communities::without_store(&config),

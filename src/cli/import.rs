@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 
 use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
-use crate::community::{Communities, Community};
+use crate::community::{Communities, Community, in_effect};
 use crate::config::Current;
 use crate::event::Event;
 use crate::nips::nip40;
@@ -176,9 +176,10 @@ impl Import {
     }
 
     fn import(&self, lines: &mut Lines) -> Result<Summary, Failure> {
-        let mut config = self.store.load()?;
-        config.rate.enabled = false;
+        let config = self.store.load()?;
         let store = Arc::new(open_idle_store(&config)?);
+        let mut config = in_effect(&config, &store)?;
+        config.rate.enabled = false;
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = self.community.find(&communities)?;
         let pipeline = Pipeline::start(

@@ -225,7 +225,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// The numbers that the store's communities have, but for the root.
-fn numbers(store: &Store) -> Result<BTreeMap<String, CommunityId>, OpenError> {
+pub(super) fn numbers(store: &Store) -> Result<BTreeMap<String, CommunityId>, OpenError> {
     let entries = store.state(CommunityId(0), NUMBERS).map(|entry| {
         let (path, number) = entry?;
         match (String::from_utf8(path), <[u8; 4]>::try_from(&*number)) {

@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::index::{Progress, Scan};
 use crate::nips::{nip32, nip51, nip56};
 use crate::policy::Needs;
-use crate::rule::hidden::{Hidden, HiddenBuilder};
+use crate::rule::hidden::{Hidden, HiddenBuilder, Target};
 use crate::rule::people::{Graph, GraphBuilder, People, Profiles, ProfilesBuilder};
 use crate::rule::{Context, Head, Known, RelayNames, Want};
 use crate::store::Location;
@@ -75,6 +75,11 @@ impl Community {
     /// Everything that its rules need is to be learned again.
     pub(super) fn learn_all_anew(&self) {
         self.lessons.stale.store(parts(&self.rules().needs), Ordering::SeqCst);
+    }
+
+    /// What is hidden is to be learned again, where anything is: a moderator decided about reports.
+    pub(crate) fn learn_hidden_anew(&self) {
+        self.lessons.stale.fetch_or(parts(&self.rules().needs) & HIDDEN, Ordering::SeqCst);
     }
 
     /// Whether something changed since it was learned.
@@ -216,7 +221,10 @@ impl Community {
                     _ => nip32::labelled(&event, &reports.labels),
                 };
                 for target in targets {
-                    is_cut |= !builder.report(event.pubkey, target);
+                    let is_dismissed = matches!(target, Target::Author(key)
+                        if event.kind == Kind::REPORT
+                            && rules.known.moderation.dismisses(&key, lead.location.number));
+                    is_cut |= !is_dismissed && !builder.report(event.pubkey, target);
                 }
             }
         }

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
 pub use connected::Connected;
-pub use moderation::{AboutText, Change};
+pub use moderation::{AboutText, Change, in_effect};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
 pub use traffic::Traffic;

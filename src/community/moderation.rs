@@ -1,13 +1,16 @@
 //! What moderators decided, as it is kept: one entry of a state table for each decision. In: the store at start,
 //! changes later. Out: [`Moderation`], and what a group writes. Never decides what changes.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Community, OpenError, Rules};
+use super::{Community, OpenError, Rules, all};
+use crate::config::{Aside, Config, Overlay};
 use crate::event::{Id, Kind, PublicKey};
-use crate::rule::moderation::{Duties, Moderation, Rank, Role, Ruling};
+use crate::rule::moderation::{Adjusted, Dismissal, Duties, Moderation, Rank, Role, Ruling};
 use crate::store::{CommunityId, Group, StateTable, Store};
 
 const AUTHORS: StateTable = StateTable(10);
@@ -22,7 +25,10 @@ const ABOUT: StateTable = StateTable(17);
 /// What was done, by number, eight bytes that begin with the highest.
 pub(crate) const AUDIT: StateTable = StateTable(18);
 
-/// Decisions about authors, events or addresses each, roles, people with duties, and names. Each is held in memory.
+const SETTINGS: StateTable = StateTable(19);
+const DISMISSED: StateTable = StateTable(20);
+
+/// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
 
 /// One of a community's own texts.
@@ -48,6 +54,10 @@ pub enum Change {
     Duties(PublicKey, Option<Duties>),
     Name(String, Option<PublicKey>),
     About(AboutText, Option<String>),
+    /// A setting, by its key in relay.toml.
+    Setting(String, Option<Adjusted>),
+    /// The reports about a person.
+    Dismissal(PublicKey, Option<Dismissal>),
 }
 
 impl AboutText {
@@ -81,6 +91,8 @@ impl Change {
             Change::Duties(key, duties) => (STAFF, key.0.to_vec(), duties.as_ref().map(json)),
             Change::Name(name, key) => (NAMES, name.clone().into_bytes(), key.map(|key| key.0.to_vec())),
             Change::About(which, text) => (ABOUT, which.key().to_vec(), text.clone().map(String::into_bytes)),
+            Change::Setting(key, value) => (SETTINGS, key.clone().into_bytes(), value.as_ref().map(json)),
+            Change::Dismissal(key, dismissal) => (DISMISSED, key.0.to_vec(), dismissal.as_ref().map(json)),
         }
     }
 
@@ -114,6 +126,8 @@ impl Change {
             Change::About(AboutText::Name, text) => to.about.name = text,
             Change::About(AboutText::Description, text) => to.about.description = text,
             Change::About(AboutText::Icon, text) => to.about.icon = text,
+            Change::Setting(key, value) => set!(to.settings, key, value),
+            Change::Dismissal(key, dismissal) => set!(to.dismissed, key, dismissal),
         }
     }
 }
@@ -164,7 +178,37 @@ pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenErr
         let which = AboutText::ALL.into_iter().find(|text| text.key() == key)?;
         Some(Change::About(which, Some(text_of(value)?)))
     })?;
+    table(SETTINGS, |key, value| Some(Change::Setting(text_of(key)?, parsed(value)?)))?;
+    table(DISMISSED, |key, value| Some(Change::Dismissal(key_of(key)?, parsed(value)?)))?;
     Ok(all)
+}
+
+/// What is changed of each community's settings, by its path.
+pub(crate) fn overlays(store: &Store) -> Result<BTreeMap<String, Overlay>, OpenError> {
+    let mut overlays = BTreeMap::new();
+    let root = ("/".to_owned(), CommunityId(0));
+    for (path, id) in all::numbers(store)?.into_iter().chain([root]) {
+        let mut moderation = Moderation::default();
+        load_table(store, id, SETTINGS, &mut moderation, |key, value| {
+            Some(Change::Setting(text_of(key)?, parsed(value)?))
+        })?;
+        let changed = moderation.settings.into_iter().map(|(key, adjusted)| (key, adjusted.value));
+        overlays.insert(path, changed.collect());
+    }
+    Ok(overlays)
+}
+
+/// The settings that count: those of relay.toml, with what was changed of each community.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn in_effect(config: &Config, store: &Store) -> Result<Config, OpenError> {
+    let (config, aside) = config.overlaid(&overlays(store)?);
+    for Aside { path, keys, misfit } in aside {
+        let keys = keys.join(", ");
+        tracing::warn!("{path}: {keys}, changed at /admin, cannot count beside relay.toml: {misfit}");
+    }
+    Ok(config)
 }
 
 impl Rules {

@@ -15,7 +15,7 @@ use super::validate::{grouped, range_of};
 use super::{Config, PROCESS, Settings};
 
 /// What is written where the default says too little: a key, what it must be, and an example.
-const WANTED: &[(&str, &str, &str)] = &[
+pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("relay.banner", "text in quotes", "\"https://example.com/banner.jpg\""),
     ("relay.icon", "text in quotes", "\"https://example.com/icon.png\""),
     ("relay.contact", "text in quotes", "\"mailto:operator@example.com\""),

@@ -113,6 +113,11 @@ pub(super) struct Range {
 }
 
 impl Range {
+    /// The least and the highest.
+    pub(super) fn bounds(self) -> (u64, u64) {
+        (self.min, self.max)
+    }
+
     /// What the number must be, as a part of a sentence.
     pub(super) fn text(self) -> String {
         format!("a whole number from {} to {}", grouped(self.min), grouped(self.max))
@@ -181,14 +186,20 @@ fn check_relation(
     Err(fault(document, key, problem, format!("{fix} it or {other_fix} {}", seen_from(key, other))))
 }
 
+/// The root is where it is.
+pub(super) fn check_root(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    let relay = &settings.relay;
+    if relay.path == "/" && relay.host.is_none() {
+        return Ok(());
+    }
+    let key = if relay.host.is_some() { "relay.host" } else { "relay.path" };
+    let problem = "[relay] is the root community, which is at / under every name";
+    Err(fault(document, key, problem, "remove the line, or write a [[community]]"))
+}
+
 /// What `[relay]` tells clients must be of use to them.
 fn check_relay(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
     let relay = &settings.relay;
-    if document.community().is_none() && (relay.path != "/" || relay.host.is_some()) {
-        let key = if relay.host.is_some() { "relay.host" } else { "relay.path" };
-        let problem = "[relay] is the root community, which is at / under every name";
-        return Err(fault(document, key, problem, "remove the line, or write a [[community]]"));
-    }
     if relay.name.trim().is_empty() {
         return Err(fault(document, "relay.name", "must not be empty", "write a name that clients can show"));
     }

@@ -7,9 +7,9 @@ use super::explain::OF_THE_PROCESS;
 use super::{Config, Settings};
 
 /// A section by its name and settings.
-type Sections = Map<String, Value>;
+pub(super) type Sections = Map<String, Value>;
 
-fn object_of(value: &impl Serialize) -> Sections {
+pub(super) fn object_of(value: &impl Serialize) -> Sections {
     match serde_json::to_value(value) {
         Ok(Value::Object(sections)) => sections,
         _ => Sections::new(),
@@ -70,7 +70,7 @@ impl Config {
 }
 
 /// TOML has no null: a setting without a value is left out.
-fn drop_nulls(value: &mut Value) {
+pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, value| !value.is_null());

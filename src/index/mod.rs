@@ -30,7 +30,6 @@ use origins::Origins;
 use table::Table;
 use tags::TagLists;
 
-pub use retain::Load;
 pub use scan::{Found, Place, Progress, Scan};
 pub use snapshot::SnapshotError;
 pub use summary::Summary;

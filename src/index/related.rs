@@ -18,6 +18,8 @@ impl Index {
                     .and_then(|(kind, author, identifier)| self.at_address(&author, kind, identifier));
                 stored.map(|ordinal| self.heads.location(ordinal)).into_iter().collect()
             }
+            // It is counts, which lie nowhere.
+            Want::Usage => Vec::new(),
             Want::Naming { kind, letter, value, most } => {
                 let Some(number) = self.values.find_value(self.hashes.value(*letter, value)) else {
                     return Vec::new();

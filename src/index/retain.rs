@@ -9,6 +9,7 @@ use super::lists::Posting;
 use super::{Found, Index, Stored};
 use crate::config::{KindSet, Retention};
 use crate::event::PublicKey;
+use crate::rule::Load;
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -18,15 +19,6 @@ pub(super) struct AuthorBytes {
     /// The kinds that do not count.
     uncounted: KindSet,
     by_author: HashMap<u32, u64>,
-}
-
-/// What one author has stored that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Events.
-    pub events: u64,
-    /// Bytes, about; 0 when nobody counts them.
-    pub bytes: u64,
 }
 
 impl Index {
@@ -122,13 +114,21 @@ impl Index {
         found
     }
 
-    /// What an author has stored that counts. Bytes are known when [`Index::count_author_bytes`] was called.
+    /// What an author has stored that counts. Bytes that are bounded are looked up where
+    /// [`Index::count_author_bytes`] was called, and else added up.
     pub fn load_of(&self, author: &PublicKey, settings: &Retention) -> Load {
         let Some(number) = self.authors.find(&self.hashes, author) else { return Load::default() };
         let counted = self.authors.kinds(number).iter().filter(|entry| !settings.protects(entry.kind));
-        let events = counted.map(|entry| self.lists.len(entry.posting) as u64).sum();
-        let bytes = self.author_bytes.as_ref().and_then(|bytes| bytes.by_author.get(&number));
-        Load { events, bytes: bytes.copied().unwrap_or(0) }
+        let events = counted.clone().map(|entry| self.lists.len(entry.posting) as u64).sum();
+        let bytes = match self.author_bytes.as_ref().filter(|_| self.counts_author_bytes(settings)) {
+            Some(bytes) => bytes.by_author.get(&number).copied().unwrap_or(0),
+            None if settings.bytes_per_author_max > 0 => counted
+                .flat_map(|entry| self.lists.iter(entry.posting))
+                .map(|ordinal| self.heads.record_bytes(ordinal))
+                .sum(),
+            None => 0,
+        };
+        Load { events, bytes }
     }
 
     /// An author's oldest events that count, before `until`: as many as it takes to give back so much, or `None`

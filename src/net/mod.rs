@@ -4,6 +4,7 @@
 mod acme;
 mod admin_page;
 mod http;
+pub(crate) mod https;
 mod listen;
 mod logged;
 mod manage;

@@ -19,7 +19,7 @@ use super::tls::{Encryption, TlsError};
 use super::{monitor, picture};
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::community::{Communities, Community, OpenError};
+use crate::community::{Communities, Community, OpenError, in_effect};
 use crate::config::{self, Config, Current};
 use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
@@ -276,9 +276,9 @@ impl Relay {
     ) -> Result<Relay, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
-        let communities =
-            Communities::open(&config, &store).map_err(|reason| StartError::Open { path, reason })?;
-        let communities = Arc::new(communities);
+        let failed = |reason| StartError::Open { path: path.clone(), reason };
+        let (configured, config) = (Arc::new(config.clone()), in_effect(&config, &store).map_err(failed)?);
+        let communities = Arc::new(Communities::open(&config, &store).map_err(failed)?);
         for path in communities.unused() {
             tracing::warn!("the store holds what was sent to {path}, where no [[community]] is any more");
         }
@@ -303,7 +303,7 @@ impl Relay {
             store: Arc::clone(&store),
             clock,
             load,
-            busy: Mutex::default(),
+            configured: Mutex::new(configured),
         });
         let tls_addresses = addresses_of(&listeners.tls)?;
         let monitor = {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::config::Overlay;
 use crate::event::{Id, Kind, PublicKey};
 use crate::rule::moderation::{ADMIN, Rank, Role};
 
@@ -24,7 +25,7 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Characters of the id of a role, of a local name, and of a role's other texts.
 const ID_CHARS_MAX: usize = 64;
 
-/// People whose names, or events whose content, one call asks for.
+/// People whose names, or events whose content, one call asks for, and settings that it changes.
 const ASKED_MAX: usize = 200;
 
 /// Entries of the audit log, or of the queue, that one call returns.
@@ -125,6 +126,18 @@ pub enum Method {
     ListEvents(Vec<Id>),
     /// Beyond NIP-86: how people call themselves here.
     ListProfiles(Vec<PublicKey>),
+    /// Beyond NIP-86: takes back what was decided of a kind.
+    ResetKind(Kind),
+    /// Beyond NIP-86: the reports about a person that are here call for nothing.
+    DismissReports(PublicKey, String),
+    /// Beyond NIP-86: takes that back.
+    UndismissReports(PublicKey, String),
+    /// Beyond NIP-86: whose reports were put aside.
+    ListDismissedReports,
+    /// Beyond NIP-86: settings that can be changed here, with their values and where these come from.
+    ListSettings,
+    /// Beyond NIP-86: changes settings, by their keys in relay.toml; a null gives way to what that says.
+    ChangeSettings(Overlay),
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -261,6 +274,15 @@ impl Parameters<'_> {
         }
     }
 
+    fn settings(&mut self) -> Read<Overlay> {
+        let wanted =
+            "an object of settings and their new values, such as {\"access.write\": \"members\"}; null takes back";
+        let settings = self.0.next().and_then(Value::as_object).filter(|settings| !settings.is_empty());
+        let settings = settings.filter(|settings| settings.len() <= ASKED_MAX);
+        let settings = settings.ok_or(Unreadable::Parameter(wanted))?;
+        Ok(settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
     fn before(&mut self) -> Read<Option<u64>> {
         match self.0.next() {
             None | Some(Value::Null) => Ok(None),
@@ -318,6 +340,12 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("listauthorevents", Rank::Moderator),
     ("listevents", Rank::Moderator),
     ("listprofiles", Rank::Moderator),
+    ("resetkind", Rank::Admin),
+    ("dismissreports", Rank::Moderator),
+    ("undismissreports", Rank::Moderator),
+    ("listdismissedreports", Rank::Moderator),
+    ("listsettings", Rank::Admin),
+    ("changesettings", Rank::Admin),
 ];
 
 /// Who may call a method of this name at the least; `None` when there is no such method.
@@ -402,6 +430,12 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "reloadsettings" => Method::ReloadSettings,
         "login" => Method::Login,
         "logout" => Method::Logout,
+        "resetkind" => Method::ResetKind(given.kind()?),
+        "dismissreports" => Method::DismissReports(given.key()?, given.reason()?),
+        "undismissreports" => Method::UndismissReports(given.key()?, given.reason()?),
+        "listdismissedreports" => Method::ListDismissedReports,
+        "listsettings" => Method::ListSettings,
+        "changesettings" => Method::ChangeSettings(given.settings()?),
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
         "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),
         "listprofiles" => {
@@ -439,6 +473,7 @@ mod tests {
                 "setname" | "removename" => serde_json::json!(["ann", key]),
                 "blockip" | "unblockip" => serde_json::json!(["192.0.2.1"]),
                 "explain" => serde_json::json!([{}]),
+                "changesettings" => serde_json::json!([{"access.write": "members"}]),
                 _ => serde_json::json!([key, "why"]),
             };
             let body = serde_json::json!({"method": name, "params": about}).to_string();

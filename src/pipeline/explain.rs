@@ -4,9 +4,10 @@
 use super::bodies::{Bodies, BodyError};
 use super::relate::relate;
 use crate::community::{Community, Rules};
-use crate::event::Event;
+use crate::event::{Event, Verified};
 use crate::policy::{Case, Explanation};
 use crate::rule::{Context, Related};
+use crate::store::record;
 
 /// What a community's rules say of an event. A draft is not `is_signed`; without `bodies` there is no store, and
 /// rules that look at stored events are not asked.
@@ -23,7 +24,12 @@ pub fn explain(
 ) -> Result<Explanation, BodyError> {
     let facts = community.index().facts(event);
     let related = match bodies {
-        Some(bodies) => relate(community, rules, event, context, bodies, |_| {})?,
+        Some(bodies) => {
+            // What would be known if it were true; the rules say themselves whether it is.
+            let assumed = Verified::assumed(event.clone());
+            let record_bytes = record::encode(event).len();
+            relate(community, rules, (&assumed, record_bytes), context, bodies, |_| {})?
+        }
         None => Related::default(),
     };
     let stored = bodies.map(|_| (&facts, &related));

@@ -2,11 +2,12 @@
 //! events that they want, read from the store, or from the cache of bodies.
 
 use super::bodies::{Bodies, BodyError};
+use super::retention;
 use crate::community::{Community, Rules};
-use crate::event::Event;
+use crate::event::Verified;
 use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
 
-/// What the rules of a community want to know before they place an event. `settle` is called with each
+/// What the rules of a community want to know before they place an event, whose record has so many bytes. `settle` is called with each
 /// want before the index is asked: what is gathered and bears on it must be committed first.
 ///
 /// # Errors
@@ -14,7 +15,7 @@ use crate::rule::{Arrived, Context, Related, WANT_ROUNDS_MAX, Want};
 pub(crate) fn relate(
     community: &Community,
     rules: &Rules,
-    event: &Event,
+    (event, record_bytes): (&Verified, usize),
     context: &Context<'_>,
     bodies: &Bodies,
     mut settle: impl FnMut(&Want),
@@ -27,6 +28,11 @@ pub(crate) fn relate(
         }
         for want in wants {
             settle(&want);
+            if want == Want::Usage {
+                let retention = &context.config.retention;
+                related.add_usage(retention::usage(retention, &community.index(), event, record_bytes));
+                continue;
+            }
             let locations = community.index().wanted(&want);
             let mut found = Vec::with_capacity(locations.len());
             for location in locations {

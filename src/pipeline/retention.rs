@@ -1,6 +1,6 @@
-//! Keeps communities within the bounds of `[retention]`: finds what must go by and by, and says what becomes of an
-//! event that its author has no room for. In: settings and indexes. Out: events for the writer to remove, or a
-//! refusal. Removes nothing itself; communities without such bounds cost a look at their settings.
+//! Keeps communities within the bounds of `[retention]`: finds what must go by and by, and what of an author must go for
+//! their next event. In: settings and indexes. Out: events for the writer to remove, and counts for the rules that
+//! refuse (`src/policy/quota.rs`). Removes nothing itself; communities without such bounds cost a look at their settings.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crossbeam_channel::{Sender, bounded};
 use super::writer::{Remove, WriterInput};
 use crate::community::Community;
 use crate::config::{AuthorFull, Retention};
-use crate::event::Event;
-use crate::index::{Index, Load, Stored};
-use crate::rule::{Prefix, Refusal};
-use crate::words;
+use crate::event::{Event, Kind, Verified};
+use crate::index::{Index, Stored};
+use crate::policy::excess;
+use crate::rule::{Load, Usage};
 
 /// Has the writer remove some of what a community must not keep any longer, within its budget of a part of a
 /// second. False when the writer is gone.
@@ -36,18 +36,6 @@ pub(super) fn sweep(community: &Arc<Community>, now: u64, parts: u32, writer: &S
     })
 }
 
-/// What an author's next event would be too much by, when so much of theirs is about to be stored.
-fn excess(retention: &Retention, load: Load, coming: Load) -> Load {
-    let over = |max: u64, load: u64, coming: u64| match max {
-        0 => 0,
-        max => (load + coming).saturating_sub(max),
-    };
-    Load {
-        events: over(retention.events_per_author_max, load.events, coming.events),
-        bytes: over(retention.bytes_per_author_max, load.bytes, coming.bytes),
-    }
-}
-
 /// Whether what of its author is being gathered may decide what becomes of an event.
 pub(super) fn bears_on(
     retention: &Retention,
@@ -65,50 +53,46 @@ pub(super) fn bears_on(
     excess(retention, index.load_of(&event.pubkey, retention), coming) != Load::default()
 }
 
-/// What must go so that an event has room, beside what it removes anyway. None of its author's may be in the
-/// group that is being gathered, unless [`bears_on`] says that it does not matter.
-///
-/// # Errors
-/// The refusal, when its author has no room and none may be made.
+/// What goes when an event comes: the version that it replaces, or what it asks to delete.
+pub(super) fn removed_by(index: &Index, event: &Verified) -> Vec<Stored> {
+    match event.kind {
+        Kind::DELETION => index.deleted_by(event),
+        _ => index.newest_of(event).into_iter().collect(),
+    }
+}
+
+/// What an event's author has here, as the rules about quotas ask for it. None of the author's may be in the group
+/// that is being gathered, unless [`bears_on`] says that it does not matter.
+pub(super) fn usage(retention: &Retention, index: &Index, event: &Verified, record_bytes: usize) -> Usage {
+    let removes = removed_by(index, event);
+    let mut has = index.load_of(&event.pubkey, retention);
+    let freed = index.load_of_events(&event.pubkey, &removes, retention);
+    has.events = has.events.saturating_sub(freed.events);
+    has.bytes = has.bytes.saturating_sub(freed.bytes);
+    let adds = Load { events: 1, bytes: record_bytes as u64 };
+    let excess = excess(retention, has, adds);
+    // One that is older than all that would go is itself the oldest.
+    let can_make_room = excess == Load::default()
+        || index.oldest_of_author(&event.pubkey, retention, event.created_at, excess, &removes).is_some();
+    Usage { has, adds, can_make_room }
+}
+
+/// What of its author's must go, beside what it removes anyway, so that an event that the rules let pass has room.
 pub(super) fn make_room(
     retention: &Retention,
     index: &Index,
-    event: &Event,
+    event: &Verified,
     record_bytes: usize,
     removes: &[Stored],
-) -> Result<Vec<Stored>, Refusal> {
-    if retention.protects(event.kind) {
-        return Ok(Vec::new());
+) -> Vec<Stored> {
+    if retention.author_full == AuthorFull::Refuse || retention.protects(event.kind) {
+        return Vec::new();
     }
-    let mut load = index.load_of(&event.pubkey, retention);
-    let freed = index.load_of_events(&event.pubkey, removes, retention);
-    load.events = load.events.saturating_sub(freed.events);
-    load.bytes = load.bytes.saturating_sub(freed.bytes);
-    let excess = excess(retention, load, Load { events: 1, bytes: record_bytes as u64 });
+    let Usage { has, adds, .. } = usage(retention, index, event, record_bytes);
+    let excess = excess(retention, has, adds);
     if excess == Load::default() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let refused = || {
-        let (rule, has, most) = match excess.events {
-            0 => (
-                "retention.bytes_per_author",
-                format!("your events take {}", words::bytes(load.bytes)),
-                words::bytes(retention.bytes_per_author_max),
-            ),
-            _ => (
-                "retention.events_per_author",
-                format!("you have {} events", words::number(load.events)),
-                words::number(retention.events_per_author_max),
-            ),
-        };
-        let sentence = format!("{has} here already, and {most} is the most; delete some first");
-        Refusal::new(Prefix::Blocked, rule, sentence)
-    };
-    match retention.author_full {
-        AuthorFull::Refuse => Err(refused()),
-        // One that is older than all that would go is itself the oldest.
-        AuthorFull::Oldest => index
-            .oldest_of_author(&event.pubkey, retention, event.created_at, excess, removes)
-            .ok_or_else(refused),
-    }
+    let oldest = index.oldest_of_author(&event.pubkey, retention, event.created_at, excess, removes);
+    oldest.unwrap_or_default()
 }

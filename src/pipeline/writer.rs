@@ -21,12 +21,12 @@ use super::{Outcome, Permits, Reply, retention};
 use crate::community::{Community, VANISHED};
 use crate::config::{self, Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
-use crate::index::{Found, Load, Stored};
+use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
 use crate::nips::nip40;
 use crate::policy::{Placement, foresee, place};
-use crate::rule::{Decision, Prefix, Refusal, RelayNames, Want};
+use crate::rule::{Decision, Load, Prefix, Refusal, RelayNames, Want};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
 
 /// An event that is true and passed all rules, ready to be stored and sent.
@@ -175,9 +175,11 @@ impl Gathering {
         // What is about to be removed, by a request or by its next version, may be just what is wanted.
         let removes =
             !self.removed.is_empty() || self.requesters.iter().any(|(other, _)| *other == community);
-        removes
-            || match want {
-                Want::Id(id) => self.ids.contains_key(&(community, *id)),
+        match want {
+            // What of the author is gathered was settled before, where it may decide.
+            Want::Usage => false,
+            _ if removes => true,
+            Want::Id(id) => self.ids.contains_key(&(community, *id)),
                 Want::Address(address) => self.addresses.contains(&(community, address.clone())),
                 Want::Naming { kind, .. } | Want::ByAuthor { kind, .. } => {
                     self.kinds.contains(&(community, *kind))
@@ -305,26 +307,15 @@ impl Writer {
         let facts = index.facts(event);
         let outcome = match admitted.map_or_else(Placement::Refused, |()| place(event, &facts)) {
             Placement::Insert | Placement::Replace => {
-                let mut removes: Vec<Stored> = index.newest_of(event).into_iter().collect();
-                if event.kind == Kind::DELETION {
-                    removes = index.deleted_by(event);
-                }
-                let room = bounds.map_or(Ok(Vec::new()), |bounds| {
+                let mut removes = retention::removed_by(&index, event);
+                let room = bounds.map(|bounds| {
                     let bytes = checked.record.len();
                     retention::make_room(&bounds.retention, &index, event, bytes, &removes)
                 });
-                match room {
-                    Ok(room) => {
-                        drop(index);
-                        removes.extend(room);
-                        gathering.add(checked, removes);
-                        return;
-                    }
-                    Err(refusal) => {
-                        community.tally.refused(&refusal);
-                        Outcome::Refused(refusal)
-                    }
-                }
+                drop(index);
+                removes.extend(room.unwrap_or_default());
+                gathering.add(checked, removes);
+                return;
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
@@ -359,7 +350,8 @@ impl Writer {
                 self.commit(std::mem::take(gathering));
             }
         };
-        let related = relate(community, &rules, event, &context, &bodies, settle).map_err(|error| {
+        let event_and_size = (event, checked.record.len());
+        let related = relate(community, &rules, event_and_size, &context, &bodies, settle).map_err(|error| {
             tracing::error!("cannot read a stored event: {error}");
             let sentence = "a stored event that bears on this one could not be read; its operator is told";
             Refusal::new(Prefix::Error, "store.read", sentence)

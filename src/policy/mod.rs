@@ -13,12 +13,14 @@ mod moderation;
 mod needs;
 mod place;
 mod places;
+mod quota;
 mod trust;
 
 pub use explain::{Case, Explanation, Step, Verdict, explain};
 pub use followers::is_marked_for_followers;
 pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
+pub use quota::excess;
 pub use trust::is_rate_exempt;
 
 use crate::config::{AfterClosed, Mode, Settings};
@@ -56,6 +58,7 @@ const TABLES: &[&[Rule]] = &[
     nip57::RULES,
     nip75::RULES,
     blocklist::RULES,
+    quota::RULES,
 ];
 
 /// Every rule that there is, in the order in which they are run.
@@ -211,14 +214,14 @@ pub fn sentences(settings: &Settings) -> impl Iterator<Item = (&'static Rule, St
 }
 
 /// Whether a community takes fewer events than a plain relay: whether a rule of its own choice, that is
-/// neither a limit nor the protocol's, may refuse one.
+/// neither a limit, nor a quota, nor the protocol's, may refuse one.
 pub fn restricts_writes(settings: &Settings) -> bool {
     let plain = Settings::default();
     rules().any(|rule| {
         let is_about_writing =
             matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Place { .. });
         is_about_writing
-            && !rule.id.starts_with("limits.")
+            && !["limits.", "retention."].iter().any(|section| rule.id.starts_with(section))
             && (rule.sentence)(&plain).is_none()
             && (rule.sentence)(settings).is_some()
             && mode_of(rule, settings) == Mode::Enforce

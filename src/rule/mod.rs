@@ -12,7 +12,7 @@ mod table;
 pub use decision::{Decision, Prefix, Refusal};
 pub use known::Known;
 pub use names::RelayNames;
-pub use table::{Arrived, Check, Related, Rule, WANT_ROUNDS_MAX, Want};
+pub use table::{Arrived, Check, Load, Related, Rule, Usage, WANT_ROUNDS_MAX, Want};
 
 use crate::config::Settings;
 use crate::domain::proxy::{self, Origin};

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::event::{Id, Kind, PublicKey};
 
@@ -92,6 +93,31 @@ pub struct About {
     pub icon: Option<String>,
 }
 
+/// A setting that was changed by hand (nips/86.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjusted {
+    /// What counts in place of the value in relay.toml.
+    pub value: Value,
+    /// Who changed it, as a public key in hex.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A decision that the reports about a person call for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dismissal {
+    /// It is about reports whose number in the store is lower: what is reported later counts again.
+    pub below: u64,
+    /// Why, in the moderator's words; may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// Who decided, as a public key in hex.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
 /// All that moderators decided. The default bans and allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moderation {
@@ -111,6 +137,10 @@ pub struct Moderation {
     pub names: BTreeMap<String, PublicKey>,
     /// Texts that took the place of the settings'.
     pub about: About,
+    /// Settings that were changed, by their keys in relay.toml.
+    pub settings: BTreeMap<String, Adjusted>,
+    /// Whose reports were put aside.
+    pub dismissed: HashMap<PublicKey, Dismissal>,
 }
 
 impl Moderation {
@@ -143,6 +173,11 @@ impl Moderation {
             Some(standing) => standing == Standing::Allowed,
             None => self.author(author) == Some(Standing::Allowed),
         }
+    }
+
+    /// Whether a report about a person, which has this number in the store, was put aside.
+    pub fn dismisses(&self, key: &PublicKey, number: u64) -> bool {
+        !self.dismissed.is_empty() && self.dismissed.get(key).is_some_and(|dismissal| number < dismissal.below)
     }
 
     /// Whether clients from an address are turned away.

@@ -71,6 +71,28 @@ pub enum Want {
         /// How many at most.
         most: usize,
     },
+    /// What the event's own author has stored: [`Related::usage`].
+    Usage,
+}
+
+/// What one author has stored that counts against their quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Events.
+    pub events: u64,
+    /// Bytes, about; 0 when nobody counts them.
+    pub bytes: u64,
+}
+
+/// What an event's author has stored, and what it would add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What they have, but for what goes because of the event.
+    pub has: Load,
+    /// What the event adds.
+    pub adds: Load,
+    /// Whether older events of theirs, if they go, make room for it.
+    pub can_make_room: bool,
 }
 
 /// A stored event that a rule asked for.
@@ -84,12 +106,15 @@ pub struct Arrived {
 
 /// What was found of what a rule asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Related(Vec<(Want, Vec<Arrived>)>);
+pub struct Related {
+    found: Vec<(Want, Vec<Arrived>)>,
+    usage: Option<Usage>,
+}
 
 impl Related {
     /// What was found for a want; empty when there is nothing, or it was not asked for.
     pub fn of(&self, want: &Want) -> &[Arrived] {
-        self.0.iter().find(|(asked, _)| asked == want).map_or(&[], |(_, found)| found)
+        self.found.iter().find(|(asked, _)| asked == want).map_or(&[], |(_, found)| found)
     }
 
     /// The one event of a want, or the one that arrived last.
@@ -99,17 +124,30 @@ impl Related {
 
     /// Whether a want was asked for already.
     pub fn has_asked(&self, want: &Want) -> bool {
-        self.0.iter().any(|(asked, _)| asked == want)
+        match want {
+            Want::Usage => self.usage.is_some(),
+            want => self.found.iter().any(|(asked, _)| asked == want),
+        }
+    }
+
+    /// What the author has stored, if a rule asked for it.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Adds what the author has stored.
+    pub fn add_usage(&mut self, usage: Usage) {
+        self.usage = Some(usage);
     }
 
     /// Adds what was found for a want.
     pub fn add(&mut self, want: Want, found: Vec<Arrived>) {
-        self.0.push((want, found));
+        self.found.push((want, found));
     }
 }
 
 impl From<Vec<(Want, Vec<Arrived>)>> for Related {
     fn from(found: Vec<(Want, Vec<Arrived>)>) -> Related {
-        Related(found)
+        Related { found, usage: None }
     }
 }

@@ -165,6 +165,11 @@ impl Geohash {
         self.compile().map(|_| ())
     }
 
+    /// Takes over the text of `polygon_file` from settings that name the same file.
+    pub(in crate::config) fn keep_drawing(&mut self, other: &Geohash) {
+        self.drawn.clone_from(&other.drawn);
+    }
+
     /// The area of these settings; empty if they draw none.
     ///
     /// # Errors
