@@ -1,6 +1,8 @@
 //! NIP-77, reconciliation (nips/77.md): which events two sides do not both have, found out in a few messages. In: a
 //! set of events, and what the other side says. Out: what to say. The protocol itself is `negentropy`'s.
 
+pub mod between;
+
 use negentropy::{Error, Id as Item, Negentropy, NegentropyStorageVector};
 
 use crate::event::Id;
@@ -159,11 +161,18 @@ mod tests {
     use super::*;
     use crate::splitmix::SplitMix;
 
-    fn set(events: &BTreeSet<(u64, Id)>) -> Sealed {
+    pub(super) fn set(events: &BTreeSet<(u64, Id)>) -> Sealed {
         let mut set = Set::default();
         events.iter().for_each(|(created_at, id)| set.add(*created_at, id));
         assert_eq!(set.len(), events.len());
         set.seal()
+    }
+
+    /// An event of one of fifty seconds.
+    pub(super) fn event(random: &mut SplitMix) -> (u64, Id) {
+        let mut id = [0; 32];
+        id.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&random.next().to_be_bytes()));
+        (random.below(50), Id(id))
     }
 
     /// Both sides as they talk; what the one that began has learned.
@@ -186,17 +195,10 @@ mod tests {
         let mut random = SplitMix(seed);
         for events in [0_usize, 1, 5, 100, 3_000] {
             for differences in [0_usize, 1, 40] {
-                let mut event = || {
-                    let mut id = [0; 32];
-                    id.chunks_exact_mut(8)
-                        .for_each(|part| part.copy_from_slice(&random.next().to_be_bytes()));
-                    // Many events of the same second.
-                    (random.next() % 50, Id(id))
-                };
-                let both: BTreeSet<(u64, Id)> = (0..events).map(|_| event()).collect();
+                let both: BTreeSet<(u64, Id)> = (0..events).map(|_| event(&mut random)).collect();
                 let (mut here, mut there) = (both.clone(), both);
                 let mut differ = |side: &mut BTreeSet<(u64, Id)>| -> BTreeSet<Id> {
-                    let more: Vec<(u64, Id)> = (0..differences).map(|_| event()).collect();
+                    let more: Vec<(u64, Id)> = (0..differences).map(|_| event(&mut random)).collect();
                     side.extend(more.iter().copied());
                     more.into_iter().map(|(_, id)| id).collect()
                 };

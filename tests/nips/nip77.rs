@@ -144,7 +144,7 @@ fn names_are_a_space_of_their_own_and_a_second_open_takes_the_place_of_the_first
     let mut client = relay.connect();
     let notes = [1, 2].map(|number| Person::new(number).note("hello"));
     client.publish_ok(&notes[0]);
-    client.subscribe("same", &[json!({"kinds": [1]})]);
+    client.request("same", &[json!({"kinds": [1]})]);
     client.send(&json!(["NEG-OPEN", "same", {}, first(&[])]));
     assert_eq!(client.receive()[0], "NEG-MSG");
     client.send(&json!(["NEG-OPEN", "same", {"kinds": [7]}, first(&[])]));
