@@ -91,6 +91,8 @@ pub struct Settings {
     pub nip42: Nip42,
     /// Protected events.
     pub nip70: Nip70,
+    /// Reconciliation; a community takes over the root's.
+    pub nip77: Nip77,
     /// Kinds of events.
     pub kinds: Kinds,
     /// Authors and members.
@@ -254,7 +256,7 @@ impl Default for Process {
 const PROCESS: [&str; 9] = ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
-const INHERITED: [&str; 2] = ["limits", "nip42"];
+const INHERITED: [&str; 3] = ["limits", "nip42", "nip77"];
 
 /// `[relay]`, and the keys right below a `[[community]]`: where it is, and what it tells about itself in its
 /// information document (NIP-11).
@@ -417,6 +419,9 @@ pub struct Limits {
     pub ingest_events_per_connection_max: usize,
     /// Requests that wait for a reader thread; further ones are closed at once.
     pub reads_queued_max: usize,
+    /// Events that all open reconciliations (NIP-77) may be about together, at 40 bytes of memory each; further ones
+    /// are told to try again.
+    pub reconciled_events_max: usize,
     /// Seconds that an event's `created_at` may lie in the future; an event further ahead is refused.
     pub created_at_future_seconds_max: u64,
     /// Seconds that an event's `created_at` may lie in the past; an older event is refused. 0 means any age.
@@ -521,6 +526,20 @@ pub struct Nip70 {
     pub mode: Mode,
     /// True: protected events are accepted from their authenticated author. False: from nobody.
     pub accept: bool,
+}
+
+/// `[nip77]`: reconciliation, by which others find out which events they and this relay do not both have.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nip77 {
+    /// False: nobody may reconcile.
+    pub enabled: bool,
+    /// Events that one reconciliation may be about; a filter that finds more is refused.
+    pub events_max: usize,
+    /// Reconciliations that one connection may have open.
+    pub per_connection_max: usize,
+    /// Seconds for which a reconciliation may rest; it is ended after.
+    pub idle_seconds_max: u64,
 }
 
 /// `[log]`: log output.

@@ -1,5 +1,5 @@
 //! The wire's JSON arrays, pure: the only place that knows them. In: a client's text. Out:
-//! [`ClientMessage`], and the texts that a relay sends (NIP-01, 42, 45, 67).
+//! [`ClientMessage`], and the texts that a relay sends (NIP-01, 42, 45, 67, 77).
 
 use std::fmt::Write as _;
 
@@ -33,6 +33,24 @@ pub enum ClientMessage {
         /// At least one.
         filters: Vec<Filter>,
     },
+    /// Begin a reconciliation (NIP-77).
+    NegOpen {
+        /// The client's name for it; names of subscriptions are others.
+        reconciliation: String,
+        /// What it is about.
+        filter: Filter,
+        /// What the client says first.
+        message: Vec<u8>,
+    },
+    /// Go on with it.
+    NegMsg {
+        /// Its name.
+        reconciliation: String,
+        /// What the client says.
+        message: Vec<u8>,
+    },
+    /// End it.
+    NegClose(String),
 }
 
 /// Why a text is no message, and in which form the client is to be told.
@@ -44,6 +62,8 @@ pub enum Malformed {
     Event(Id, String),
     /// A REQ or COUNT that names its subscription but is otherwise wrong.
     Subscription(String, String),
+    /// A NEG-OPEN or NEG-MSG that names its reconciliation but is otherwise wrong.
+    Reconciliation(String, String),
 }
 
 impl ClientMessage {
@@ -77,6 +97,10 @@ fn malformed(text: &str, reason: &str) -> Malformed {
             Some(name) => Malformed::Subscription(name.to_owned(), reason.to_owned()),
             None => Malformed::Notice(format!("{verb}: {reason}")),
         },
+        "NEG-OPEN" | "NEG-MSG" => match items.get(1).and_then(|name| name.as_str()) {
+            Some(name) => Malformed::Reconciliation(name.to_owned(), reason.to_owned()),
+            None => Malformed::Notice(format!("{verb}: {reason}")),
+        },
         _ => Malformed::Notice(reason.to_owned()),
     }
 }
@@ -102,7 +126,9 @@ impl<'de> Visitor<'de> for MessageVisitor {
     type Value = ClientMessage;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array that begins with EVENT, REQ, CLOSE, AUTH or COUNT")
+        f.write_str(
+            "an array that begins with EVENT, REQ, CLOSE, AUTH, COUNT, NEG-OPEN, NEG-MSG or NEG-CLOSE",
+        )
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ClientMessage, A::Error> {
@@ -121,16 +147,38 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 let (subscription, filters) = query(&mut seq)?;
                 ClientMessage::Count { subscription, filters }
             }
+            "NEG-OPEN" => ClientMessage::NegOpen {
+                reconciliation: element(&mut seq, "a name")?,
+                filter: element(&mut seq, "a filter")?,
+                message: element::<Hex, A>(&mut seq, "a first message")?.0,
+            },
+            "NEG-MSG" => ClientMessage::NegMsg {
+                reconciliation: element(&mut seq, "a name")?,
+                message: element::<Hex, A>(&mut seq, "what it is to say")?.0,
+            },
+            "NEG-CLOSE" => ClientMessage::NegClose(element(&mut seq, "a name")?),
             other => {
                 let shown: String = other.chars().take(32).collect();
                 return Err(de::Error::custom(format_args!(
-                    "{shown:?} is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH and COUNT"
+                    "{shown:?} is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH, COUNT, \
+                     NEG-OPEN, NEG-MSG and NEG-CLOSE"
                 )));
             }
         };
         // What follows is passed over, so that a NIP may add elements later.
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(message)
+    }
+}
+
+/// Bytes in hexadecimal digits.
+struct Hex(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(digits) = Text::deserialize(deserializer)?;
+        let bytes = hex::decode(digits.as_bytes());
+        bytes.map(Hex).map_err(|_| de::Error::custom("the message must be pairs of hex digits"))
     }
 }
 
@@ -199,6 +247,21 @@ pub fn count(subscription: &str, count: u64, approximate: bool) -> String {
     text
 }
 
+/// `["NEG-MSG", reconciliation, message in hex]` (NIP-77).
+pub fn neg_msg(reconciliation: &str, message: &[u8]) -> String {
+    format!(r#"["NEG-MSG",{},"{}"]"#, quoted(reconciliation), hex::encode(message))
+}
+
+/// `["NEG-ERR", reconciliation, "prefix: sentence (rule)"]`, and where it is about too many events how many would be
+/// answered (NIP-77).
+pub fn neg_err(reconciliation: &str, refusal: &Refusal, events_max: Option<usize>) -> String {
+    let (reconciliation, refusal) = (quoted(reconciliation), quoted(&refusal.to_string()));
+    match events_max {
+        Some(most) => format!(r#"["NEG-ERR",{reconciliation},{refusal},{most}]"#),
+        None => format!(r#"["NEG-ERR",{reconciliation},{refusal}]"#),
+    }
+}
+
 /// What stands before the event in `["EVENT", subscription, event]`; the event's JSON and `]` follow.
 pub fn event_head(subscription: &str) -> String {
     format!(r#"["EVENT",{},"#, quoted(subscription))
@@ -228,14 +291,14 @@ mod tests {
             (
                 "{}".to_owned(),
                 notice(
-                    "a message must be a JSON array: invalid type: map, expected an array that begins with EVENT, REQ, CLOSE, AUTH or COUNT",
+                    "a message must be a JSON array: invalid type: map, expected an array that begins with EVENT, REQ, CLOSE, AUTH, COUNT, NEG-OPEN, NEG-MSG or NEG-CLOSE",
                 ),
             ),
             ("[]".to_owned(), notice("the message is an empty array")),
             (
                 r#"["HI"]"#.to_owned(),
                 notice(
-                    "\"HI\" is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH and COUNT",
+                    "\"HI\" is not a verb that this relay knows; it knows EVENT, REQ, CLOSE, AUTH, COUNT, NEG-OPEN, NEG-MSG and NEG-CLOSE",
                 ),
             ),
             (r#"["EVENT"]"#.to_owned(), notice("EVENT: the message lacks an event")),
@@ -263,6 +326,18 @@ mod tests {
                     "kinds must be an array of whole numbers from 0 to 65535".to_owned(),
                 ),
             ),
+            (r#"["NEG-OPEN"]"#.to_owned(), notice("NEG-OPEN: the message lacks a name")),
+            (
+                r#"["NEG-OPEN","n",{}]"#.to_owned(),
+                Malformed::Reconciliation("n".to_owned(), "the message lacks a first message".to_owned()),
+            ),
+            (
+                r#"["NEG-MSG","n","6g"]"#.to_owned(),
+                Malformed::Reconciliation(
+                    "n".to_owned(),
+                    "the message must be pairs of hex digits".to_owned(),
+                ),
+            ),
             (r#"["CLOSE",1]"#.to_owned(), notice("invalid type: integer `1`, expected a string")),
         ];
         for (text, answer) in table {
@@ -286,6 +361,9 @@ mod tests {
             (count("s", 3, false), r#"["COUNT","s",{"count":3}]"#),
             (count("s", 3, true), r#"["COUNT","s",{"count":3,"approximate":true}]"#),
             (auth("c"), r#"["AUTH","c"]"#),
+            (neg_msg("n", &[0x61, 0x00]), r#"["NEG-MSG","n","6100"]"#),
+            (neg_err("n", &refusal, None), r#"["NEG-ERR","n","blocked: say \"no\" (a.b)"]"#),
+            (neg_err("n", &refusal, Some(7)), r#"["NEG-ERR","n","blocked: say \"no\" (a.b)",7]"#),
             (notice("n\n"), r#"["NOTICE","n\n"]"#),
         ];
         for (text, expected) in table {

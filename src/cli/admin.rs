@@ -1,22 +1,20 @@
 //! `plaza admin`: managing a community of a relay that runs, here or elsewhere, without a browser's extension. In: a
-//! secret key from a file or standard input, never from arguments, which other people of the machine can read. Out: a
-//! token to log in with, or the answer to a call. Never opens the store.
+//! secret key (`key.rs`). Out: a token to log in with, or the answer to a call. Never opens the store.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http_body_util::Full;
 use hyper::{Request, Uri, header};
-use secp256k1::{Keypair, SecretKey};
+use secp256k1::Keypair;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Failure;
-use crate::clock::Clock;
-use crate::event::{Event, Id, Kind, PublicKey, Signature, Verified};
+use super::{Failure, key};
+use crate::event::Kind;
 use crate::net::https::Client;
 use crate::nips::{nip86, nip98};
 
@@ -76,13 +74,13 @@ impl Admin {
             Command::Token(target) => {
                 let address = Address::parse(&target.url)?;
                 let body = json!({"method": "login", "params": []}).to_string();
-                writeln!(out, "{}", token(&keypair(&target.key)?, &address.url, body.as_bytes())?)?;
+                writeln!(out, "{}", token(&key::keypair(&target.key)?, &address.url, body.as_bytes())?)?;
             }
             Command::Call(call) => {
                 let address = Address::parse(&call.target.url)?;
                 let params = call.params.iter().map(|param| value(param)).collect::<Result<Vec<_>, _>>()?;
                 let body = json!({"method": call.method, "params": params}).to_string();
-                let token = token(&keypair(&call.target.key)?, &address.url, body.as_bytes())?;
+                let token = token(&key::keypair(&call.target.key)?, &address.url, body.as_bytes())?;
                 serde_json::to_writer_pretty(&mut out, &answer(&address, token, body)?)?;
                 writeln!(out)?;
             }
@@ -101,43 +99,12 @@ fn value(text: &str) -> Result<Value, Failure> {
     Ok(text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from))
 }
 
-/// The keys that a file's secret key makes.
-fn keypair(file: &Path) -> Result<Keypair, Failure> {
-    let text = match file.as_os_str() == "-" {
-        true => std::io::read_to_string(std::io::stdin())?,
-        false => std::fs::read_to_string(file)
-            .map_err(|error| format!("--key: cannot read {}: {error}", file.display()))?,
-    };
-    // What it holds is repeated in no message.
-    let wrong = "--key: the file holds one secret key, as nsec1… or 64 hexadecimal digits, and nothing else";
-    let text = text.trim();
-    let bytes = match text.starts_with("nsec1") {
-        true => bech32::decode(text)
-            .ok()
-            .filter(|(prefix, _)| prefix.as_str() == "nsec")
-            .map(|(_, bytes)| bytes)
-            .ok_or(wrong)?,
-        false => hex::decode(text).map_err(|_| wrong)?,
-    };
-    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| wrong)?;
-    Ok(Keypair::from_secret_key(&SecretKey::from_secret_bytes(bytes).map_err(|_| wrong)?))
-}
-
 /// A token for one request with this body.
 fn token(keypair: &Keypair, url: &str, body: &[u8]) -> Result<String, Failure> {
-    let mut event = Event {
-        id: Id([0; 32]),
-        pubkey: PublicKey(keypair.x_only_public_key().0.to_byte_array()),
-        created_at: Clock::system().now(),
-        kind: Kind::HTTP_AUTH,
-        tags: nip98::tags(url, "POST", Sha256::digest(body).into()),
-        // Two tokens of one second differ.
-        content: hex::encode(secp256k1::rand::random::<[u8; 8]>()),
-        sig: Signature([0; 64]),
-    };
-    event.id = event.hash(&mut Vec::new());
-    event.sig = Signature(keypair.sign_schnorr(&event.id.0).to_byte_array());
-    let event = Verified::check(event, &mut Vec::new()).map_err(|_| "the token could not be signed")?;
+    // Two tokens of one second differ.
+    let content = hex::encode(secp256k1::rand::random::<[u8; 8]>());
+    let tags = nip98::tags(url, "POST", Sha256::digest(body).into());
+    let event = key::sign(keypair, Kind::HTTP_AUTH, tags, content)?;
     Ok(nip98::header(&event))
 }
 

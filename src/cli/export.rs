@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::wire::Remote;
 use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
@@ -38,7 +39,9 @@ impl Export {
         let written = match &self.relay {
             Some(url) => {
                 let bar = progress(None, "events");
-                remote::export(url, self.filter.as_deref(), &mut out, &bar)
+                Remote::connect("--relay", url, None).and_then(|mut remote| {
+                    remote::export(&mut remote, self.filter.as_deref(), &mut out, &bar)
+                })
             }
             None => self.write(&filter, &mut out),
         };
@@ -88,7 +91,7 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 }
 
 /// All that an operator may take along: everything but what has expired or vanished.
-fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
+pub(super) fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
     let index = community.index();
     let now = Clock::system().now();
     let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));

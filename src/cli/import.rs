@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use indicatif::ProgressBar;
 
+use super::wire::Remote;
 use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, in_effect};
@@ -20,6 +21,7 @@ use crate::event::Event;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Permits, Pipeline, Reply, Submission};
 use crate::rule::{Prefix, Refusal};
+use crate::store::Store;
 
 /// Events that are under way at once.
 const UNDER_WAY_MAX: usize = 8_192;
@@ -35,7 +37,7 @@ pub(super) struct Import {
     /// The events; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Send them to a relay that is running, such as ws://127.0.0.1:7777; its limits apply
+    /// Send them to a relay that is running, such as ws://127.0.0.1:7777 or wss://…; its limits apply
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     relay: Option<String>,
     #[command(flatten)]
@@ -89,7 +91,7 @@ impl Summary {
     }
 
     /// Tells what became of the lines, and whether another try is worth it.
-    fn finish(&self) -> Result<(), Failure> {
+    pub(super) fn finish(&self) -> Result<(), Failure> {
         self.print();
         match self.refused.keys().any(|refusal| refusal.starts_with(Prefix::Error.as_str())) {
             true => Err("some events could not be stored; mend the cause and import the file again".into()),
@@ -168,7 +170,11 @@ impl Import {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut lines = Lines::open(&self.file)?;
         let summary = match &self.relay {
-            Some(url) => remote::import(url, &mut lines),
+            Some(url) => Remote::connect("--relay", url, None).and_then(|mut remote| {
+                remote::import(&mut remote, || {
+                    Ok(lines.next()?.map(|(number, line)| (number, remote::event(line))))
+                })
+            }),
             None => self.import(&mut lines),
         };
         lines.bar.finish_and_clear();
@@ -176,69 +182,112 @@ impl Import {
     }
 
     fn import(&self, lines: &mut Lines) -> Result<Summary, Failure> {
-        let config = self.store.load()?;
+        let here = Here::open(&self.store, &self.community)?;
+        let mut intake = here.intake();
+        let mut read = || -> Result<(), Failure> {
+            while let Some((number, line)) = lines.next()? {
+                intake.take(number, event(line, &here.pipeline))?;
+            }
+            Ok(())
+        };
+        let done = read().and_then(|()| intake.finish());
+        here.close()?;
+        done
+    }
+}
+
+/// A community of an idle store, and what takes events into it.
+pub(super) struct Here {
+    pub(super) pipeline: Pipeline,
+    pub(super) community: Arc<Community>,
+    store: Arc<Store>,
+}
+
+impl Here {
+    /// Opens the store, on which no relay may be running.
+    pub(super) fn open(store: &StoreArguments, community: &CommunityArgument) -> Result<Here, Failure> {
+        let config = store.load()?;
         let store = Arc::new(open_idle_store(&config)?);
         let (mut config, _) = in_effect(&config, &store)?;
         config.rate.enabled = false;
         let communities = Arc::new(Communities::open(&config, &store)?);
-        let community = self.community.find(&communities)?;
-        let pipeline = Pipeline::start(
-            &Current::new(config),
-            Arc::clone(&store),
-            Arc::clone(&communities),
-            Clock::system(),
-        )?;
-        let summary = read(lines, &pipeline, &community);
-        pipeline.stop();
-        drop(communities);
-        if let Some(store) = Arc::into_inner(store) {
-            store.close()?;
+        let community = community.find(&communities)?;
+        let current = Current::new(config);
+        let pipeline = Pipeline::start(&current, Arc::clone(&store), communities, Clock::system())?;
+        Ok(Here { pipeline, community, store })
+    }
+
+    /// A way in.
+    pub(super) fn intake(&self) -> Intake<'_> {
+        let (answers, outcomes) = unbounded();
+        Intake { here: self, answers, outcomes, under_way: 0, summary: Summary::default() }
+    }
+
+    /// Ends all work and closes the store.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        self.pipeline.stop();
+        drop(self.community);
+        match Arc::into_inner(self.store) {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
         }
-        summary
     }
 }
 
-fn read(lines: &mut Lines, pipeline: &Pipeline, community: &Arc<Community>) -> Result<Summary, Failure> {
-    let mut summary = Summary::default();
-    let (answers, outcomes) = unbounded();
-    let mut under_way = 0_usize;
-    while let Some((number, line)) = lines.next()? {
-        match event(line, pipeline) {
+/// Takes events, many at once, and counts what becomes of them.
+pub(super) struct Intake<'h> {
+    here: &'h Here,
+    answers: Sender<(u64, Outcome)>,
+    outcomes: Receiver<(u64, Outcome)>,
+    under_way: usize,
+    summary: Summary,
+}
+
+impl Intake<'_> {
+    /// Takes an event, or counts what is none.
+    pub(super) fn take(&mut self, number: u64, event: Result<Event, Refused>) -> Result<(), Failure> {
+        match event {
             Ok(event) => {
-                if under_way == UNDER_WAY_MAX {
-                    let (number, outcome) = outcomes.recv()?;
-                    summary.add(number, outcome);
-                    under_way -= 1;
+                if self.under_way == UNDER_WAY_MAX {
+                    self.hear_one()?;
                 }
-                let reply = Reply::Channel(number, answers.clone());
-                let community = Arc::clone(community);
-                let admitted_at = None;
-                pipeline.submit(Submission {
-                    community,
+                self.here.pipeline.submit(Submission {
+                    community: Arc::clone(&self.here.community),
                     event,
-                    reply,
-                    admitted_at,
+                    reply: Reply::Channel(number, self.answers.clone()),
+                    admitted_at: None,
                     permits: Permits::default(),
                 });
-                under_way += 1;
+                self.under_way += 1;
             }
-            Err(Refused::Line(reason)) => summary.bad_line(number, reason),
-            Err(Refused::Event(refusal)) => summary.add(number, Outcome::Refused(refusal)),
+            Err(Refused::Line(reason)) => self.summary.bad_line(number, reason),
+            Err(Refused::Event(refusal)) => self.summary.add(number, Outcome::Refused(refusal)),
         }
-        while let Ok((number, outcome)) = outcomes.try_recv() {
-            summary.add(number, outcome);
-            under_way -= 1;
+        while let Ok((number, outcome)) = self.outcomes.try_recv() {
+            self.summary.add(number, outcome);
+            self.under_way -= 1;
         }
+        Ok(())
     }
-    while under_way > 0 {
-        let (number, outcome) = outcomes.recv()?;
-        summary.add(number, outcome);
-        under_way -= 1;
+
+    fn hear_one(&mut self) -> Result<(), Failure> {
+        let (number, outcome) = self.outcomes.recv()?;
+        self.summary.add(number, outcome);
+        self.under_way -= 1;
+        Ok(())
     }
-    Ok(summary)
+
+    /// Waits for what is under way.
+    pub(super) fn finish(mut self) -> Result<Summary, Failure> {
+        while self.under_way > 0 {
+            self.hear_one()?;
+        }
+        Ok(self.summary)
+    }
 }
 
-enum Refused {
+/// Why there is nothing to take.
+pub(super) enum Refused {
     /// The line is no event.
     Line(String),
     /// It is one that must not come in by this way either.
@@ -246,7 +295,11 @@ enum Refused {
 }
 
 fn event(line: &[u8], pipeline: &Pipeline) -> Result<Event, Refused> {
-    let event = Event::from_json(line).map_err(|error| Refused::Line(error.0))?;
+    current(Event::from_json(line).map_err(|error| Refused::Line(error.0))?, pipeline)
+}
+
+/// An event that is not over.
+pub(super) fn current(event: Event, pipeline: &Pipeline) -> Result<Event, Refused> {
     if nip40::is_expired(nip40::expires_at(&event), pipeline.clock.now()) {
         return Err(Refused::Event(Refusal::new(Prefix::Invalid, "nip40.expired", "the event has expired")));
     }

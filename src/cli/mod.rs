@@ -13,11 +13,14 @@ mod explain;
 mod export;
 mod generate;
 mod import;
+mod key;
 mod remote;
 mod restore;
 mod run;
 mod stats;
+mod sync;
 mod verify;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +90,12 @@ enum Command {
     /// What has expired is left out. A relay that is running on the data must be stopped, or be asked with
     /// --relay: then what it shows to everybody is written, newest first.
     Export(export::Export),
+    /// Make the store and a relay elsewhere, or two relays that run, have the same events (NIP-77)
+    ///
+    /// What each side lacks is found out first, at little cost where little differs, then it is carried over; each
+    /// event is verified and placed as by an import. A run that was interrupted is simply run again. A relay that is
+    /// running on the data must be stopped, or be named with --with.
+    Sync(sync::Sync),
     /// Say what is stored: events by community and kind, authors, ages, bytes on disk and in memory
     ///
     /// Works on a relay that is running, and on its data when none is.
@@ -204,6 +213,7 @@ pub fn main() -> ExitCode {
         Some(Command::Blocklists(command)) => command.run(),
         Some(Command::Bench(command)) => command.run(),
         Some(Command::Export(command)) => command.run(),
+        Some(Command::Sync(command)) => command.run(),
         Some(Command::Stats(command)) => command.run(),
         Some(Command::Backup(command)) => command.run(),
         Some(Command::Restore(command)) => command.run(),

@@ -1,28 +1,22 @@
-//! `--relay`: import into, or export from, a relay that is running, over its WebSocket. In: lines of
-//! events, or a filter. Out: a summary, or events. It is a client like any other: the relay's limits and
+//! `--relay`: import into, or export from, a relay that is running, over its WebSocket. In: events, or a filter. Out: a summary, or events. It is a client like any other: the relay's limits and
 //! rules apply, and when it says that it is too much at once, this waits. Never reads the store.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::Duration;
 
-use hyper::Uri;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use super::Failure;
-use super::import::{Lines, Summary};
-use crate::event::{Event, KindClass, Verified};
+use super::import::Summary;
+use super::wire::Remote;
+use crate::event::{Event, Id, KindClass, Verified};
 use crate::rule::{Prefix, Refusal};
 
 /// Events that are sent ahead of their answers: relays may pause reading at a few hundred.
 const UNDER_WAY_MAX: usize = 128;
-
-/// How long a relay may be silent before it is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait when the relay says that it is too much at once.
 const RATE_PAUSE: Duration = Duration::from_secs(1);
@@ -30,62 +24,14 @@ const RATE_PAUSE: Duration = Duration::from_secs(1);
 /// Such waits on end, none of which helped, before the relay is given up.
 const RATE_PAUSES_MAX: u32 = 600;
 
-/// A relay on the other side of a WebSocket.
-struct Remote {
-    socket: WebSocket<TcpStream>,
-    /// What it had to say beside answers: why it hangs up, often.
-    notice: Option<String>,
-}
+/// An event to send, with its number, or why it is none.
+pub(super) type Next = Option<(u64, Result<Event, String>)>;
 
-impl Remote {
-    fn connect(url: &str) -> Result<Remote, Failure> {
-        let uri: Uri = url.parse().map_err(|error| format!("--relay: {url} is no address: {error}"))?;
-        let (Some("ws"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(format!("--relay: {url} does not begin with ws://; wss:// is not spoken here").into());
-        };
-        let address = (host.trim_start_matches('[').trim_end_matches(']'), uri.port_u16().unwrap_or(80));
-        let stream = TcpStream::connect(address).map_err(|error| format!("cannot reach {url}: {error}"))?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
-        stream.set_nodelay(true)?;
-        match tungstenite::client(url, stream) {
-            Ok((socket, _)) => Ok(Remote { socket, notice: None }),
-            Err(error) => Err(format!("{url} does not speak WebSocket: {error}").into()),
-        }
-    }
-
-    /// What a broken connection means to the user.
-    fn lost(&self, error: &tungstenite::Error) -> Failure {
-        let notice = self.notice.as_ref().map(|notice| format!("; it said: {notice}"));
-        format!("the connection to the relay ended: {error}{}", notice.unwrap_or_default()).into()
-    }
-
-    fn send(&mut self, text: String) -> Result<(), Failure> {
-        self.socket.send(Message::text(text)).map_err(|error| self.lost(&error))
-    }
-
-    fn send_event(&mut self, event: &Event) -> Result<(), Failure> {
-        let json = String::from_utf8(event.to_json())?;
-        self.send(format!("[\"EVENT\",{json}]"))
-    }
-
-    /// The next message that is a JSON array.
-    fn receive(&mut self) -> Result<Value, Failure> {
-        loop {
-            let message = self.socket.read().map_err(|error| self.lost(&error))?;
-            let Message::Text(text) = message else { continue };
-            let Ok(message) = serde_json::from_str::<Value>(&text) else { continue };
-            if message[0] == "NOTICE" {
-                self.notice = message[1].as_str().map(str::to_owned);
-            }
-            return Ok(message);
-        }
-    }
-}
-
-/// Sends the events of all lines and counts what the relay answers.
-pub(super) fn import(url: &str, lines: &mut Lines) -> Result<Summary, Failure> {
-    let mut remote = Remote::connect(url)?;
+/// Sends events and counts what the relay answers.
+pub(super) fn import(
+    remote: &mut Remote,
+    mut next: impl FnMut() -> Result<Next, Failure>,
+) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
     let mut under_way: HashMap<String, (u64, Event)> = HashMap::new();
     let mut again: Vec<(u64, Event)> = Vec::new();
@@ -93,9 +39,9 @@ pub(super) fn import(url: &str, lines: &mut Lines) -> Result<Summary, Failure> {
     loop {
         while again.is_empty()
             && under_way.len() < UNDER_WAY_MAX
-            && let Some((number, line)) = lines.next()?
+            && let Some((number, event)) = next()?
         {
-            match event(line) {
+            match event {
                 Ok(event) if under_way.contains_key(&event.id.to_string()) => summary.duplicates += 1,
                 Ok(event) => {
                     remote.send_event(&event)?;
@@ -142,11 +88,37 @@ pub(super) fn import(url: &str, lines: &mut Lines) -> Result<Summary, Failure> {
 }
 
 /// Lines are checked here, so that bad ones can be named.
-fn event(line: &[u8]) -> Result<Event, String> {
+pub(super) fn event(line: &[u8]) -> Result<Event, String> {
     let event = Event::from_json(line).map_err(|error| error.0)?;
     let event = Verified::check(event, &mut Vec::new())
         .map_err(|forgery| Refusal::from(forgery).sentence.into_owned())?;
     Ok(Event::clone(&event))
+}
+
+/// Fetches events by their ids, as many as one request may ask for. What the relay has no more does not come.
+pub(super) fn fetch(
+    remote: &mut Remote,
+    name: &str,
+    ids: &[Id],
+    mut take: impl FnMut(Event) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let ids: Vec<String> = ids.iter().map(Id::to_string).collect();
+    remote.send(json!(["REQ", name, {"ids": ids, "limit": ids.len()}]).to_string())?;
+    loop {
+        let message = remote.receive()?;
+        match message[0].as_str().filter(|_| message[1] == name) {
+            Some("EVENT") => {
+                let event = event(message[2].to_string().as_bytes());
+                take(event.map_err(|reason| format!("the relay sent what is no true event: {reason}"))?)?;
+            }
+            Some("EOSE") => return remote.send(json!(["CLOSE", name]).to_string()),
+            Some("CLOSED") => {
+                let reason = message[2].as_str().unwrap_or("it does not say why");
+                return Err(format!("the relay refused: {reason}").into());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One answer to a request: when and what came, and what the relay says of its completeness (NIP-67).
@@ -159,12 +131,11 @@ struct Page {
 
 /// Writes what the relay shows to everybody, newest first; how many events that were.
 pub(super) fn export(
-    url: &str,
+    remote: &mut Remote,
     filter: Option<&str>,
     out: &mut impl Write,
     bar: &ProgressBar,
 ) -> Result<u64, Failure> {
-    let mut remote = Remote::connect(url)?;
     let mut filter: Map<String, Value> = serde_json::from_str(filter.unwrap_or("{}"))?;
     let limit = filter.get("limit").and_then(Value::as_u64);
     let mut count = 0;
@@ -181,7 +152,7 @@ pub(super) fn export(
         let name = format!("export-{number}");
         remote.send(json!(["REQ", name, filter]).to_string())?;
         let wanted = limit.map_or(u64::MAX, |limit| limit - count);
-        let page = page(&mut remote, &name, &known, wanted, out, bar)?;
+        let page = page(remote, &name, &known, wanted, out, bar)?;
         remote.send(json!(["CLOSE", name]).to_string())?;
         count += page.fresh;
         let Some(oldest) = page.events.iter().map(|(created_at, _)| *created_at).min() else {

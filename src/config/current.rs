@@ -20,6 +20,7 @@ pub const RESTART: &[&str] = &[
     "acme",
     "limits.ingest_bytes_max",
     "limits.reads_queued_max",
+    "limits.reconciled_events_max",
     "geohash.prefix_filters",
     "log.format",
     "metrics",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{
     Durability, KindMap, Limits, Log, LogAddresses, LogFormat, Mode, Nip13, Nip17, Nip40, Nip42, Nip62,
-    Nip70, Rate, Relay, Server, SlowClient, Store,
+    Nip70, Nip77, Rate, Relay, Server, SlowClient, Store,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -91,6 +91,7 @@ impl Default for Limits {
             ingest_bytes_max: 64 * MIB,
             ingest_events_per_connection_max: 512,
             reads_queued_max: 10_000,
+            reconciled_events_max: 2_000_000,
             created_at_future_seconds_max: 900,
             created_at_past_seconds_max: 0,
         }
@@ -154,6 +155,12 @@ impl Default for Nip62 {
 impl Default for Nip70 {
     fn default() -> Self {
         Self { mode: Mode::Enforce, accept: true }
+    }
+}
+
+impl Default for Nip77 {
+    fn default() -> Self {
+        Self { enabled: true, events_max: 1_000_000, per_connection_max: 4, idle_seconds_max: 60 }
     }
 }
 

@@ -102,7 +102,8 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings of sections that a community can have, which yet bound all communities together.
-pub(super) const OF_THE_PROCESS: [&str; 2] = ["limits.ingest_bytes_max", "limits.reads_queued_max"];
+pub(super) const OF_THE_PROCESS: [&str; 3] =
+    ["limits.ingest_bytes_max", "limits.reads_queued_max", "limits.reconciled_events_max"];
 
 /// Parts of messages of our own readers of values, which name the element that is wrong.
 const SAYS_ITSELF: [&str; 6] = [

@@ -58,6 +58,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("limits.ingest_bytes_max", 1, TIB),
     ("limits.ingest_events_per_connection_max", 1, 1_000_000),
     ("limits.reads_queued_max", 1, 1_000_000),
+    ("limits.reconciled_events_max", 1, U32_MAX),
     ("limits.created_at_future_seconds_max", 1, CENTURY_SECONDS),
     ("limits.created_at_past_seconds_max", 0, CENTURY_SECONDS),
     ("rate.address_events_per_minute", 1, U32_MAX),
@@ -75,6 +76,9 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("nip42.window_seconds", 1, DAY_SECONDS),
     ("nip42.keys_per_connection_max", 1, 10_000),
     ("nip62.sweep_events_per_second", 1, U32_MAX),
+    ("nip77.events_max", 1, U32_MAX),
+    ("nip77.per_connection_max", 1, 10_000),
+    ("nip77.idle_seconds_max", 1, DAY_SECONDS),
     ("log.slow_query_milliseconds", 1, HOUR_SECONDS * 1_000),
 ];
 
@@ -84,6 +88,8 @@ const RELATIONS: &[(&str, &str)] = &[
     ("limits.limit_default", "limits.limit_max"),
     // A filter with the highest limit must be able to look at as many entries as it may return.
     ("limits.limit_max", "limits.query_entries_max"),
+    // One reconciliation must fit among all.
+    ("nip77.events_max", "limits.reconciled_events_max"),
     // The largest message must fit each place that it passes, else it could never arrive or be sent on.
     ("limits.message_bytes_max", "limits.hold_bytes_max"),
     ("limits.message_bytes_max", "limits.outbox_bytes_max"),

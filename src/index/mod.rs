@@ -30,7 +30,7 @@ use origins::Origins;
 use table::Table;
 use tags::TagLists;
 
-pub use scan::{Found, Progress, Scan};
+pub use scan::{Found, Place, Progress, Scan};
 pub use snapshot::SnapshotError;
 pub use summary::Summary;
 

@@ -46,6 +46,13 @@ pub struct Scan<'f> {
     pub looked_at: u64,
 }
 
+/// Where a scan stopped, for one that is to go on later.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    position: Option<(u64, Id)>,
+    looked_at: u64,
+}
+
 /// A list's next row, ordered as NIP-01 orders events: newest first, then lowest id.
 struct Candidate {
     created_at: u64,
@@ -150,7 +157,22 @@ impl<P: Fn(Posting) -> Cursor> Iterator for Merge<'_, P> {
 impl<'f> Scan<'f> {
     /// A scan that sees the index as it was when `as_of` was its next number.
     pub fn new(filter: &'f Filter, as_of: u64) -> Self {
-        Scan { filter, as_of, position: None, looked_at: 0 }
+        Scan::resume(filter, as_of, Place::default())
+    }
+
+    /// The same from where an earlier one of the same filter and number stopped.
+    pub fn resume(filter: &'f Filter, as_of: u64, place: Place) -> Self {
+        Scan { filter, as_of, position: place.position, looked_at: place.looked_at }
+    }
+
+    /// What it looks for.
+    pub fn filter(&self) -> &'f Filter {
+        self.filter
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place { position: self.position, looked_at: self.looked_at }
     }
 
     /// Looks at up to `entries` more rows and hands what matches and is visible to `receive`, until

@@ -41,6 +41,27 @@ pub(crate) enum NoTrust {
     Tls(#[from] rustls::Error),
 }
 
+/// What a client of TLS goes by that trusts the authority in a file (PEM), or, without one, those that the system
+/// trusts.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn trusting(file: Option<&Path>) -> Result<ClientConfig, NoTrust> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(file) => {
+            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            roots.add_parsable_certificates(read.unwrap_or_default())
+        }
+        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+    };
+    if roots.is_empty() {
+        return Err(if file.is_some() { NoTrust::File } else { NoTrust::System });
+    }
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// Speaks to those whom it trusts.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -62,20 +83,7 @@ impl Client {
         time_max: Duration,
         answer_bytes_max: usize,
     ) -> Result<Client, NoTrust> {
-        let mut roots = RootCertStore::empty();
-        match file {
-            Some(file) => {
-                let read =
-                    CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-                roots.add_parsable_certificates(read.unwrap_or_default())
-            }
-            None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        };
-        if roots.is_empty() {
-            return Err(if file.is_some() { NoTrust::File } else { NoTrust::System });
-        }
-        let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = trusting(file)?;
         Ok(Client { connector: Some(Arc::new(config).into()), time_max, answer_bytes_max })
     }
 

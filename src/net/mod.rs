@@ -11,6 +11,7 @@ mod manage;
 mod monitor;
 mod page;
 mod picture;
+mod reconciliations;
 mod redirect;
 mod server;
 mod session;

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
+use super::reconciliations::Reconciliations;
 use super::server::Shared;
 use super::socket::{Received, Socket};
 use super::stream::Stream;
@@ -23,13 +24,14 @@ use crate::community::Community;
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::message::{self, ClientMessage, Malformed};
-use crate::nips::nip42;
+use crate::nips::{nip42, nip77};
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
+use crate::pipeline::reconcile::Exchange;
 use crate::pipeline::{Outcome, Permits, Reply, Submission};
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
-use crate::rule::{Prefix, Refusal, RelayNames};
+use crate::rule::{Decision, Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -78,6 +80,7 @@ pub(super) struct Session {
     /// Its number among the community's connections.
     number: u32,
     subscriptions: Vec<Arc<Subscription>>,
+    reconciliations: Reconciliations,
     /// Room for events of this connection that are under way; `None` before the first one.
     room: Option<Arc<Semaphore>>,
     /// How many events that is, as the settings had it when the connection came.
@@ -148,6 +151,7 @@ impl Session {
             number,
             community,
             subscriptions: Vec::new(),
+            reconciliations: Reconciliations::default(),
             room: None,
             room_events: u32::try_from(limits.ingest_events_per_connection_max).unwrap_or(u32::MAX),
             address: charged,
@@ -167,6 +171,7 @@ impl Session {
         for subscription in std::mem::take(&mut self.subscriptions) {
             self.end(&subscription);
         }
+        self.reconciliations.end_all();
         let write_timeout = self.write_timeout();
         drop(self);
         leave(socket, end, write_timeout).await;
@@ -190,14 +195,17 @@ impl Session {
                     Box::pin(self.make_room(submission, bytes)).await;
                     None
                 }
-                Turn::Alarm => match self.is_silent(interval, alarm.as_mut()) {
-                    Ok(false) => None,
-                    Ok(true) => {
-                        socket.ping();
-                        self.flush(socket).await.err()
+                Turn::Alarm => {
+                    self.end_rested();
+                    match self.is_silent(interval, alarm.as_mut()) {
+                        Ok(false) => None,
+                        Ok(true) => {
+                            socket.ping();
+                            self.flush(socket).await.err()
+                        }
+                        Err(end) => Some(end),
                     }
-                    Err(end) => Some(end),
-                },
+                }
                 Turn::Stop => return Box::pin(self.finish(socket)).await,
                 Turn::End(end) => {
                     // What was answered before the end is still sent.
@@ -369,6 +377,7 @@ impl Session {
         let bytes = self.shared.pipeline.rates.address_bytes(&self.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
             (Ok(ClientMessage::Close(id)), _) => self.close(&id),
+            (Ok(ClientMessage::NegClose(name)), _) => self.reconciliations.close(&name),
             (Ok(ClientMessage::Event(event)), Ok(())) => return self.event(event, text.len()),
             (Ok(ClientMessage::Auth(event)), Ok(())) => self.auth(event),
             (Ok(ClientMessage::Req { subscription, filters }), Ok(())) => {
@@ -377,6 +386,19 @@ impl Session {
             (Ok(ClientMessage::Count { subscription, filters }), Ok(())) => {
                 self.query(subscription, filters, Want::Count);
             }
+            (Ok(ClientMessage::NegOpen { reconciliation, filter, message }), Ok(())) => {
+                self.reconcile(reconciliation, filter, message);
+            }
+            (Ok(ClientMessage::NegMsg { reconciliation, message }), Ok(())) => {
+                self.go_on(&reconciliation, message);
+            }
+            (
+                Ok(
+                    ClientMessage::NegOpen { reconciliation, .. }
+                    | ClientMessage::NegMsg { reconciliation, .. },
+                ),
+                Err(refusal),
+            ) => self.refuse_reconciliation(&reconciliation, &refusal),
             (Ok(ClientMessage::Event(event) | ClientMessage::Auth(event)), Err(refusal)) => {
                 self.refuse_event(&event, &refusal);
             }
@@ -391,6 +413,9 @@ impl Session {
             }
             (Err(Malformed::Subscription(id, reason)), _) => {
                 self.refuse_query(&id, &message::invalid(reason));
+            }
+            (Err(Malformed::Reconciliation(name, reason)), _) => {
+                self.refuse_reconciliation(&name, &message::invalid(reason));
             }
         }
         None
@@ -483,7 +508,7 @@ impl Session {
 
     fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
         let now = self.shared.pipeline.clock.now();
-        let admitted = self.admit_query(now, &id, &filters, want);
+        let admitted = self.admit_query(&id, &filters, want);
         if let Err(refusal) = admitted {
             return self.refuse_query(&id, &refusal);
         }
@@ -512,16 +537,72 @@ impl Session {
         }
     }
 
-    /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
-    fn admit_query(&mut self, now: u64, id: &str, filters: &[Filter], want: Want) -> Result<(), Refusal> {
+    /// Begins a reconciliation (NIP-77), in place of the one of its name.
+    fn reconcile(&mut self, name: String, filter: Filter, message: Vec<u8>) {
+        self.reconciliations.close(&name);
+        let mut filters = [filter];
+        let open = self.reconciliations.open();
+        let admitted = nip77::admit(&self.community.settings().nip77, open)
+            .and_then(|()| self.admit_reading(&name, &filters));
+        if let Err(refusal) = admitted {
+            return self.refuse_reconciliation(&name, &refusal);
+        }
+        self.community.read_places(&mut filters);
+        let [filter] = filters;
+        let one = self.reconciliations.add(name, filter);
+        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
+        self.exchange(Exchange::open(community, listener, one, message));
+    }
+
+    /// Goes on with one. Whether its client may read is asked again each time.
+    fn go_on(&mut self, name: &str, message: Vec<u8>) {
+        let Some(one) = self.reconciliations.touch(name) else {
+            return self.refuse_reconciliation(name, &nip77::unknown());
+        };
+        if let Err(refusal) = self.admit_reading(name, &one.query.filters) {
+            return self.refuse_reconciliation(name, &refusal);
+        }
+        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
+        self.exchange(Exchange::go_on(community, listener, one, message));
+    }
+
+    fn exchange(&mut self, exchange: Exchange) {
+        let name = exchange.name().to_owned();
+        if let Err(refusal) = self.shared.pipeline.readers.exchange(exchange) {
+            self.refuse_reconciliation(&name, &refusal);
+        }
+    }
+
+    /// Refuses a message of a reconciliation, which ends with that.
+    fn refuse_reconciliation(&mut self, name: &str, refusal: &Refusal) {
+        self.community.traffic.requests_refused.add(1);
+        self.reconciliations.close(name);
+        self.say(message::neg_err(name, refusal, None));
+    }
+
+    /// Ends reconciliations whose client says nothing more.
+    fn end_rested(&mut self) {
+        let seconds = self.community.settings().nip77.idle_seconds_max;
+        for name in self.reconciliations.end_rested(Duration::from_secs(seconds)) {
+            self.say(message::neg_err(&name, &nip77::rested(seconds), None));
+        }
+    }
+
+    /// Whether a query is answered.
+    fn admit_reading(&self, name: &str, filters: &[Filter]) -> Decision {
         let Session { shared, community, address, listener, .. } = self;
         shared.pipeline.rates.address_request(address)?;
-        let rules = community.rules();
+        let (rules, now) = (community.rules(), shared.pipeline.clock.now());
         listener.with_keys(|keys| {
             let context = rules.context(now, keys, &listener.relay);
-            community.admit_query(&rules, id, filters, &context)
-        })?;
-        let most = rules.settings.limits.subscriptions_per_connection_max;
+            community.admit_query(&rules, name, filters, &context)
+        })
+    }
+
+    /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
+    fn admit_query(&mut self, id: &str, filters: &[Filter], want: Want) -> Decision {
+        self.admit_reading(id, filters)?;
+        let most = self.community.settings().limits.subscriptions_per_connection_max;
         if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {
             return Ok(());
         }

@@ -20,6 +20,7 @@ pub mod nip67;
 pub mod nip70;
 pub mod nip71;
 pub mod nip75;
+pub mod nip77;
 pub mod nip86;
 pub mod nip92;
 pub mod nip98;
@@ -29,8 +30,8 @@ use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[
-    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 86,
-    92, 98, 99,
+    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 77,
+    86, 92, 98, 99,
 ];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
@@ -50,6 +51,7 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         56 => settings.reports.count(),
         5 => settings.admin.owners.iter().next().is_some() || !settings.nip05.names.is_empty(),
         86 | 98 => !settings.admin.owners.is_empty(),
+        77 => settings.nip77.enabled,
         71 => settings.media.videos_checked,
         92 => settings.media.imeta_checked,
         _ => true,

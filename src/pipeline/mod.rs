@@ -7,6 +7,7 @@ mod explain;
 mod fanout;
 mod learn;
 pub mod reader;
+pub mod reconcile;
 mod relate;
 mod retention;
 mod save;

@@ -1,4 +1,4 @@
-//! Answers REQ and COUNT. In: queries from sessions. Out: frames into outboxes. A query is read in
+//! Answers REQ and COUNT; `reconcile` NEG-OPEN and NEG-MSG. In: queries from sessions. Out: frames into outboxes. A query is read in
 //! slices, so that a dear one delays neither the writer nor other queries, and waits when its client
 //! has not read what it was sent.
 
@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use tokio::sync::Semaphore;
+
 use super::bodies::{Bodies, BodyError};
+use super::reconcile::Exchange;
 use crate::clock::Clock;
-use crate::community::Community;
+use crate::community::{Community, Rules};
 use crate::config::{Current, Limits};
 use crate::event::{Id, PublicKey};
 use crate::filter::Filter;
@@ -28,7 +31,7 @@ use crate::rule::{Context, Head, Prefix, Refusal, RelayNames};
 use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
-const SLICE_ENTRIES: u64 = 4_096;
+pub(super) const SLICE_ENTRIES: u64 = 4_096;
 
 /// What is wanted of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +83,20 @@ impl From<Found> for Hit {
 }
 
 /// Events that were found and are being sent.
-struct Answer {
+pub(super) struct Answer {
     query: Query,
     found: std::vec::IntoIter<Hit>,
     hint: Option<Hint>,
     as_of: u64,
 }
 
-enum Job {
+pub(super) enum Job {
     Query(Query),
     Answer(Box<Answer>),
+    /// A message of a reconciliation.
+    Exchange(Box<Exchange>),
+    /// One whose set is not complete yet.
+    Going(Box<Exchange>),
     Stop,
 }
 
@@ -97,17 +104,19 @@ enum Job {
 #[derive(Clone)]
 pub struct Readers {
     input: Receiver<Job>,
-    jobs: Sender<Job>,
+    pub(super) jobs: Sender<Job>,
     queued: Arc<AtomicUsize>,
     queued_max: usize,
     bodies: Arc<Bodies>,
     clock: Clock,
     current: Arc<Current>,
     meter: Arc<Meter>,
+    /// Events that reconciliations may still be about.
+    pub(super) reconciled: Arc<Semaphore>,
 }
 
 /// One reader thread.
-pub(super) struct Reader(Readers);
+pub(super) struct Reader(pub(super) Readers);
 
 /// What ended the scans of one query.
 #[derive(Default)]
@@ -128,8 +137,10 @@ impl Readers {
         meter: Arc<Meter>,
     ) -> Readers {
         let (jobs, input) = unbounded();
-        let queued_max = current.get().root.limits.reads_queued_max;
-        Readers { input, jobs, queued: Arc::default(), queued_max, bodies, clock, current, meter }
+        let limits = &current.get().root.limits;
+        let queued_max = limits.reads_queued_max;
+        let reconciled = Arc::new(Semaphore::new(limits.reconciled_events_max));
+        Readers { input, jobs, queued: Arc::default(), queued_max, bodies, clock, current, meter, reconciled }
     }
 
     pub(super) fn thread(&self) -> Reader {
@@ -141,13 +152,25 @@ impl Readers {
     /// # Errors
     /// `error:` when too many wait already.
     pub fn submit(&self, query: Query) -> Result<(), Refusal> {
+        self.queue(Job::Query(query))
+    }
+
+    /// Hands over a message of a reconciliation.
+    ///
+    /// # Errors
+    /// `error:` when too many requests wait already.
+    pub fn exchange(&self, exchange: Exchange) -> Result<(), Refusal> {
+        self.queue(Job::Exchange(Box::new(exchange)))
+    }
+
+    fn queue(&self, job: Job) -> Result<(), Refusal> {
         if self.queued.fetch_add(1, Ordering::SeqCst) >= self.queued_max {
             self.queued.fetch_sub(1, Ordering::SeqCst);
             let sentence = "too many queries are waiting; try again in a moment";
             return Err(Refusal::new(Prefix::Error, "limits.reads_queued_max", sentence));
         }
         // This handle keeps the queue open.
-        let _ = self.jobs.send(Job::Query(query));
+        let _ = self.jobs.send(job);
         Ok(())
     }
 
@@ -168,6 +191,11 @@ impl Reader {
                     self.answer(query);
                 }
                 Job::Answer(answer) => self.send(*answer),
+                Job::Exchange(exchange) => {
+                    self.0.queued.fetch_sub(1, Ordering::SeqCst);
+                    self.reconcile(exchange);
+                }
+                Job::Going(exchange) => self.reconcile(exchange),
                 Job::Stop => return,
             }
         }
@@ -302,14 +330,7 @@ impl Reader {
         let mut scan = Scan::new(filter, as_of);
         loop {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
-            let now = self.0.clock.now();
-            let progress = listener.with_keys(|keys| {
-                let asked = filter.names_events_or_authors();
-                let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
-                let visible = |head: &Head<'_>| community.visible(&rules, head, &context);
-                scan.run(&community.index(), entries, visible, &mut receive)
-            });
-            match progress {
+            match self.slice(community, &rules, listener, &mut scan, entries, &mut receive) {
                 Progress::Stopped | Progress::Complete => return true,
                 Progress::Going if scan.looked_at >= entries_max || Instant::now() >= deadline => {
                     return false;
@@ -319,6 +340,25 @@ impl Reader {
                 Progress::Going => {}
             }
         }
+    }
+
+    /// Looks at so many more entries of what this client may see.
+    pub(super) fn slice(
+        &self,
+        community: &Community,
+        rules: &Rules,
+        listener: &Listener,
+        scan: &mut Scan<'_>,
+        entries: u64,
+        receive: impl FnMut(Found) -> bool,
+    ) -> Progress {
+        let now = self.0.clock.now();
+        listener.with_keys(|keys| {
+            let asked = scan.filter().names_events_or_authors();
+            let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+            let visible = |head: &Head<'_>| community.visible(rules, head, &context);
+            scan.run(&community.index(), entries, visible, receive)
+        })
     }
 
     fn count(&self, query: &Query) -> usize {

@@ -23,6 +23,8 @@ pub enum Prefix {
     Error,
     /// Authenticate first (NIP-42).
     AuthRequired,
+    /// It was open, and is no more (NIP-77).
+    Closed,
 }
 
 impl Prefix {
@@ -37,6 +39,7 @@ impl Prefix {
             Prefix::Restricted => "restricted",
             Prefix::Error => "error",
             Prefix::AuthRequired => "auth-required",
+            Prefix::Closed => "closed",
         }
     }
 }

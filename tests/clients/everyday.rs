@@ -38,6 +38,30 @@ fn a_conversation_is_read_back_and_followed_live() {
 }
 
 #[test]
+fn two_devices_that_sync_have_all_that_either_wrote() {
+    let house = TestRelay::today();
+    scene(async {
+        let phone = Guest::arrive(&house.url()).await;
+        let note = |text: String, ago: u64| EventBuilder::text_note(text).custom_created_at(seconds_ago(ago));
+        for number in 0..120 {
+            phone.publish(note(format!("from the phone {number}"), 500 - number % 7)).await;
+        }
+        // Written while there was no network: the client has it, the relay does not.
+        let laptop = Guest::arrive_as(phone.keys.clone(), &house.url()).await;
+        let kept = laptop.sign(note("from the laptop".to_owned(), 100));
+        laptop.client.database().save_event(&kept).await.expect("the laptop keeps it");
+
+        let mine = Filter::new().author(phone.key());
+        let options = SyncOptions::new().direction(SyncDirection::Both);
+        let synced = laptop.client.sync(mine.clone(), &options).await.expect("both talk");
+        assert_eq!((synced.received.len(), synced.sent.len()), (120, 1));
+        assert_eq!(phone.find(Filter::new().id(kept.id)).await.len(), 1);
+        let held = laptop.client.database().query(mine).await.expect("a database");
+        assert_eq!(held.len(), 121);
+    });
+}
+
+#[test]
 fn a_profile_is_its_newest_version() {
     let house = TestRelay::today();
     scene(async {

@@ -40,7 +40,9 @@ impl Guest {
 
     /// Comes to the relay with a key that is known there.
     pub async fn arrive_as(keys: Keys, url: &str) -> Guest {
-        let client = Client::new(keys.clone());
+        // One that keeps what it sees.
+        let kept = MemoryDatabase::with_opts(MemoryDatabaseOptions { events: true, max_events: None });
+        let client = Client::builder().signer(keys.clone()).database(kept).build();
         let options = RelayOptions::new().adjust_retry_interval(false).retry_interval(Duration::from_secs(1));
         client.pool().add_relay(url, options).await.expect("a relay URL");
         let relay = client.relay(url).await.expect("the relay was added");

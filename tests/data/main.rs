@@ -10,6 +10,7 @@ mod control;
 mod delete;
 mod retention;
 mod stats;
+mod sync;
 mod verify;
 
 use common::Person;

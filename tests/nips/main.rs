@@ -30,6 +30,7 @@ mod nip67;
 mod nip70;
 mod nip71;
 mod nip75;
+mod nip77;
 mod nip86;
 mod nip92;
 mod nip98;

@@ -1,0 +1,174 @@
+//! Answers NEG-OPEN and NEG-MSG (NIP-77). In: messages of reconciliations from sessions. Out: frames into outboxes. A
+//! reconciliation is about what its client could read when it began: the index is scanned once, in slices between
+//! which other queries have their turn, and the times and ids are kept until it ends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::reader::{Job, Reader, SLICE_ENTRIES};
+use crate::community::Community;
+use crate::filter::Filter;
+use crate::index::{Place, Progress, Scan};
+use crate::message;
+use crate::nips::nip77::{self, Sealed, Set};
+use crate::outbox::{Frame, Listener, Subscription};
+use crate::rule::Refusal;
+
+/// Slices of a scan before other queries have their turn.
+const SLICES_AT_ONCE: usize = 16;
+
+/// One reconciliation of a client.
+#[derive(Debug)]
+pub struct Reconciliation {
+    /// Its name and filter, and whether it was ended.
+    pub query: Arc<Subscription>,
+    /// What it is about, as soon as that is known, and the room that it takes.
+    set: Mutex<Option<(Sealed, OwnedSemaphorePermit)>>,
+}
+
+impl Reconciliation {
+    /// One that begins.
+    pub fn new(name: String, filter: Filter) -> Reconciliation {
+        Reconciliation { query: Arc::new(Subscription::new(name, vec![filter])), set: Mutex::default() }
+    }
+}
+
+/// A message of a client about one of its reconciliations.
+pub struct Exchange {
+    community: Arc<Community>,
+    listener: Arc<Listener>,
+    reconciliation: Arc<Reconciliation>,
+    message: Vec<u8>,
+    /// What is collected, when the message begins it.
+    gathering: Option<Gathering>,
+}
+
+/// The events that a reconciliation will be about, as far as they are found.
+#[derive(Default)]
+struct Gathering {
+    /// Where the scan stopped, and as of which number it is; `None` before it began.
+    scan: Option<(u64, Place)>,
+    set: Set,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a set cannot be gathered.
+enum Failed {
+    TooMany(usize),
+    Refused(Refusal),
+}
+
+impl Exchange {
+    /// The message that begins a reconciliation.
+    pub fn open(
+        community: Arc<Community>,
+        listener: Arc<Listener>,
+        reconciliation: Arc<Reconciliation>,
+        message: Vec<u8>,
+    ) -> Exchange {
+        let gathering = Some(Gathering::default());
+        Exchange { community, listener, reconciliation, message, gathering }
+    }
+
+    /// A later message.
+    pub fn go_on(
+        community: Arc<Community>,
+        listener: Arc<Listener>,
+        reconciliation: Arc<Reconciliation>,
+        message: Vec<u8>,
+    ) -> Exchange {
+        Exchange { community, listener, reconciliation, message, gathering: None }
+    }
+
+    /// The client's name for the reconciliation.
+    pub fn name(&self) -> &str {
+        &self.reconciliation.query.id
+    }
+
+    /// Ends the reconciliation with the reason.
+    fn fail(&self, refusal: &Refusal, events_max: Option<usize>) {
+        let query = &self.reconciliation.query;
+        if !query.is_closed() {
+            query.close();
+            self.listener.outbox.push(Frame::Text(message::neg_err(&query.id, refusal, events_max)));
+        }
+    }
+}
+
+impl Reader {
+    /// Answers a message, or looks further for what it is about and comes back to it.
+    pub(super) fn reconcile(&self, mut exchange: Box<Exchange>) {
+        let reconciliation = Arc::clone(&exchange.reconciliation);
+        if reconciliation.query.is_closed() || exchange.listener.outbox.is_closed() {
+            return;
+        }
+        let mut set = reconciliation.set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut gathering) = exchange.gathering.take() {
+            match self.gather(&exchange, &mut gathering) {
+                Ok(true) => *set = gathering.room.map(|room| (gathering.set.seal(), room)),
+                Ok(false) => {
+                    exchange.gathering = Some(gathering);
+                    // This handle keeps the queue open.
+                    let _ = self.0.jobs.send(Job::Going(exchange));
+                    return;
+                }
+                Err(Failed::TooMany(most)) => return exchange.fail(&nip77::too_many(most), Some(most)),
+                Err(Failed::Refused(refusal)) => return exchange.fail(&refusal, None),
+            }
+        }
+        let Some((set, _)) = &*set else { return exchange.fail(&nip77::too_early(), None) };
+        match set.answer(&exchange.message) {
+            Ok(answer) => {
+                let query = Arc::clone(&reconciliation.query);
+                let text = message::neg_msg(&query.id, &answer);
+                exchange.listener.outbox.push(Frame::Answer(query, text));
+            }
+            Err(refusal) => exchange.fail(&refusal, None),
+        }
+    }
+
+    /// Looks at some more of the index; true when all is found.
+    fn gather(&self, exchange: &Exchange, gathering: &mut Gathering) -> Result<bool, Failed> {
+        let Exchange { community, listener, reconciliation, .. } = exchange;
+        let rules = community.rules();
+        let events_max = rules.settings.nip77.events_max;
+        let entries_max = rules.settings.limits.query_entries_max.max(events_max as u64);
+        let Some(filter) = reconciliation.query.filters.first() else { return Ok(true) };
+        let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let (as_of, place) =
+            gathering.scan.unwrap_or_else(|| (community.index().next_number(), Place::default()));
+        let mut scan = Scan::resume(filter, as_of, place);
+        for _ in 0..SLICES_AT_ONCE {
+            let set = &mut gathering.set;
+            let progress = self.slice(community, &rules, listener, &mut scan, SLICE_ENTRIES, |found| {
+                if set.len() < limit.min(events_max + 1) {
+                    set.add(found.created_at, &found.id);
+                }
+                set.len() < limit.min(events_max + 1)
+            });
+            self.make_room(gathering)?;
+            match progress {
+                _ if gathering.set.len() > events_max => return Err(Failed::TooMany(events_max)),
+                Progress::Stopped | Progress::Complete => return Ok(true),
+                Progress::Going if scan.looked_at >= entries_max => return Err(Failed::TooMany(events_max)),
+                Progress::Going => {}
+            }
+        }
+        gathering.scan = Some((as_of, scan.place()));
+        Ok(false)
+    }
+
+    /// Takes room for what was found.
+    fn make_room(&self, gathering: &mut Gathering) -> Result<(), Failed> {
+        let has = gathering.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(gathering.set.len() - has).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.0.reconciled).try_acquire_many_owned(more);
+        let more = more.map_err(|_| Failed::Refused(nip77::no_room()))?;
+        match &mut gathering.room {
+            Some(room) => room.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
