@@ -47,8 +47,10 @@ pub struct Meter {
     pub bytes_sent: Counter<u64, AtomicU64>,
     /// Seconds that a group of events took to be durable.
     pub commit_seconds: Histogram,
-    /// Groups that could not be made durable. The first one ends the taking of events until the next start.
+    /// Groups that could not be made durable. After each one no events are taken until the disk takes writes again.
     pub commits_failed: Counter,
+    /// Times that the store was opened again after a failure.
+    pub recoveries: Counter,
     /// Events of a group.
     pub commit_events: Histogram,
     /// Seconds from taking a query up to its last event, COUNTs included.
@@ -65,6 +67,7 @@ impl Default for Meter {
             bytes_sent: Counter::default(),
             commit_seconds: Histogram::new(SECONDS),
             commits_failed: Counter::default(),
+            recoveries: Counter::default(),
             commit_events: Histogram::new(EVENTS),
             query_seconds: Histogram::new(SECONDS),
             slow: Mutex::default(),

@@ -67,6 +67,11 @@ impl Metrics {
             meter.commits_failed.clone(),
         );
         registry.register(
+            "store_recoveries",
+            "Times that the store was opened again after a failure",
+            meter.recoveries.clone(),
+        );
+        registry.register(
             "commit_events",
             "Events that became durable together",
             meter.commit_events.clone(),
@@ -194,6 +199,12 @@ impl Collector for Read {
                 "Files of the store",
                 Some(Unit::Bytes),
                 one(store.disk_bytes().unwrap_or(0)),
+            ),
+            gauge(
+                "store_failed",
+                "Whether the store has failed and takes no events",
+                None,
+                one(store.has_failed().into()),
             ),
             gauge("start_time", "When the relay started", Some(Unit::Seconds), one(*started_at)),
             gauge(

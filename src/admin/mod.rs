@@ -128,6 +128,8 @@ impl Admin {
         entry.write(caller.community.id, number, &mut group)?;
         self.pipeline.change_state(group).map_err(|error| {
             tracing::error!("cannot keep what a moderator decided: {error}");
+            // It may be there nevertheless when the store goes on, and its number taken.
+            records.remove(&caller.community.id);
             Denied::Failed("the relay could not store this; its operator is told".to_owned())
         })?;
         records.insert(caller.community.id, number + 1);

@@ -161,13 +161,22 @@ impl Community {
         }
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
-        let decided = Arc::new(moderation::load(store, id)?);
-        community.change_rules(|rules| {
+        community.read_decisions(store)?;
+        *community.index_mut() = index;
+        Ok(community)
+    }
+
+    /// Goes by what moderators decided, as the store has it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or makes no sense.
+    pub(crate) fn read_decisions(&self, store: &Store) -> Result<(), OpenError> {
+        let decided = Arc::new(moderation::load(store, self.id)?);
+        self.change_rules(|rules| {
             rules.known.moderation = decided;
             rules.take_texts();
         });
-        *community.index_mut() = index;
-        Ok(community)
+        Ok(())
     }
 
     /// A community in which nothing is stored.

@@ -12,6 +12,7 @@ mod relate;
 mod retention;
 mod save;
 mod sweep;
+mod trouble;
 mod verify;
 mod writer;
 
@@ -80,6 +81,8 @@ pub enum Reply {
     Listener(Arc<Listener>),
     /// A caller within the process gets its own number for the event, and the outcome.
     Channel(u64, Sender<(u64, Outcome)>),
+    /// Whoever it was has an answer already.
+    Answered,
 }
 
 impl Reply {
@@ -97,6 +100,7 @@ impl Reply {
             }
             // Who no longer waits for the answer does not need it.
             Reply::Channel(number, sender) => drop(sender.send((*number, outcome))),
+            Reply::Answered => {}
         }
     }
 }
@@ -315,7 +319,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether the store has failed, and takes no events until the next start.
+    /// Whether the store has failed, and takes no events until the disk takes writes again.
     pub fn has_failed(&self) -> bool {
         self.bodies.store().has_failed()
     }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
+use super::trouble::Trouble;
 use super::{Outcome, Permits, Reply, retention};
 use crate::community::{Community, VANISHED};
 use crate::config::{self, Retention, Settings};
@@ -76,16 +77,28 @@ const SWEEP_GROUP_EVENTS_MAX: usize = 2_000;
 pub(super) struct Writer {
     input: Receiver<WriterInput>,
     fanout: Sender<LiveGroup>,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     bodies: Arc<Bodies>,
     saver: Saver,
-    meter: Arc<Meter>,
+    pub(super) meter: Arc<Meter>,
+    /// While the store takes nothing.
+    pub(super) trouble: Option<Trouble>,
     events_max: usize,
     bytes_max: usize,
 }
 
+/// What becomes true when a group is safe.
+pub(super) enum After {
+    /// These events are stored.
+    Publish(Vec<Placed>),
+    /// These are gone.
+    Forget(Arc<Community>, Vec<Stored>),
+    /// What moderators decided is different.
+    Decide,
+}
+
 /// An event that will be stored with its group.
-struct Placed {
+pub(super) struct Placed {
     checked: Checked,
     /// How long its record is.
     record_bytes: usize,
@@ -248,14 +261,14 @@ impl Writer {
         settings: &config::Store,
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
-        Writer { input, fanout, store, bodies, saver, meter, events_max, bytes_max }
+        Writer { input, fanout, store, bodies, saver, meter, trouble: None, events_max, bytes_max }
     }
 
     /// Works until nobody can send any more and everything sent is safe.
     pub(super) fn run(mut self) {
         let mut gathering = Gathering::default();
         let mut turns = Turns::default();
-        while let Ok(input) = self.input.recv() {
+        while let Some(input) = self.next_input() {
             let mut next = Some(input);
             while let Some(input) = next.take() {
                 match input {
@@ -271,8 +284,7 @@ impl Writer {
                     }
                     WriterInput::State(group, done) => {
                         self.commit(std::mem::take(&mut gathering));
-                        // Who no longer waits does not need the answer.
-                        let _ = done.send(self.store.commit(group).map(drop));
+                        self.change_state(group, &done);
                     }
                     // Who no longer waits for the answer does not need it.
                     WriterInput::Ping(heard) => drop(heard.send(())),
@@ -281,13 +293,54 @@ impl Writer {
                         self.remove_found(&remove);
                     }
                 }
-                if gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max {
+                let has_room = gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max;
+                // It is tried to go on when nothing is gathered.
+                if has_room && self.trouble.is_none() {
                     next = self.input.try_recv().ok();
                 }
             }
             self.commit(std::mem::take(&mut gathering));
+            // Others commit as well: those who save the index, and backups.
+            if self.trouble.is_none() && self.store.has_failed() {
+                self.trouble = Some(Trouble::new(None));
+            }
         }
         self.saver.stop();
+    }
+
+    /// What to do next; `None` when nobody can send any more. While the store takes nothing it is tried again.
+    fn next_input(&mut self) -> Option<WriterInput> {
+        loop {
+            self.recover_if_due();
+            let Some(trouble) = &self.trouble else { return self.input.recv().ok() };
+            match self.input.recv_deadline(trouble.next_try) {
+                Ok(input) => return Some(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn change_state(&mut self, group: Group, done: &Sender<Result<(), StoreError>>) {
+        let changed = self.store.commit(group).map(drop);
+        if let Err(error) = &changed {
+            self.note_failure(error, Some(After::Decide));
+        }
+        // Who no longer waits does not need the answer.
+        let _ = done.send(changed);
+    }
+
+    /// Makes true for readers what a group changed that is there after all.
+    pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
+        match after {
+            After::Publish(placed) => {
+                let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
+                self.publish(placed, locations);
+                self.saver.changed(changes);
+            }
+            After::Forget(community, removes) => self.forget(&community, &removes),
+            After::Decide => self.saver.reread_decisions(),
+        }
     }
 
     fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
@@ -392,13 +445,12 @@ impl Writer {
             Ok(locations) => {
                 self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
                 self.meter.commit_events.observe(placed.len() as f64);
-                let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
-                self.publish(placed, &locations);
-                self.saver.changed(changes);
+                self.make_true(After::Publish(placed), &locations);
             }
             Err(error) => {
                 self.meter.commits_failed.inc();
-                fail(placed, &error);
+                fail(&mut placed, &error);
+                self.note_failure(&error, Some(After::Publish(placed)));
             }
         }
     }
@@ -444,7 +496,8 @@ impl Writer {
     fn sweep(&mut self, sweep: Sweep) {
         let Sweep { community, now, events_max, done } = sweep;
         let mut removed = 0;
-        while removed < events_max {
+        // Nothing can be removed while the store takes nothing.
+        while removed < events_max && self.trouble.is_none() {
             let most = (events_max - removed).min(SWEEP_GROUP_EVENTS_MAX);
             let expired = community.index().expired(now, most);
             let removes = if expired.is_empty() { community.index_mut().vanishing(most) } else { expired };
@@ -475,10 +528,19 @@ impl Writer {
     }
 
     /// Removes events that are in the index, in one group.
-    fn remove(&mut self, community: &Community, removes: &[Stored]) -> Result<(), StoreError> {
+    fn remove(&mut self, community: &Arc<Community>, removes: &[Stored]) -> Result<(), StoreError> {
         let mut group = Group::default();
         removes.iter().for_each(|stored| group.remove(community.id, stored.location));
-        self.store.commit(group)?;
+        if let Err(error) = self.store.commit(group) {
+            self.note_failure(&error, Some(After::Forget(Arc::clone(community), removes.to_vec())));
+            return Err(error);
+        }
+        self.forget(community, removes);
+        Ok(())
+    }
+
+    /// Takes events that the store does not hold any more out of the index.
+    fn forget(&mut self, community: &Community, removes: &[Stored]) {
         let mut index = community.index_mut();
         for stored in removes {
             let (kind, author) = index.kind_and_author(*stored);
@@ -488,18 +550,23 @@ impl Writer {
         }
         drop(index);
         self.saver.changed(removes.len());
-        Ok(())
     }
 }
 
-/// Answers a group that could not be stored. Its events may or may not be there after a restart.
-fn fail(placed: Vec<Placed>, error: &StoreError) {
-    tracing::error!("cannot store {} events: {error}", placed.len());
+/// Answers a group that could not be stored. Its events may or may not be there when the store is opened again.
+fn fail(placed: &mut [Placed], error: &StoreError) {
+    // What comes after the first is refused by a store that said so.
+    match error {
+        StoreError::Stopped { .. } => tracing::debug!("cannot store {} events: {error}", placed.len()),
+        _ => tracing::error!("cannot store {} events: {error}", placed.len()),
+    }
     let refusal =
         Refusal::new(Prefix::Error, "store.commit", "the relay could not store this event; try again later");
     for Placed { checked, copies, .. } in placed {
         let replies = std::iter::once(&checked.reply).chain(copies.iter().map(|(reply, _)| reply));
         checked.community.traffic.refused.add(1 + copies.len());
         replies.for_each(|reply| reply.send(&checked.event.id, Outcome::Refused(refusal.clone())));
+        copies.clear();
+        (checked.reply, checked.permits) = (Reply::Answered, Permits::default());
     }
 }

@@ -170,12 +170,13 @@ impl Store {
     /// The communities that have records, found by a look at one key each.
     fn communities(&self) -> Result<BTreeSet<u32>, StoreError> {
         let mut found = BTreeSet::new();
+        let engine = self.engine()?;
         for shelf in [Shelf::Packed, Shelf::Loose] {
             let mut next = Some(0_u32);
             while let Some(community) = next {
                 let last = key::head(shelf, CommunityId(u32::MAX), u64::MAX);
                 let first = key::head(shelf, CommunityId(community), 0);
-                let Some(entry) = self.tree.range(first..=last).next() else { break };
+                let Some(entry) = engine.tree.range(first..=last).next() else { break };
                 let (key, _) = entry.map_err(|source| self.engine_error("read records", source))?;
                 let at = key.get(1..5).map_or(community, |id| number(id) as u32);
                 found.insert(at);
@@ -191,7 +192,8 @@ impl Store {
         skipped: &[StateTable],
         mut visit: impl FnMut(CommunityId, StateTable, &[u8], &[u8]),
     ) -> Result<(), StoreError> {
-        for entry in self.tree.range(key::state_range()) {
+        let engine = self.engine()?;
+        for entry in engine.tree.range(key::state_range()) {
             let (key, value) = entry.map_err(|source| self.engine_error("read state", source))?;
             let Some((community, table, suffix)) = key::read_state_key(&key) else {
                 return Err(self.corrupt(&key, "the key is none of ours"));
@@ -347,7 +349,7 @@ impl Copier<'_> {
             header[13..].copy_from_slice(&(record.len() as u32).to_be_bytes());
             gatherer.add(&[&header, record]).map_or(Ok(()), |chunk| take(Piece::Chunk(chunk)))
         };
-        let mut scan = scan_of(store, shelf, community, first..until);
+        let mut scan = scan_of(store, shelf, community, first..until)?;
         loop {
             let read = scan.next().and_then(|next| {
                 let Some((number, key, value)) = next else { return Ok(None) };
@@ -391,7 +393,7 @@ fn scan_of(
     shelf: Shelf,
     community: CommunityId,
     numbers: std::ops::Range<u64>,
-) -> super::scan::ShelfScan<'_> {
+) -> Result<super::scan::ShelfScan<'_>, StoreError> {
     super::scan::ShelfScan::new(store, shelf, community, numbers)
 }
 

@@ -286,7 +286,7 @@ fn what_is_damaged_is_named_and_the_rest_is_copied() {
     (0..50_u8).for_each(|byte| group.insert(SQUARE, vec![byte; 2_000]));
     let locations = store.commit(group).unwrap();
     let place = locations[20].place().unwrap();
-    store.tree.insert(key::head(place.0, SQUARE, place.1), &[1, 1, 9][..]).unwrap();
+    store.engine().unwrap().tree.insert(key::head(place.0, SQUARE, place.1), &[1, 1, 9][..]).unwrap();
     let (mut kept, mut faults) = (Kept::default(), Vec::new());
     let copied = store.copier(None).run::<StoreError>(&[], |piece| {
         match piece {

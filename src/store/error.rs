@@ -90,10 +90,43 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// An earlier commit failed, so that what the disk holds is unknown until the next start.
-    #[error("{}: an earlier write failed, so nothing more is written until plaza is restarted", path.display())]
+    /// An earlier commit failed, so that what the disk holds is unknown until the store is opened anew.
+    #[error("{}: an earlier write failed, so nothing more is written until the disk takes writes again", path.display())]
     Stopped {
         /// The store's folder.
         path: PathBuf,
+    },
+    /// A write failed, and the store could not be opened again so far.
+    #[error("{}: a write has failed, and the store is being opened again; try again in a while", path.display())]
+    Closed {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// Readers did not end, so that the store could not be closed.
+    #[error("{}: a write has failed, and readers keep the store from being opened again", path.display())]
+    Busy {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// What was acknowledged is not there when the store is opened again.
+    #[error(
+        "{}: a write has failed, and of what was safe before it the newest {groups} groups of changes are missing: \
+         the disk has lost them; stop plaza, and restore a backup that has them",
+        path.display()
+    )]
+    Lost {
+        /// The store's folder.
+        path: PathBuf,
+        /// How many.
+        groups: u64,
+    },
+    /// sled broke off within a batch without stopping. The process must end without closing the store: else what
+    /// there is of the batch would be written.
+    #[error("{}: writing a group broke off half done: {source}", path.display())]
+    Halfway {
+        /// The store's folder.
+        path: PathBuf,
+        /// What sled answered.
+        source: sled::Error,
     },
 }

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use crate::splitmix::SplitMix;
 
 /// sled's file of everything.
 pub(super) const DB: &str = "db";
@@ -83,6 +84,88 @@ fn is_torn(path: &Path) -> Result<bool, StoreError> {
     Ok(!whole)
 }
 
+/// Says that all of the store was safe when it was closed. It need not be safe itself: it is about what the kernel
+/// remembers, and that goes with the power.
+const CLOSED: &str = "closed";
+
+/// Notes that the store was closed, and all of it is safe.
+pub(super) fn note_closed(path: &Path) {
+    // Without it the next start reads from the disk and not from memory, and takes longer.
+    let _ = File::create(path.join(CLOSED));
+}
+
+/// Whether the store was closed, and all of it safe; from now on it is open.
+pub(super) fn take_closed(path: &Path) -> Result<bool, StoreError> {
+    let path = path.join(CLOSED);
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(io_error(&path, "remove", source)),
+    }
+}
+
+/// Has the kernel forget what it remembers of the store's files, after they were synced: once a sync has failed it
+/// shows what the disk does not have. What is read from here on is what the disk has.
+pub(super) fn forget_cached(path: &Path) -> Result<(), StoreError> {
+    for entry in walk(path)?.iter().filter(|entry| entry.is_file) {
+        forget_cached_file(&entry.path).map_err(|source| io_error(&entry.path, "read", source))?;
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn forget_cached_file(path: &Path) -> io::Result<()> {
+    use rustix::fs::{Advice, fadvise};
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        file => Ok(fadvise(file?, 0, None, Advice::DontNeed)?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget_cached_file(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// A file that is written to find out whether the disk takes writes.
+const PROBE: &str = "probe";
+
+/// Beside one of sled's snapshots a store that is opened again writes up to so much.
+const PROBE_BYTES: u64 = 2 << 20;
+
+/// Finds out whether the disk takes writes and syncs, as many as a store needs that is opened again.
+pub(super) fn probe(path: &Path) -> Result<(), StoreError> {
+    let db = path.join(DB);
+    let synced = File::options().write(true).open(&db).and_then(|file| file.sync_data());
+    synced.map_err(|source| io_error(&db, "sync", source))?;
+    let entries = walk(path)?;
+    let is_snapshot = |entry: &&Entry| {
+        entry.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(SNAPSHOT))
+    };
+    let snapshot = entries.iter().filter(is_snapshot).map(|entry| entry.bytes).max().unwrap_or(0);
+    let probe = path.join(PROBE);
+    let written = File::create(&probe).and_then(|mut file| {
+        // Something that no file system can leave out.
+        let mut noise = io::Read::take(Noise(1), 2 * snapshot + PROBE_BYTES);
+        io::copy(&mut noise, &mut file)?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&probe);
+    written.and(removed).map_err(|source| io_error(&probe, "write", source))
+}
+
+/// Numbers without end.
+struct Noise(u64);
+
+impl io::Read for Noise {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut numbers = SplitMix(self.0);
+        bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&numbers.next().to_le_bytes()[..chunk.len()]));
+        self.0 = numbers.0;
+        Ok(bytes.len())
+    }
+}
+
 /// How many bytes the store's files take.
 pub(super) fn disk_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(walk(path)?.iter().map(|entry| entry.bytes).sum())
@@ -104,6 +187,7 @@ struct Entry {
     bytes: u64,
     /// A file or folder, and no socket: those cannot be opened, and hold nothing.
     is_kept: bool,
+    is_file: bool,
 }
 
 /// Everything in a folder and in its folders. The store has two levels; links are not followed.
@@ -119,9 +203,10 @@ fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
         };
         if metadata.is_dir() {
             entries.append(&mut walk(&path)?);
-            entries.push(Entry { path, bytes: 0, is_kept: true });
+            entries.push(Entry { path, bytes: 0, is_kept: true, is_file: false });
         } else {
-            entries.push(Entry { path, bytes: metadata.len(), is_kept: metadata.is_file() });
+            let is_file = metadata.is_file();
+            entries.push(Entry { path, bytes: metadata.len(), is_kept: is_file, is_file });
         }
     }
     Ok(entries)

@@ -27,6 +27,25 @@ pub struct Group {
     state: Vec<StateChange>,
 }
 
+/// A batch, and which keys it changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) batch: sled::Batch,
+    pub(super) keys: Vec<sled::IVec>,
+}
+
+impl Changes {
+    pub(super) fn insert(&mut self, key: &[u8], value: impl Into<sled::IVec>) {
+        self.keys.push(key.into());
+        self.batch.insert(key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.keys.push(key.into());
+        self.batch.remove(key);
+    }
+}
+
 #[derive(Debug)]
 struct StateChange {
     key: Vec<u8>,
@@ -113,14 +132,14 @@ impl Group {
     }
 
     /// Adds what the group removes to a batch, for those who must know later (`removed.rs`).
-    pub(super) fn write_removed(&self, group: u64, batch: &mut sled::Batch) {
+    pub(super) fn write_removed(&self, group: u64, batch: &mut Changes) {
         for (part, value) in (0..).zip(value::write_removed(&self.removed)) {
             batch.insert(&key::removed(group, part)[..], value);
         }
     }
 
     /// Adds the state changes to a batch.
-    pub(super) fn write_state(&self, batch: &mut sled::Batch) {
+    pub(super) fn write_state(&self, batch: &mut Changes) {
         for StateChange { key, value } in &self.state {
             match value {
                 Some(value) => batch.insert(&key[..], &value[..]),
@@ -136,7 +155,7 @@ impl Group {
     pub(super) fn write_records(
         &self,
         next: &mut HashMap<CommunityId, u64>,
-        batch: &mut sled::Batch,
+        batch: &mut Changes,
     ) -> Vec<Location> {
         let mut order: Vec<usize> = (0..self.inserts.len()).collect();
         order.sort_by_key(|&insert| self.inserts[insert].0);
@@ -191,7 +210,7 @@ impl OpenPack {
     }
 
     /// Writes the pack, unless it holds nothing; returns the next number after it.
-    fn close(self, batch: &mut sled::Batch) -> u64 {
+    fn close(self, batch: &mut Changes) -> u64 {
         let OpenPack { community, number, mut records } = self;
         if records.is_empty() {
             return number + records.slots() as u64;
@@ -201,7 +220,7 @@ impl OpenPack {
     }
 }
 
-fn write_loose(community: CommunityId, number: u64, record: &[u8], batch: &mut sled::Batch) {
+fn write_loose(community: CommunityId, number: u64, record: &[u8], batch: &mut Changes) {
     if !value::is_long(record.len()) {
         let mut alone = PackBuilder::default();
         alone.push(record);

@@ -11,6 +11,7 @@
 pub mod copy;
 #[cfg(test)]
 mod copy_tests;
+mod engine;
 mod error;
 mod files;
 mod group;
@@ -27,15 +28,13 @@ mod value;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::{File, OpenOptions};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use self::engine::Engine;
 use self::files::io_error;
+use self::group::Changes;
 use self::key::{RecordKey, Shelf};
 use self::tally::Numbering;
 use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
@@ -47,11 +46,6 @@ pub use self::tally::Tally;
 
 /// The longest record that the store takes.
 pub const RECORD_BYTES_MAX: usize = value::RECORD_BYTES_MAX;
-
-/// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
-/// moment after a store is dropped, and a restarted service may overlap with its predecessor.
-const LOCK_ATTEMPTS_MAX: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// For how many packs to come blanks are kept: an eighth of those that are there, within these bounds.
 const BLANKS_MIN: u64 = 16;
@@ -113,9 +107,13 @@ impl Location {
 pub struct Store {
     path: PathBuf,
     durability: Durability,
-    tree: sled::Db,
-    /// sled's file, opened a second time: sled offers no sync that a power cut respects.
-    file: File,
+    cache_bytes: u64,
+    /// `None` while it is closed, because a write failed.
+    engine: RwLock<Option<Arc<Engine>>>,
+    /// It is about to be closed.
+    closing: AtomicBool,
+    /// As [`Writer::stopped`] after a commit, for those who do not wait for one.
+    failed: AtomicBool,
     /// Where a community begins to count that has no number of its own.
     first_number: u64,
     /// What the records of each community will be numbered from, and their tally, as of the last group.
@@ -135,31 +133,33 @@ pub struct Store {
 struct Writer {
     /// True while a commit is under way and after one that failed or panicked.
     stopped: bool,
+    /// The group that failed, if its commit went so far that it may be there.
+    pending: Option<Pending>,
     /// The communities that are known to have bookends, and the number up to which packs to come have blanks.
     blanks_until: HashMap<CommunityId, u64>,
+}
+
+/// A group on its way to the disk, and what will be true when it is there.
+#[derive(Debug)]
+struct Pending {
+    group: u64,
+    numberings: HashMap<CommunityId, Numbering>,
+    locations: Vec<Location>,
 }
 
 impl Store {
     /// Opens the store, or makes one, and makes all of it durable before the first commit.
     pub fn open(options: Options) -> Result<Store, StoreError> {
         let Options { path, cache_bytes, durability } = options;
-        let ancestors = files::ancestors_to_sync(&path);
-        if path.exists() {
-            // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
-            files::sync_all(&path, &[])?;
-        }
-        let tree = open_tree(&path, cache_bytes)?;
-        files::sync_all(&path, &ancestors)?;
-        let db = path.join(files::DB);
-        let file =
-            OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
-        report_blobs(&path)?;
+        let engine = Engine::open(&path, cache_bytes)?;
         let mark = mark::Mark::read(&path);
         let mut store = Store {
             path,
             durability,
-            tree,
-            file,
+            cache_bytes,
+            engine: RwLock::new(Some(Arc::new(engine))),
+            closing: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             first_number: 0,
             numberings: RwLock::default(),
             groups: AtomicU64::new(0),
@@ -188,8 +188,8 @@ impl Store {
     /// Within one community the locations' numbers grow in order of insertion.
     ///
     /// What was answered with Ok is kept. What was answered with an error may or may not be stored, and reads
-    /// may show it until the next start. After a failed write the store takes no more commits until it is
-    /// opened again, as the kernel reports a lost page only once: a later sync would succeed and lie.
+    /// may show it from the next [`Store::recover`] or start on. After a failed write the store takes no more commits
+    /// until then, as the kernel reports a lost page only once: a later sync would succeed and lie.
     /// [`StoreError::TooLong`] and errors of reading change nothing, and later commits may be tried.
     pub fn commit(&self, group: Group) -> Result<Vec<Location>, StoreError> {
         let mut writer = self.hold();
@@ -199,8 +199,15 @@ impl Store {
         if group.is_empty() {
             return Ok(Vec::new());
         }
+        let committed = self.commit_held(&mut writer, &group);
+        self.failed.store(writer.stopped, Ordering::Release);
+        committed
+    }
+
+    fn commit_held(&self, writer: &mut Writer, group: &Group) -> Result<Vec<Location>, StoreError> {
         group.check_lengths()?;
-        let mut batch = sled::Batch::default();
+        let engine = self.engine()?;
+        let mut batch = Changes::default();
         let meta = Meta { first_number: self.first_number, groups: self.groups() + 1 };
         let mut numberings = Numberings { store: self, changed: HashMap::new() };
         let mut next: HashMap<_, _> = group
@@ -227,21 +234,36 @@ impl Store {
             batch.insert(&key::next_number(*community)[..], value::write_numbering(*numbering));
         }
 
+        // sled would leave a batch half done if it could not read a leaf of it: they are in its cache from here on.
+        for key in &batch.keys {
+            engine.tree.get(key).map_err(|source| self.engine_error("read", source))?;
+        }
         writer.stopped = true;
         for (community, number) in &next {
-            self.keep_blanks(*community, *number, &mut writer.blanks_until)?;
+            self.keep_blanks(&engine, *community, *number, &mut writer.blanks_until)?;
         }
-        self.tree.apply_batch(batch).map_err(|source| self.engine_error("write a group", source))?;
-        self.make_durable()?;
+        writer.pending = Some(Pending { group: meta.groups, numberings, locations });
+        if let Err(source) = engine.tree.apply_batch(batch.batch) {
+            return Err(match engine.has_stopped() {
+                true => self.engine_error("write a group", source),
+                // What there is of the batch would be written when sled is closed.
+                false => StoreError::Halfway { path: self.path.clone(), source },
+            });
+        }
+        self.make_durable(&engine)?;
         writer.stopped = false;
-        self.publish(meta.groups, numberings);
-        self.mark.note(meta.groups);
+        let Some(Pending { group, numberings, locations }) = writer.pending.take() else {
+            return Ok(Vec::new());
+        };
+        self.publish(group, numberings);
+        self.mark.note(group);
         Ok(locations)
     }
 
-    /// Whether a write has failed, so that no group is taken until the next start. One that is under way has not.
+    /// Whether a write has failed, so that no group is taken until [`Store::recover`] succeeds. One that is under way
+    /// has not.
     pub fn has_failed(&self) -> bool {
-        self.writer.try_lock().is_ok_and(|writer| writer.stopped)
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Lets no group be committed while what it returns lives.
@@ -268,10 +290,20 @@ impl Store {
         community: CommunityId,
         table: StateTable,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_ {
-        self.tree.scan_prefix(key::state_prefix(community, table)).map(|entry| {
-            let (key, value) = entry.map_err(|source| self.engine_error("read state", source))?;
-            Ok((key::state_suffix(&key).to_vec(), value.to_vec()))
-        })
+        let (engine, closed) = match self.engine() {
+            Ok(engine) => (Some(engine), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let prefix = key::state_prefix(community, table);
+        let entries = engine.into_iter().flat_map(move |engine| {
+            let entries = engine.tree.scan_prefix(prefix);
+            entries.map(move |entry| {
+                let _open = &engine;
+                let (key, value) = entry.map_err(|source| self.engine_error("read state", source))?;
+                Ok((key::state_suffix(&key).to_vec(), value.to_vec()))
+            })
+        });
+        closed.into_iter().chain(entries)
     }
 
     /// One entry of a state table.
@@ -284,7 +316,7 @@ impl Store {
         table: StateTable,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let entry = self.tree.get(key::state(community, table, key));
+        let entry = self.engine()?.tree.get(key::state(community, table, key));
         Ok(entry.map_err(|source| self.engine_error("read state", source))?.map(|value| value.to_vec()))
     }
 
@@ -337,22 +369,23 @@ impl Store {
         if writer.stopped {
             return Err(StoreError::Stopped { path: self.path.clone() });
         }
-        self.tree.flush().map_err(|source| self.engine_error("flush", source))?;
-        self.sync()?;
+        let engine = self.engine()?;
+        engine.tree.flush().map_err(|source| self.engine_error("flush", source))?;
+        self.sync(&engine)?;
         self.mark.write(self.groups());
         Ok(())
     }
 
-    fn make_durable(&self) -> Result<(), StoreError> {
-        self.tree.flush().map_err(|source| self.engine_error("flush a group", source))?;
+    fn make_durable(&self, engine: &Engine) -> Result<(), StoreError> {
+        engine.tree.flush().map_err(|source| self.engine_error("flush a group", source))?;
         match self.durability {
-            Durability::Power => self.sync(),
+            Durability::Power => self.sync(engine),
             Durability::Process => Ok(()),
         }
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|source| io_error(&self.path.join(files::DB), "sync", source))
+    fn sync(&self, engine: &Engine) -> Result<(), StoreError> {
+        engine.file.sync_data().map_err(|source| io_error(&self.path.join(files::DB), "sync", source))
     }
 
     fn publish(&self, groups: u64, numberings: HashMap<CommunityId, Numbering>) {
@@ -361,7 +394,8 @@ impl Store {
     }
 
     fn read_numberings(&self) -> Result<HashMap<CommunityId, Numbering>, StoreError> {
-        let entries = self.tree.range(key::META..).skip(1).map(|entry| {
+        let engine = self.engine()?;
+        let entries = engine.tree.range(key::META..).skip(1).map(|entry| {
             let (key, value) = entry.map_err(|source| self.engine_error("read numbers", source))?;
             let Some(community) = key::read_next_number_key(&key) else {
                 return Err(self.corrupt(&key, "the key is none of ours"));
@@ -374,7 +408,7 @@ impl Store {
     fn read_meta(&self) -> Result<Meta, StoreError> {
         match self.read(&key::META)? {
             Some(value) => self.readable(&key::META, Meta::read(&value)),
-            None if self.tree.is_empty() => Ok(Meta::default()),
+            None if self.engine()?.tree.is_empty() => Ok(Meta::default()),
             // Starting to count again would reuse numbers.
             None => Err(self.corrupt(&key::META, "it is missing, though the store holds records")),
         }
@@ -388,7 +422,7 @@ impl Store {
         community: CommunityId,
         number: u64,
         slots: &[u8],
-        batch: &mut sled::Batch,
+        batch: &mut Changes,
     ) -> Result<Vec<u64>, StoreError> {
         let key = key::head(shelf, community, number);
         let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(Vec::new()) };
@@ -419,12 +453,13 @@ impl Store {
     /// written one by one and not with the batch: in order, which is what keeps leaves as they should be.
     fn keep_blanks(
         &self,
+        engine: &Engine,
         community: CommunityId,
         next_number: u64,
         blanks_until: &mut HashMap<CommunityId, u64>,
     ) -> Result<(), StoreError> {
         let insert = |key: &[u8]| {
-            let inserted = self.tree.insert(key, &[][..]);
+            let inserted = engine.tree.insert(key, &[][..]);
             inserted.map_err(|source| self.engine_error("prepare room for a group", source))
         };
         let until = match blanks_until.entry(community) {
@@ -433,7 +468,7 @@ impl Store {
                 for key in key::bookends(community) {
                     insert(&key)?;
                 }
-                place.insert(self.end_of_packs(community)?)
+                place.insert(self.end_of_packs(engine, community)?)
             }
         };
         *until = (*until).max(next_number - next_number % PACK_SLOTS);
@@ -450,8 +485,8 @@ impl Store {
     }
 
     /// The first multiple of [`PACK_SLOTS`] behind all keys of a community's packs.
-    fn end_of_packs(&self, community: CommunityId) -> Result<u64, StoreError> {
-        let mut packs = self.tree.range(key::head_range(Shelf::Packed, community, 0..u64::MAX));
+    fn end_of_packs(&self, engine: &Engine, community: CommunityId) -> Result<u64, StoreError> {
+        let mut packs = engine.tree.range(key::head_range(Shelf::Packed, community, 0..u64::MAX));
         let Some(last) = packs.next_back() else { return Ok(0) };
         let (key, _) = last.map_err(|source| self.engine_error("read the last record", source))?;
         match key::read_record_key(&key) {
@@ -490,7 +525,7 @@ impl Store {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.tree.get(key).map_err(|source| self.engine_error("read", source))
+        self.engine()?.tree.get(key).map_err(|source| self.engine_error("read", source))
     }
 
     fn readable<T>(&self, key: &[u8], read: Result<T, Unreadable>) -> Result<T, StoreError> {
@@ -534,53 +569,13 @@ impl Numberings<'_> {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = self.settle() {
+        let settled = self.settle();
+        if let Err(error) = &settled {
             tracing::error!(%error, "the store was closed without being sure that it is on disk");
         }
-    }
-}
-
-/// Opens sled's tree, with some patience for a lock that is about to go.
-fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
-    let mut repaired = false;
-    for _ in 0..LOCK_ATTEMPTS_MAX {
-        // Of some damage to its files sled makes a panic instead of an error.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        match opened.map_err(|_| StoreError::Broken { path: path.to_owned() })? {
-            Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
-            // Only now: nobody else has the store open, or sled would have said so.
-            Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
-                repaired = true;
-            }
-            opened => {
-                let attempt = "open the store";
-                return opened.map_err(|source| StoreError::Engine {
-                    path: path.to_owned(),
-                    attempt,
-                    source,
-                });
-            }
+        let engine = self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if engine.and_then(Arc::into_inner).is_some_and(Engine::close) && settled.is_ok() {
+            files::note_closed(&self.path);
         }
     }
-    Err(StoreError::InUse { path: path.to_owned() })
-}
-
-/// Tells a folder in use from other failures; sled has no error of its own for it.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
-}
-
-/// Says loudly if sled has put leaves into files that it never syncs.
-fn report_blobs(path: &Path) -> Result<(), StoreError> {
-    let blobs = files::blobs(path)?;
-    if blobs > 0 {
-        tracing::error!(
-            path = %path.display(),
-            blobs,
-            "`blobs/` in the store's folder is not empty: what is in it may not survive a power cut; \
-             export the store and import it into a new one, and report this"
-        );
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::copy::{COPIES, Stamp};
+use super::group::Changes;
 use super::{CommunityId, Location, Store, StoreError, key, value};
 
 /// Entries that one group forgets at the most: more than it adds, and too few to be felt.
@@ -118,7 +119,8 @@ impl Store {
             return Ok(removed);
         }
         let range = key::removed(group.saturating_add(1), 0)..=key::removed(last, u16::MAX);
-        for entry in self.tree.range(range) {
+        let engine = self.engine()?;
+        for entry in engine.tree.range(range) {
             let (key, value) = entry.map_err(|source| self.engine_error("read removals", source))?;
             self.readable(&key, value::read_removed(&value, &mut removed))?;
         }
@@ -132,16 +134,17 @@ impl Store {
     }
 
     /// Adds to a batch that some of what nobody asks for is forgotten.
-    pub(super) fn forget_removals(&self, batch: &mut sled::Batch) -> Result<(), StoreError> {
+    pub(super) fn forget_removals(&self, batch: &mut Changes) -> Result<(), StoreError> {
         let wanted = self.removals_until.load(Ordering::Acquire);
         let until = self.pins.oldest(self.groups()).map_or(wanted, |pinned| pinned.min(wanted));
         if until == 0 {
             return Ok(());
         }
         let range = key::removed(0, 0)..=key::removed(until, u16::MAX);
-        for entry in self.tree.range(range).take(FORGOTTEN_AT_ONCE_MAX) {
+        let engine = self.engine()?;
+        for entry in engine.tree.range(range).take(FORGOTTEN_AT_ONCE_MAX) {
             let (key, _) = entry.map_err(|source| self.engine_error("read removals", source))?;
-            batch.remove(key);
+            batch.remove(&key);
         }
         Ok(())
     }

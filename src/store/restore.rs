@@ -135,7 +135,8 @@ impl Restorer {
         let meta = Meta { first_number: copied.first_number, groups: copied.group };
         last.insert(&key::META[..], meta.write());
         let store = self.store;
-        store.tree.apply_batch(last).map_err(|source| store.engine_error("finish the store", source))?;
+        let applied = store.engine()?.tree.apply_batch(last);
+        applied.map_err(|source| store.engine_error("finish the store", source))?;
         store.settle()?;
         files::sync_all(&store.path, &[])?;
         store.publish(copied.group, numberings);
@@ -179,7 +180,8 @@ impl Restorer {
         let until = self.blanks_until.get(&community).copied().unwrap_or(0);
         if until < number + PACK_SLOTS {
             self.flush()?;
-            self.store.keep_blanks(community, number + PACK_SLOTS, &mut self.blanks_until)?;
+            let engine = self.store.engine()?;
+            self.store.keep_blanks(&engine, community, number + PACK_SLOTS, &mut self.blanks_until)?;
         }
         Ok(())
     }
@@ -193,7 +195,8 @@ impl Restorer {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.batch_bytes = 0;
         let batch = std::mem::take(&mut self.batch);
-        self.store.tree.apply_batch(batch).map_err(|source| self.store.engine_error("write", source))
+        let applied = self.store.engine()?.tree.apply_batch(batch);
+        applied.map_err(|source| self.store.engine_error("write", source))
     }
 
     fn misplaced(&self, community: CommunityId, location: Location) -> StoreError {

@@ -2,7 +2,9 @@
 //! from theirs, merged. In: a community and a number. Out: locations and records, lent.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::engine::Engine;
 use super::key::{self, RecordKey, Shelf};
 use super::value::{self, Head};
 use super::{CommunityId, Location, Store, StoreError};
@@ -23,6 +25,8 @@ const TRIM_ROUNDS: usize = 64;
 pub(super) struct ShelfScan<'s> {
     store: &'s Store,
     entries: sled::Iter,
+    /// Kept open until the scan ends.
+    _engine: Arc<Engine>,
     /// Whose parts may follow.
     last_head: Option<u64>,
     keys_since_page: usize,
@@ -31,19 +35,27 @@ pub(super) struct ShelfScan<'s> {
 
 impl<'s> ShelfScan<'s> {
     /// The keys whose number is in `numbers`.
-    pub(super) fn new(store: &'s Store, shelf: Shelf, community: CommunityId, numbers: Range<u64>) -> Self {
-        ShelfScan {
+    pub(super) fn new(
+        store: &'s Store,
+        shelf: Shelf,
+        community: CommunityId,
+        numbers: Range<u64>,
+    ) -> Result<Self, StoreError> {
+        let engine = store.engine()?;
+        Ok(ShelfScan {
             store,
-            entries: store.tree.range(key::head_range(shelf, community, numbers)),
+            entries: engine.tree.range(key::head_range(shelf, community, numbers)),
+            _engine: engine,
             last_head: None,
             keys_since_page: 0,
             pages: Vec::new(),
-        }
+        })
     }
 
     /// The next pack, head or loose record: its number, key and value.
     pub(super) fn next(&mut self) -> Result<Option<(u64, sled::IVec, sled::IVec)>, StoreError> {
         for entry in &mut self.entries {
+            self.store.may_read_on()?;
             let (key, value) = entry.map_err(|source| self.store.engine_error("read records", source))?;
             self.keys_since_page += 1;
             if self.keys_since_page == TRIM_STEP {
@@ -80,7 +92,7 @@ struct Loose<'s> {
 
 impl<'s> Loose<'s> {
     fn new(store: &'s Store, community: CommunityId, first: u64) -> Result<Self, StoreError> {
-        let mut scan = ShelfScan::new(store, Shelf::Loose, community, first..store.next_number(community));
+        let mut scan = ShelfScan::new(store, Shelf::Loose, community, first..store.next_number(community))?;
         let next = scan.next()?;
         Ok(Loose { community, scan, next })
     }
@@ -125,7 +137,7 @@ impl Store {
     ) -> Result<(), E> {
         let first_pack = from_number.saturating_sub(value::PACK_SLOTS_MAX as u64);
         let numbers = first_pack..self.next_number(community);
-        let mut packs = ShelfScan::new(self, Shelf::Packed, community, numbers);
+        let mut packs = ShelfScan::new(self, Shelf::Packed, community, numbers)?;
         let mut loose = Loose::new(self, community, from_number)?;
         while let Some((number, key, value)) = packs.next()? {
             match self.readable(&key, value::read_head(&value))? {

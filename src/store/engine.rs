@@ -1,0 +1,191 @@
+//! sled's tree and its file: opened, closed, and opened again when a write has failed. In: the store's folder. Out: a
+//! tree that shows what the disk holds, and not what the kernel only remembers. Knows nothing of records.
+//!
+//! What sled could not write it never writes again: it takes no more from then on. And when a sync fails the kernel
+//! counts what it could not write as written: a later sync succeeds, and reads show what the disk never got. So a
+//! store that failed is closed, and opened again with nothing in the kernel's cache.
+
+use std::fs::{File, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::thread;
+use std::time::Duration;
+
+use super::files::{self, io_error};
+use super::{Location, Store, StoreError, Writer};
+
+/// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
+/// moment after a store is dropped, and a restarted service may overlap with its predecessor.
+const LOCK_ATTEMPTS_MAX: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often and how long it is waited for those who read, ten seconds in all, before a store is closed.
+const READERS_ATTEMPTS_MAX: u32 = 2_000;
+const READERS_PAUSE: Duration = Duration::from_millis(5);
+
+/// An open tree.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) tree: sled::Db,
+    /// sled's file, opened a second time: sled offers no sync that a power cut respects.
+    pub(super) file: File,
+}
+
+impl Engine {
+    /// Opens the tree of a folder, or makes one, and makes all of it durable.
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Engine, StoreError> {
+        let ancestors = files::ancestors_to_sync(path);
+        if path.exists() {
+            // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
+            files::sync_all(path, &[])?;
+            if !files::take_closed(path)? {
+                files::forget_cached(path)?;
+            }
+        }
+        let tree = open_tree(path, cache_bytes)?;
+        files::sync_all(path, &ancestors)?;
+        let db = path.join(files::DB);
+        let file =
+            OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
+        report_blobs(path)?;
+        Ok(Engine { tree, file })
+    }
+
+    /// Whether sled has met an error of which it knows that it must not go on.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.tree.context.global_error().is_err()
+    }
+
+    /// Closes it; tells whether that went well. sled panics when it cannot sync its file.
+    pub(super) fn close(self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| drop(self))).is_ok()
+    }
+}
+
+impl Store {
+    /// The open tree. Whoever holds it keeps it open.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>, StoreError> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        engine.clone().ok_or_else(|| StoreError::Closed { path: self.path.clone() })
+    }
+
+    /// Fails while the store is about to be closed: long reads end then.
+    pub(super) fn may_read_on(&self) -> Result<(), StoreError> {
+        match self.closing.load(Ordering::Acquire) {
+            true => Err(StoreError::Closed { path: self.path.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Goes on after a write that failed, if the disk takes writes again: closes the store and opens it anew, as the
+    /// disk has it. The locations of the records of the group that failed, if it is there after all: it then is as
+    /// safe as any. Until this succeeds no group is taken. Nothing happens to a store that has not failed.
+    ///
+    /// # Errors
+    /// When the disk refuses still; it may be tried again. Between an attempt that came as far as closing the store
+    /// and one that succeeds the store cannot be read.
+    pub fn recover(&self) -> Result<Option<Vec<Location>>, StoreError> {
+        let mut writer = self.hold();
+        if !writer.stopped {
+            return Ok(None);
+        }
+        // Before the store is closed, in which reads still find all that is safe.
+        files::probe(&self.path)?;
+        let mut engine = self.close_engine()?;
+        let opened = Engine::open(&self.path, self.cache_bytes)?;
+        *engine = Some(Arc::new(opened));
+        drop(engine);
+        let settled = self.settle_group(&mut writer);
+        if settled.is_err() {
+            // Who reads must not be shown less than there was.
+            drop(self.close_engine()?);
+        }
+        settled
+    }
+
+    /// Finds out what became of the group that failed.
+    fn settle_group(&self, writer: &mut Writer) -> Result<Option<Vec<Location>>, StoreError> {
+        let groups = self.read_meta()?.groups;
+        if groups < self.groups() {
+            // The next start compares with this.
+            self.mark.write(self.groups());
+            return Err(StoreError::Lost { path: self.path.clone(), groups: self.groups() - groups });
+        }
+        writer.blanks_until.clear();
+        writer.stopped = false;
+        self.failed.store(false, Ordering::Release);
+        let pending = writer.pending.take().filter(|pending| pending.group == groups);
+        Ok(pending.map(|pending| {
+            self.publish(groups, pending.numberings);
+            pending.locations
+        }))
+    }
+
+    /// Closes the tree when nobody reads it any more. Nobody can read it before the result is dropped.
+    fn close_engine(&self) -> Result<RwLockWriteGuard<'_, Option<Arc<Engine>>>, StoreError> {
+        self.closing.store(true, Ordering::Release);
+        let closed = (0..READERS_ATTEMPTS_MAX).find_map(|_| {
+            let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+            match engine.take().map(Arc::try_unwrap) {
+                None => return Some(engine),
+                Some(Ok(alone)) => {
+                    alone.close();
+                    return Some(engine);
+                }
+                Some(Err(shared)) => *engine = Some(shared),
+            }
+            drop(engine);
+            thread::sleep(READERS_PAUSE);
+            None
+        });
+        self.closing.store(false, Ordering::Release);
+        closed.ok_or_else(|| StoreError::Busy { path: self.path.clone() })
+    }
+}
+
+/// Opens sled's tree, with some patience for a lock that is about to go.
+fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
+    let mut repaired = false;
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        // Of some damage to its files sled makes a panic instead of an error.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        match opened.map_err(|_| StoreError::Broken { path: path.to_owned() })? {
+            Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            // Only now: nobody else has the store open, or sled would have said so.
+            Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
+                repaired = true;
+            }
+            opened => {
+                let attempt = "open the store";
+                return opened.map_err(|source| StoreError::Engine {
+                    path: path.to_owned(),
+                    attempt,
+                    source,
+                });
+            }
+        }
+    }
+    Err(StoreError::InUse { path: path.to_owned() })
+}
+
+/// Tells a folder in use from other failures; sled has no error of its own for it.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
+}
+
+/// Says loudly if sled has put leaves into files that it never syncs.
+fn report_blobs(path: &Path) -> Result<(), StoreError> {
+    let blobs = files::blobs(path)?;
+    if blobs > 0 {
+        tracing::error!(
+            path = %path.display(),
+            blobs,
+            "`blobs/` in the store's folder is not empty: what is in it may not survive a power cut; \
+             export the store and import it into a new one, and report this"
+        );
+    }
+    Ok(())
+}
