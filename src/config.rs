@@ -330,6 +330,8 @@ pub struct Server {
     pub reader_threads: usize,
     /// Threads that verify signatures; 0 means one per core.
     pub verify_threads: usize,
+    /// Bytes of memory that the whole process should stay below; 0 means whatever the other settings imply.
+    pub memory_bytes_max: u64,
     /// Whether the settings file is read again when it changes.
     pub reload_on_change: bool,
 }

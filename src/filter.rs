@@ -9,6 +9,15 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Vi
 
 use crate::event::{Event, Id, Kind, PublicKey, Text, is_hex64};
 
+/// A filter without its values, and its lists' own.
+const FILTER_BYTES: usize = 256;
+
+/// What the allocator adds to a text.
+const ALLOCATION_BYTES: usize = 16;
+
+/// What a value takes where subscriptions are found by it: its slot, room in the table, its place in a list.
+const FOUND_BY_BYTES: usize = 48;
+
 /// What a subscription asks for. Absent lists ask for anything; empty lists match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
@@ -69,6 +78,14 @@ impl Filter {
     pub fn matches_time(&self, created_at: u64) -> bool {
         self.since.is_none_or(|since| since <= created_at)
             && self.until.is_none_or(|until| created_at <= until)
+    }
+
+    /// About how many bytes it takes while it is open, with what finds it.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.tags.iter().flat_map(|(_, values)| values).chain(&self.prefixes);
+        let long: usize = texts.map(|text| size_of::<String>() + text.capacity() + ALLOCATION_BYTES).sum();
+        let ids = self.ids.as_ref().map_or(0, Vec::len) + self.authors.as_ref().map_or(0, Vec::len);
+        FILTER_BYTES + long + ids * size_of::<Id>() + self.values() * FOUND_BY_BYTES
     }
 
     /// How many values all lists hold together.

@@ -22,6 +22,7 @@ pub mod filter;
 pub mod geo;
 pub mod index;
 pub mod live;
+pub mod memory;
 pub mod message;
 pub mod meter;
 pub mod metrics;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::config::Limits;
 use crate::event::Verified;
 use crate::filter::Filter;
+use crate::memory::{self, Charge, Ledger};
 use crate::message;
 use crate::outbox::{Frame, Listener, Subscription};
 use crate::replay::{Kept, Replay, ReplaySettings};
@@ -46,6 +47,20 @@ struct Held {
 struct Hold {
     events: Vec<Held>,
     bytes: usize,
+    /// What it takes of the memory of all clients, once it is more than next to nothing.
+    charge: Option<Charge>,
+}
+
+/// What a subscription may hold before it is charged.
+const HOLD_SHARE_BYTES: usize = 512;
+
+impl Hold {
+    fn add(&mut self, live: &LiveEvent, memory: &Arc<Ledger>) -> bool {
+        self.bytes += live.body.len();
+        self.events.push(Held { number: live.number, body: live.body.clone() });
+        let bytes = self.bytes + self.events.len() * 2 * size_of::<Held>();
+        bytes <= HOLD_SHARE_BYTES || self.charge.get_or_insert_with(|| memory.nothing()).set(bytes)
+    }
 }
 
 struct Entry {
@@ -259,11 +274,11 @@ impl Registry {
         let mut delivered = 0;
         for live in wanted {
             delivered += 1;
-            hold.bytes += live.body.len();
-            hold.events.push(Held { number: live.number, body: live.body.clone() });
-            if is_over(hold.events.len(), hold.bytes, limits) {
+            let has_room = hold.add(live, listener.outbox.memory());
+            if !has_room || is_over(hold.events.len(), hold.bytes, limits) {
+                let refusal = if has_room { overflow() } else { memory::refusal() };
                 let subscription = Arc::clone(subscription);
-                self.refuse(&subscription, &overflow());
+                self.refuse(&subscription, &refusal);
                 return 0;
             }
         }

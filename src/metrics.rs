@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::community::{Communities, Community};
-use crate::meter::Meter;
+use crate::pipeline::Pipeline;
+use crate::pipeline::memory::Memory;
 use crate::store::Store;
 
 /// The media type of the text.
@@ -23,6 +24,7 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 struct Read {
     communities: Arc<Communities>,
     store: Arc<Store>,
+    memory: Arc<Memory>,
     /// When the process started, in seconds since 1970.
     started_at: u64,
 }
@@ -38,7 +40,13 @@ pub struct Metrics(Registry);
 
 impl Metrics {
     /// The numbers of these.
-    pub fn new(communities: Arc<Communities>, store: Arc<Store>, meter: &Meter, started_at: u64) -> Metrics {
+    pub fn new(
+        communities: Arc<Communities>,
+        store: Arc<Store>,
+        pipeline: &Pipeline,
+        started_at: u64,
+    ) -> Metrics {
+        let (meter, memory) = (&pipeline.meter, Arc::clone(&pipeline.memory));
         let mut registry = Registry::with_prefix("plaza");
         registry.register("connections_accepted", "Connections accepted", meter.connections.clone());
         registry.register(
@@ -82,7 +90,7 @@ impl Metrics {
             seconds(),
             meter.query_seconds.clone(),
         );
-        registry.register_collector(Box::new(Read { communities, store, started_at }));
+        registry.register_collector(Box::new(Read { communities, store, memory, started_at }));
         Metrics(registry)
     }
 
@@ -147,7 +155,7 @@ fn of_each_by(
 
 impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Read { communities, store, started_at } = self;
+        let Read { communities, store, memory, started_at } = self;
         let gauge =
             |name, help, unit, numbers| Family { name, help, unit, metric_type: MetricType::Gauge, numbers };
         let counter = |name, help, numbers| Family {
@@ -205,6 +213,19 @@ impl Collector for Read {
                 "Whether the store has failed and takes no events",
                 None,
                 one(store.has_failed().into()),
+            ),
+            gauge("index_memory", "Indexes of stored events", Some(Unit::Bytes), one(memory.index_bytes())),
+            gauge(
+                "clients_memory",
+                "What all clients hold together",
+                Some(Unit::Bytes),
+                one(memory.clients.bytes() as u64),
+            ),
+            gauge(
+                "memory_max",
+                "What the process should stay below; 0 where the settings do not say",
+                Some(Unit::Bytes),
+                one(memory.plan().memory_bytes_max.unwrap_or(0)),
             ),
             gauge("start_time", "When the relay started", Some(Unit::Seconds), one(*started_at)),
             gauge(

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::config::SlowClient;
 use crate::event::PublicKey;
 use crate::filter::Filter;
+use crate::memory::{CLIENTS_FULL, Charge, Ledger, OUTBOX_SHARE_BYTES};
 use crate::message;
 use crate::rule::RelayNames;
 
@@ -35,6 +36,8 @@ pub struct Subscription {
     /// Its place among the live ones; [`Subscription::NOT_LIVE`] before and after.
     pub(crate) live: AtomicU32,
     closed: AtomicBool,
+    /// What it takes of the memory of all clients.
+    _charge: Option<Charge>,
 }
 
 impl Subscription {
@@ -42,8 +45,9 @@ impl Subscription {
     pub(crate) const NOT_LIVE: u32 = u32::MAX;
 
     /// An open subscription.
-    pub fn new(id: String, filters: Vec<Filter>) -> Subscription {
+    pub fn new(id: String, filters: Vec<Filter>, charge: Option<Charge>) -> Subscription {
         Subscription {
+            _charge: charge,
             event_head: message::event_head(&id).into_boxed_str(),
             id: id.into_boxed_str(),
             filters: filters.into_boxed_slice(),
@@ -128,7 +132,6 @@ pub(crate) fn event_bytes(body: &Bytes) -> usize {
 /// Work that waits until the client has read some of what it was sent.
 pub type Parked = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
 struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
@@ -138,6 +141,15 @@ struct Queue {
     closed: bool,
     /// Why the client is not kept, if it is not.
     ended: Option<&'static str>,
+    /// What it takes of the memory of all clients: what waits, beyond the share that each connection has.
+    charge: Charge,
+}
+
+impl Queue {
+    /// Brings the charge in line with what waits; false when there is no room for it.
+    fn settle(&mut self) -> bool {
+        self.charge.set(self.bytes.saturating_sub(OUTBOX_SHARE_BYTES))
+    }
 }
 
 /// Why a client that is too slow is not kept.
@@ -148,12 +160,32 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
     slow_client: SlowClient,
+    memory: Arc<Ledger>,
 }
 
 impl Outbox {
-    /// An empty outbox that holds up to `bytes_max`.
-    pub fn new(bytes_max: usize, slow_client: SlowClient) -> Outbox {
-        Outbox { queue: Mutex::default(), bytes_max, slow_client }
+    /// An empty outbox that holds up to `bytes_max`, as far as all clients' memory has room for it.
+    pub fn new(bytes_max: usize, slow_client: SlowClient, memory: &Arc<Ledger>) -> Outbox {
+        let queue = Queue {
+            frames: VecDeque::new(),
+            bytes: 0,
+            parked: Vec::new(),
+            waiting: None,
+            closed: false,
+            ended: None,
+            charge: memory.nothing(),
+        };
+        Outbox { queue: Mutex::new(queue), bytes_max, slow_client, memory: Arc::clone(memory) }
+    }
+
+    /// The memory of all clients.
+    pub fn memory(&self) -> &Arc<Ledger> {
+        &self.memory
+    }
+
+    /// What waits to be sent, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.queue().bytes
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -197,6 +229,10 @@ impl Outbox {
                 return;
             }
             queue.bytes += frame.bytes();
+            if !queue.settle() {
+                self.end_with(queue, CLIENTS_FULL);
+                return;
+            }
             queue.frames.push_back(frame);
         }
         wake(queue);
@@ -215,30 +251,36 @@ impl Outbox {
         queue.closed = true;
         let frames = std::mem::take(&mut queue.frames);
         queue.bytes = 0;
+        queue.settle();
         let parked = std::mem::take(&mut queue.parked);
         wake(queue);
         // What was parked holds this outbox: it is dropped outside of the lock.
         drop((frames, parked));
     }
 
-    /// Whether a reader should wait before it adds more: half of the bound is kept for live events and
-    /// answers. If so `parked` runs when the client has caught up; else it is given back.
+    /// How much may wait before readers do: half of the bound is kept for live events and answers. While the memory of
+    /// all clients is tight it is little, so that clients that are slow wait with readers and not with it.
+    fn answers_max(&self) -> usize {
+        let half = self.bytes_max / 2;
+        if self.memory.is_tight() { half.min(OUTBOX_SHARE_BYTES) } else { half }
+    }
+
+    /// Whether a reader should wait before it adds more. If so `parked` runs when the client has caught up; else it is given back.
     pub fn park_if_busy(&self, parked: Parked) -> Option<Parked> {
         let mut queue = self.queue();
         if queue.closed {
             return None;
         }
-        if queue.bytes < self.bytes_max / 2 {
+        if queue.bytes < self.answers_max() {
             return Some(parked);
         }
         queue.parked.push(parked);
         None
     }
 
-    /// How many bytes of an answer a reader may add at once; `None` when it should wait, since more than half
-    /// of the bound is taken.
+    /// How many bytes of an answer a reader may add at once; `None` when it should wait.
     pub fn room_for_answer(&self) -> Option<usize> {
-        let room = (self.bytes_max / 2).checked_sub(self.queue().bytes).filter(|room| *room > 0)?;
+        let room = self.answers_max().checked_sub(self.queue().bytes).filter(|room| *room > 0)?;
         Some(room.min(ANSWER_BYTES_MAX).min(self.bytes_max / ANSWER_PARTS_MIN).max(1))
     }
 
@@ -274,6 +316,8 @@ impl Outbox {
             }
         }
         queue.bytes -= taken;
+        // Less than before: there is room.
+        queue.settle();
         let parked = match queue.bytes < self.bytes_max / 4 {
             true => std::mem::take(&mut queue.parked),
             false => Vec::new(),

@@ -4,6 +4,7 @@
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use governor::clock::DefaultClock;
@@ -17,9 +18,18 @@ use crate::rule::{Decision, Prefix, Refusal};
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 
+/// How often the tables are looked at while one of them fills.
+const LOOKS_A_TABLE: usize = 16;
+
 /// All limits of one relay process.
 #[derive(Debug)]
-pub struct Rates(RwLock<Arc<Limiters>>);
+pub struct Rates {
+    limiters: RwLock<Arc<Limiters>>,
+    /// Addresses or authors in one table.
+    keys_max: usize,
+    /// Charges since the tables were last looked at.
+    charged: AtomicUsize,
+}
 
 /// The limits under some settings, and how much of them is used.
 #[derive(Debug)]
@@ -48,6 +58,12 @@ impl Limiters {
         }
     }
 
+    /// Addresses or authors in the largest table.
+    fn keys(&self) -> usize {
+        let addresses = [&self.address_events, &self.address_requests, &self.address_bytes];
+        addresses.map(|limiter| limiter.len()).into_iter().fold(self.author_events.len(), usize::max)
+    }
+
     fn check<K: Hash + Eq + Clone>(
         &self,
         limiter: &Keyed<K>,
@@ -67,19 +83,51 @@ impl Limiters {
 }
 
 impl Rates {
-    /// Limits as the settings say, nobody having used any of theirs.
-    pub fn new(settings: &Rate) -> Rates {
-        Rates(RwLock::new(Arc::new(Limiters::new(settings))))
+    /// Limits as the settings say, nobody having used any of theirs, of so many addresses or authors at a time.
+    pub fn new(settings: &Rate, keys_max: usize) -> Rates {
+        let limiters = RwLock::new(Arc::new(Limiters::new(settings)));
+        Rates { limiters, keys_max, charged: AtomicUsize::new(0) }
     }
 
     fn limiters(&self) -> Arc<Limiters> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.limiters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The limits, to charge somebody. Each charge adds one to a table at most, so that looking after some of them is
+    /// often enough.
+    fn to_charge(&self) -> Arc<Limiters> {
+        if self.charged.fetch_add(1, Ordering::Relaxed) + 1 >= self.keys_max / LOOKS_A_TABLE {
+            self.charged.store(0, Ordering::Relaxed);
+            self.keep_within_bounds();
+        }
+        self.limiters()
+    }
+
+    /// Forgets who has their whole budget again when there are too many, and everybody when that is not enough: who
+    /// can be so many at once has a budget for each anyway.
+    fn keep_within_bounds(&self) {
+        let most = self.keys_max - self.keys_max / LOOKS_A_TABLE;
+        if self.limiters().keys() < most {
+            return;
+        }
+        self.forget_idle();
+        let limiters = self.limiters();
+        if limiters.keys() >= most {
+            let new = Arc::new(Limiters::new(&limiters.settings));
+            *self.limiters.write().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+    }
+
+    /// Addresses or authors in the largest of the tables.
+    pub fn keys(&self) -> usize {
+        self.limiters().keys()
     }
 
     /// Goes by other settings from now on. Where they differ everybody has their whole budget again.
     pub(crate) fn reconfigure(&self, settings: &Rate) {
         if self.limiters().settings != *settings {
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Limiters::new(settings));
+            *self.limiters.write().unwrap_or_else(PoisonError::into_inner) =
+                Arc::new(Limiters::new(settings));
         }
     }
 
@@ -100,26 +148,26 @@ impl Rates {
     /// # Errors
     /// `rate-limited:` when its budget is used up; so too for the others.
     pub fn address_event(&self, address: &IpAddr) -> Decision {
-        let limiters = self.limiters();
+        let limiters = self.to_charge();
         limiters.check(&limiters.address_events, address, 1, "rate.address_events")
     }
 
     /// Charges an address for one REQ or COUNT.
     pub fn address_request(&self, address: &IpAddr) -> Decision {
-        let limiters = self.limiters();
+        let limiters = self.to_charge();
         limiters.check(&limiters.address_requests, address, 1, "rate.address_requests")
     }
 
     /// Charges an address for bytes received.
     pub fn address_bytes(&self, address: &IpAddr, bytes: usize) -> Decision {
-        let limiters = self.limiters();
+        let limiters = self.to_charge();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         limiters.check(&limiters.address_bytes, address, bytes, "rate.address_bytes")
     }
 
     /// Charges an author for one event that is truly theirs.
     pub fn author_event(&self, author: &PublicKey) -> Decision {
-        let limiters = self.limiters();
+        let limiters = self.to_charge();
         limiters.check(&limiters.author_events, author, 1, "rate.author_events")
     }
 
@@ -164,10 +212,27 @@ impl BridgeRate {
 mod tests {
     use super::*;
 
+    const KEYS_MAX: usize = 65_536;
+
+    #[test]
+    fn a_flood_of_addresses_and_authors_stays_within_the_tables() {
+        let settings = Rate { address_events_per_minute: 1, author_events_per_minute: 1, ..Rate::default() };
+        let rates = Rates::new(&settings, 1_600);
+        let mut most = 0;
+        for number in 0..20_000_u32 {
+            assert!(rates.address_event(&IpAddr::from(number.to_be_bytes())).is_ok());
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            assert!(rates.author_event(&PublicKey(key)).is_ok());
+            most = most.max(rates.keys());
+        }
+        assert!((1_000..=1_600).contains(&most), "{most}");
+    }
+
     #[test]
     fn budgets_are_each_ones_own_and_can_be_lifted() {
         let settings = Rate { address_events_per_minute: 1, address_events_burst: 2, ..Rate::default() };
-        let rates = Rates::new(&settings);
+        let rates = Rates::new(&settings, KEYS_MAX);
         let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().expect("an address"));
         assert_eq!([one, one].map(|who| rates.address_event(&who).is_ok()), [true, true]);
         let refusal = rates.address_event(&one).expect_err("the burst is used up");
@@ -176,13 +241,13 @@ mod tests {
             "rate-limited: too much at once; slow down and try again (rate.address_events)"
         );
         assert!(rates.address_event(&two).is_ok());
-        let lifted = Rates::new(&Rate { enabled: false, ..settings });
+        let lifted = Rates::new(&Rate { enabled: false, ..settings }, KEYS_MAX);
         assert!((0..100).all(|_| lifted.address_event(&one).is_ok()));
     }
 
     #[test]
     fn one_ipv6_network_counts_as_one() {
-        let rates = Rates::new(&Rate::default());
+        let rates = Rates::new(&Rate::default(), KEYS_MAX);
         let table = [
             ("2001:db8::1", "2001:db8::"),
             ("2001:db8::ffff:1:1", "2001:db8::"),

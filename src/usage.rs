@@ -38,6 +38,11 @@ pub(crate) fn status_bytes(pid: u32, line: &str) -> Option<u64> {
     Some(found.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
+/// Resident memory of this process, in bytes.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    status_bytes(std::process::id(), "VmRSS")
+}
+
 impl Usage {
     /// What this process has used.
     pub fn read() -> Option<Usage> {

@@ -61,6 +61,16 @@ impl Connected {
         self.len() == 0
     }
 
+    /// Those for which more than `least` bytes wait to be sent, and how many.
+    pub(crate) fn waiting(&self, least: usize) -> Vec<(usize, Arc<Listener>)> {
+        let slots = self.slots();
+        let open = slots.connections.iter().flatten();
+        let each = open.map(|(listener, _)| (listener.outbox.bytes(), listener));
+        each.filter(|(bytes, _)| *bytes > least)
+            .map(|(bytes, listener)| (bytes, Arc::clone(listener)))
+            .collect()
+    }
+
     /// Ends those of which `is_unwelcome` says so, and tells them why. Returns how many.
     pub(crate) fn end(
         &self,

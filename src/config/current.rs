@@ -15,6 +15,7 @@ pub const RESTART: &[&str] = &[
     "server.connections_max",
     "server.reader_threads",
     "server.verify_threads",
+    "server.memory_bytes_max",
     "store",
     "tls.listen",
     "acme",

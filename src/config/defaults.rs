@@ -45,6 +45,7 @@ impl Default for Server {
             shutdown_seconds_max: 10,
             reader_threads: 0,
             verify_threads: 0,
+            memory_bytes_max: 0,
             reload_on_change: false,
         }
     }

@@ -43,7 +43,7 @@ impl Index {
     }
 
     /// Bytes of memory that the index takes, but for a few maps of what is rare.
-    fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         let kinds = self.kinds.capacity() * size_of::<(Kind, Posting)>();
         let deletions = self.deletions.capacity() * size_of::<(u32, Posting)>();
         let expirations = self.expires_at.capacity() * size_of::<(u32, u64)>() * 2;

@@ -20,6 +20,7 @@ use super::session::{self, Session};
 use super::stream::Stream;
 use super::{admin_page, manage, monitor, redirect};
 use crate::community::Community;
+use crate::memory::Charge;
 use crate::nips::{nip05, nip11};
 use crate::policy::restricts_writes;
 use crate::rule::moderation::Standing;
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     pub(super) is_encrypted: bool,
     /// Counts the connection until all that holds it is gone.
     pub(super) guard: Arc<Guard>,
+    /// What it takes besides while it speaks HTTP; given back at the upgrade.
+    pub(super) _charge: Charge,
 }
 
 /// Answers one request.

@@ -23,12 +23,16 @@ use super::http::{self, Connection};
 use super::server::{Guard, Shared, StartError};
 use super::stream::Stream;
 use super::tls::Tls;
+use crate::memory::{CONNECTION_BYTES, Charge, HTTP_BYTES, TLS_BYTES};
 
 /// Connections that the kernel keeps waiting while the relay is busy accepting.
 const BACKLOG: u32 = 1_024;
 
 /// How long accepting rests when the machine has no descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a request's head may take, and as much of an answer as waits to be written at once.
+const HTTP_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a stop waits for the request of who has connected and said nothing yet.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
@@ -130,20 +134,21 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
-                Ok(permit) => {
+            Ok((stream, peer)) => match room(&shared, &connections, tls.is_some()) {
+                Some((guard, charge)) => {
                     shared.pipeline.meter.connections.inc();
                     let connection = Connection {
                         shared: Arc::clone(&shared),
                         peer,
                         local: stream.local_addr().ok(),
                         is_encrypted: tls.is_some(),
-                        guard: Arc::new(Guard::new(permit)),
+                        guard: Arc::new(guard),
+                        _charge: charge,
                     };
                     tokio::spawn(greet(stream, tls.clone(), connection));
                 }
                 // There is no time for a handshake, and nothing else would be understood.
-                Err(_) => {
+                None => {
                     shared.pipeline.meter.connections_refused.inc();
                     if tls.is_none() {
                         tokio::spawn(refuse(stream));
@@ -156,6 +161,14 @@ pub(super) async fn accept(
             }
         }
     }
+}
+
+/// Room for one more connection, and for what it takes while it speaks HTTP.
+fn room(shared: &Shared, connections: &Arc<Semaphore>, is_encrypted: bool) -> Option<(Guard, Charge)> {
+    let permit = Arc::clone(connections).try_acquire_owned().ok()?;
+    let tls = if is_encrypted { TLS_BYTES } else { 0 };
+    let guard = Guard::new(permit, shared.memory().take(CONNECTION_BYTES + tls)?);
+    Some((guard, shared.memory().take(HTTP_BYTES)?))
 }
 
 /// Tells a client that there is no room, without reading what it wants.
@@ -195,6 +208,7 @@ async fn serve(stream: Stream, connection: Connection) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_time)
+        .max_buf_size(HTTP_BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(serving);

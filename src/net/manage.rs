@@ -16,10 +16,14 @@ use super::http::{Answer, Connection, charged_address, typed, with_cors};
 use crate::admin::{Admin, Caller, Denied, SessionId};
 use crate::community::Community;
 use crate::event::PublicKey;
+use crate::memory::CLIENTS_FULL;
 use crate::nips::{nip86, nip98};
 
 /// Bytes of a request's body: the largest holds an event to be explained.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// What a call takes: its body, what is read of it, and its answer.
+const CALL_BYTES: usize = 4 * BODY_BYTES_MAX;
 
 /// How long a client may take to send it.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -57,6 +61,9 @@ pub(super) async fn serve(
     }
     let authorization = request.headers().get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|header| header.to_str().ok()).map(str::to_owned);
+    let Some(_room) = shared.memory().take(CALL_BYTES) else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, CLIENTS_FULL);
+    };
     let body = match read(request).await {
         Ok(body) => body,
         Err(answer) => return *answer,

@@ -24,6 +24,7 @@ use crate::config::{self, Config, Current};
 use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
 use crate::geo::Area;
+use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline};
@@ -31,6 +32,7 @@ use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::rule::RelayNames;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
+use crate::words;
 
 /// Descriptors besides those of connections: the store's files, standard streams, timers.
 const OTHER_DESCRIPTORS: u64 = 128;
@@ -146,15 +148,24 @@ pub(super) struct AddressGuard {
 }
 
 /// Counts one connection while it lives.
-pub(super) struct Guard(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Guard {
+    _permit: OwnedSemaphorePermit,
+    /// What it takes by itself of the memory of all clients.
+    _charge: Charge,
+}
 
 impl Guard {
-    pub(super) fn new(permit: OwnedSemaphorePermit) -> Guard {
-        Guard(permit)
+    pub(super) fn new(permit: OwnedSemaphorePermit, charge: Charge) -> Guard {
+        Guard { _permit: permit, _charge: charge }
     }
 }
 
 impl Shared {
+    /// The memory of all clients.
+    pub(super) fn memory(&self) -> &Arc<Ledger> {
+        &self.pipeline.memory.clients
+    }
+
     /// Counts a connection of an address; `None` when it has as many as it may.
     pub(super) fn count_address(&self, address: IpAddr) -> Option<AddressGuard> {
         let config = self.current.get();
@@ -229,6 +240,7 @@ pub(crate) fn open_store(settings: &config::Store) -> Result<Store, StoreError> 
 /// How the store of a config is opened.
 pub(crate) fn store_options(settings: &config::Store) -> Options {
     Options {
+        touches: 0,
         path: settings.path.clone(),
         cache_bytes: settings.cache_bytes,
         durability: match settings.durability {
@@ -274,7 +286,10 @@ impl Relay {
         clock: Clock,
         load: Option<Load>,
     ) -> Result<Relay, StartError> {
-        let store = Arc::new(open_store(&config.store)?);
+        let plan = Plan::of(&config);
+        tell_of_memory(&config);
+        let options = Options { touches: plan.store_touches, ..store_options(&plan.store(&config)) };
+        let store = Arc::new(Store::open(options)?);
         let path = config.store.path.clone();
         let failed = |reason| StartError::Open { path: path.clone(), reason };
         let configured = Arc::new(config);
@@ -289,8 +304,11 @@ impl Relay {
         let current = Current::new(config);
         let config = current.get();
         let connections_max = raise_descriptors(config.server.connections_max);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("plaza-net").build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("plaza-net")
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .build()?;
         let encryption = Encryption::prepare(&config)?;
         let listeners = {
             let _runtime = runtime.enter();
@@ -358,7 +376,7 @@ impl Relay {
         if let Some(listener) = monitor {
             let (communities, store) = (Arc::clone(&self.communities), Arc::clone(&self.store));
             let started_at = self.reloader.clock.now();
-            let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline.meter, started_at));
+            let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline, started_at));
             self.runtime.spawn(monitor::serve(listener, Arc::clone(&shared), metrics));
         }
         let accept = |listener, tls| {
@@ -499,6 +517,22 @@ impl Relay {
             None => Ok(()),
         }
     }
+}
+
+/// Says what the relay may take, and who may take it where that is more than the operator wants.
+fn tell_of_memory(config: &Config) {
+    let Some(most) = Plan::of(config).memory_bytes_max else { return };
+    let bound = Bound::of(config, 0);
+    if bound.bytes() < most {
+        return;
+    }
+    tracing::warn!(
+        "the settings imply {} of memory before the first event is stored, more than server.memory_bytes_max ({}): \
+         raise it, or lower what takes most of it: {}",
+        words::bytes(bound.bytes()),
+        words::bytes(most),
+        bound.largest()
+    );
 }
 
 /// Starts the operator's way in. A relay serves without it as well.

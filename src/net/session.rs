@@ -23,6 +23,7 @@ use super::stream::Stream;
 use crate::community::Community;
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
+use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
 use crate::message::{self, ClientMessage, Malformed};
 use crate::nips::{nip42, nip77};
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
@@ -92,6 +93,9 @@ pub(super) struct Session {
     heard_at: Instant,
     /// When the client was asked for a sign of life, if it was since it gave the last one.
     pinged_at: Option<Instant>,
+    /// What lies between socket and session, of the memory of all clients: half a message, what was read ahead, what the
+    /// client has not taken, and an event that waits for room.
+    charge: Charge,
 }
 
 /// Serves a connection until it ends.
@@ -142,7 +146,8 @@ impl Session {
     ) -> Box<Session> {
         let settings = community.settings();
         let limits = &settings.limits;
-        let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client);
+        let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client, shared.memory());
+        let charge = shared.memory().nothing();
         let listener = Arc::new(Listener::new(outbox, relay));
         let number = community.connected.add(&listener, address);
         Box::new(Session {
@@ -158,6 +163,7 @@ impl Session {
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
             pinged_at: None,
+            charge,
         })
     }
 
@@ -192,7 +198,11 @@ impl Session {
             let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
                 Turn::Send => self.send_some(socket).await.err(),
                 Turn::MakeRoom(submission, bytes) => {
-                    Box::pin(self.make_room(submission, bytes)).await;
+                    let waiting = socket.held_bytes() + EVENT_FACTOR * bytes as usize;
+                    match self.account(waiting) {
+                        Ok(()) => Box::pin(self.make_room(submission, bytes)).await,
+                        Err(_) => self.refuse_event(&submission.event, &memory::refusal()),
+                    }
                     None
                 }
                 Turn::Alarm => {
@@ -255,7 +265,19 @@ impl Session {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if let Err(end) = self.account(socket.held_bytes()) {
+            return Poll::Ready(Turn::End(end));
+        }
         alarm.as_mut().poll(cx).map(|()| Turn::Alarm)
+    }
+
+    /// Takes what lies between socket and session from the memory of all clients, beyond the share that each has. The end
+    /// when there is no room for it.
+    fn account(&mut self, bytes: usize) -> Result<(), End> {
+        match self.charge.set(bytes.saturating_sub(SOCKET_SHARE_BYTES)) {
+            true => Ok(()),
+            false => Err(End::Close(CloseCode::Again, CLIENTS_FULL)),
+        }
     }
 
     /// The alarm went off: says whether the client is to be asked for a sign of life, and sets the alarm anew.
@@ -278,7 +300,7 @@ impl Session {
     }
 
     /// Sends all that is in the outbox.
-    async fn send(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
         while poll_fn(|cx| Poll::Ready(self.listener.outbox.poll_ready(cx))).await.is_ready() {
             self.send_some(socket).await?;
         }
@@ -286,7 +308,7 @@ impl Session {
     }
 
     /// Sends some of what is in the outbox.
-    async fn send_some(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send_some(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
         if let Some(reason) = outbox.ended() {
             return Err(End::Close(CloseCode::Policy, reason));
@@ -303,11 +325,12 @@ impl Session {
     }
 
     /// Writes what has gathered. Most clients take it at once; for the others a timer is set.
-    async fn flush(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn flush(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
         let flushed = poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
         let flushed = match flushed {
             Poll::Ready(flushed) => Ok(flushed),
             Poll::Pending => {
+                self.account(socket.held_bytes())?;
                 Box::pin(timeout(self.write_timeout(), poll_fn(|cx| socket.poll_flush(cx)))).await
             }
         };
@@ -516,9 +539,13 @@ impl Session {
             // A REQ takes the place of the one of its name.
             self.close(&id);
         }
-        let Session { community, listener, .. } = self;
+        let Session { community, listener, shared, .. } = self;
         community.read_places(&mut filters);
-        let subscription = Arc::new(Subscription::new(id, filters));
+        let bytes = memory::subscription_bytes(filters.iter().map(Filter::memory_bytes).sum());
+        let Some(charge) = shared.memory().take(bytes) else {
+            return self.refuse_query(&id, &memory::refusal());
+        };
+        let subscription = Arc::new(Subscription::new(id, filters, Some(charge)));
         let mut replay = Vec::new();
         if want == Want::Events {
             let settings = ReplaySettings::from(&community.settings().geohash);

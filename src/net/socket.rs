@@ -47,6 +47,8 @@ pub(super) struct Socket<S> {
     /// Bytes that tungstenite has taken, less what its messages take at least. When it is 0 nothing is left of
     /// them: each byte belonged to a message that was yielded.
     unaccounted: usize,
+    /// Where tungstenite is in what it takes.
+    frames: Frames,
     gathered: Vec<u8>,
     written: usize,
     /// A close frame is the last of what is sent.
@@ -90,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             ahead,
             ahead_used: 0,
             unaccounted: 0,
+            frames: Frames::default(),
             gathered: Vec::new(),
             written: 0,
             is_closing: false,
@@ -153,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         let used = input.len() - wire.input.len();
         self.unaccounted += used;
+        self.frames.pass(&input[..used]);
         let received = match received {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
             received => Some(received),
@@ -162,6 +166,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.unaccounted = self.unaccounted.saturating_sub(least_bytes(message.len()));
         }
         (used, received)
+    }
+
+    /// What this holds: what was read ahead, half a message with the room that is made for the rest of its frame, and
+    /// what the client has not taken.
+    pub(super) fn held_bytes(&self) -> usize {
+        let buffered = match self.protocol {
+            // The fragments of a message are gathered in an array that may be twice as long.
+            Some(_) => READ_BUFFER_BYTES + 2 * self.unaccounted + self.frames.payload_left(),
+            None => 0,
+        };
+        self.ahead.capacity() + buffered + self.gathered.capacity()
     }
 
     /// Gives back what an idle client does not need.
@@ -252,6 +267,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The stream, when the conversation is over.
     pub(super) fn stream(&mut self) -> &mut S {
         &mut self.stream
+    }
+}
+
+/// Follows the heads of a client's frames (RFC 6455, section 5.2), to know how much of one is yet to come.
+#[derive(Default)]
+struct Frames {
+    /// The head of the next frame, as far as it has come.
+    head: [u8; 10],
+    head_bytes: u8,
+    /// Bytes of the frame that are yet to come, its mask among them.
+    left: u64,
+}
+
+impl Frames {
+    /// Passes over bytes.
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let passed = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.left -= passed as u64;
+            bytes = &bytes[passed..];
+            let Some((byte, rest)) = bytes.split_first() else { return };
+            self.head[usize::from(self.head_bytes)] = *byte;
+            self.head_bytes += 1;
+            bytes = rest;
+            self.read_head();
+        }
+    }
+
+    /// Begins to pass over the frame when its head is whole.
+    fn read_head(&mut self) {
+        let head = &self.head[..usize::from(self.head_bytes)];
+        let [_, second, length @ ..] = head else { return };
+        let wide = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        if length.len() < wide {
+            return;
+        }
+        let payload = match wide {
+            0 => u64::from(second & 0x7f),
+            _ => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        self.left = payload.saturating_add(mask);
+        self.head_bytes = 0;
+    }
+
+    /// For how much of a frame there may be room that is not filled. Longer frames than a message may be are refused by
+    /// their head.
+    fn payload_left(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 }
 
@@ -431,6 +499,39 @@ mod tests {
         assert_eq!(texts(&mut socket), [""; 0]);
         socket.stream.pieces.push_back(masked(0x80, b"two"));
         assert_eq!(texts(&mut socket), ["one and two"]);
+    }
+
+    #[test]
+    fn half_a_message_counts_with_the_room_that_is_made_for_it() {
+        let long = masked(TEXT, &[b'x'; 200_000]);
+        for cut in [14, 1_000, 70_000, 199_000] {
+            let mut socket = socket([long[..cut].to_vec()]);
+            assert_eq!(texts(&mut socket), [""; 0]);
+            let held = socket.held_bytes();
+            assert!((200_000..500_000).contains(&held), "{cut}: {held}");
+            socket.stream.pieces.push_back(long[cut..].to_vec());
+            assert_eq!(texts(&mut socket).len(), 1);
+            assert_eq!(socket.held_bytes(), 0, "{cut}");
+        }
+        // Fragments count by what has come, and by the head of the next one.
+        let mut fragments = masked(0x01, &[b'x'; 50_000]);
+        fragments.extend(&masked(0x00, &[b'y'; 100_000])[..20]);
+        let mut socket = socket([fragments]);
+        assert_eq!(texts(&mut socket), [""; 0]);
+        assert!((150_000..300_000).contains(&socket.held_bytes()), "{}", socket.held_bytes());
+    }
+
+    #[test]
+    fn heads_of_frames_are_followed_wherever_they_are_cut() {
+        let lengths = [0_usize, 1, 125, 126, 65_535, 65_536, 3];
+        let frames: Vec<u8> = lengths.iter().flat_map(|length| masked(TEXT, &vec![b'x'; *length])).collect();
+        for piece in [1, 3, 10, 1_000, frames.len()] {
+            let mut followed = Frames::default();
+            frames.chunks(piece).for_each(|piece| followed.pass(piece));
+            assert_eq!((followed.left, followed.head_bytes), (0, 0), "{piece}");
+            followed.pass(&masked(TEXT, &[b'x'; 70_000])[..100]);
+            assert_eq!(followed.payload_left(), 70_000 + 14 - 100, "{piece}");
+        }
     }
 
     #[test]

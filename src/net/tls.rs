@@ -25,6 +25,7 @@ use super::server::Stop;
 use super::stream::Stream;
 use crate::clock::Clock;
 use crate::config::{self, Config, Current};
+use crate::memory::TLS_UNSENT_BYTES;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -193,7 +194,9 @@ impl Tls {
 
     /// The stream after the handshake, unless that fails or takes too long.
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<Stream> {
-        let handshake = tokio::time::timeout(self.handshake_time, self.acceptor.accept(stream));
+        let accepting =
+            self.acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_UNSENT_BYTES)));
+        let handshake = tokio::time::timeout(self.handshake_time, accepting);
         match handshake.await {
             // The proof was in the certificate, and there is nothing else to say.
             Ok(Ok(mut stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME) => {

@@ -50,6 +50,11 @@ impl Bodies {
         Bodies { store, cache: Cache::with_weighter(items, cache_bytes, ByBytes) }
     }
 
+    /// Keeps up to so many bytes from now on.
+    pub(super) fn resize(&self, cache_bytes: u64) {
+        self.cache.set_capacity(cache_bytes);
+    }
+
     /// Where they are read from.
     pub(super) fn store(&self) -> &Store {
         &self.store

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Clock;
 use crate::community::Community;
@@ -19,6 +20,23 @@ pub(super) struct LiveGroup {
     pub(super) community: Arc<Community>,
     /// The events, in order.
     pub(super) events: Vec<LiveEvent>,
+    /// Their room in the bound on what is under way, all of it in one.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl LiveGroup {
+    /// Adds an event, and what it has of the bound on bytes under way: it is under way until it is passed on.
+    pub(super) fn add(&mut self, event: LiveEvent, room: Option<OwnedSemaphorePermit>) {
+        self.events.push(event);
+        self.take_room(room);
+    }
+
+    fn take_room(&mut self, room: Option<OwnedSemaphorePermit>) {
+        match (&mut self.room, room) {
+            (Some(all), Some(room)) => all.merge(room),
+            (none, room) => *none = none.take().or(room),
+        }
+    }
 }
 
 /// Events that are passed on at once, about.
@@ -34,6 +52,7 @@ pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
         {
             if next.community.id == group.community.id {
                 group.events.extend(next.events);
+                group.take_room(next.room);
             } else {
                 other = Some(next);
                 break;

@@ -6,6 +6,7 @@ mod disk;
 mod explain;
 mod fanout;
 mod learn;
+pub mod memory;
 pub mod reader;
 pub mod reconcile;
 mod relate;
@@ -28,6 +29,7 @@ use crate::community::{Communities, Community, Traffic};
 use crate::config::Current;
 use crate::event::{Event, Id};
 use crate::index::Found;
+use crate::memory::{Plan, rate_keys_max};
 use crate::message;
 use crate::meter::Meter;
 use crate::outbox::{Frame, Listener};
@@ -40,6 +42,7 @@ pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
 
 use bodies::Bodies;
+use memory::Memory;
 use reader::Readers;
 use writer::WriterInput;
 
@@ -141,9 +144,12 @@ pub struct Pipeline {
     /// The next event's place in the order in which the writer takes them.
     turn: AtomicU64,
     disk: Arc<disk::Disk>,
+    /// Whether there is room for more in memory.
+    pub memory: Arc<Memory>,
     verify: Sender<(u64, Submission)>,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
+    watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
     threads: Vec<JoinHandle<()>>,
     reader_threads: usize,
@@ -154,7 +160,7 @@ pub struct Pipeline {
 #[error("cannot start a thread: {0}")]
 pub struct StartError(#[from] std::io::Error);
 
-fn threads_or_cores(threads: usize) -> usize {
+pub(crate) fn threads_or_cores(threads: usize) -> usize {
     match threads {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         threads => threads,
@@ -196,8 +202,11 @@ impl Pipeline {
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
         let config = current.get();
-        let bodies = Arc::new(Bodies::new(Arc::clone(&store), config.store.body_cache_bytes));
-        let rates = Arc::new(Rates::new(&config.rate));
+        let plan = Plan::of(&config);
+        let (settings, ingest_bytes) = (plan.store(&config), plan.ingest_bytes);
+        let bodies = Arc::new(Bodies::new(Arc::clone(&store), plan.body_cache_bytes));
+        let memory = Arc::new(Memory::new(plan, Arc::clone(&bodies), Arc::clone(&communities)));
+        let rates = Arc::new(Rates::new(&config.rate, rate_keys_max(&config)));
         let meter = Arc::<Meter>::default();
         let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
@@ -221,7 +230,7 @@ impl Pipeline {
             Arc::clone(&bodies),
             saver,
             Arc::clone(&meter),
-            &config.store,
+            &settings,
         );
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);
         let fanout_clock = clock.clone();
@@ -241,13 +250,16 @@ impl Pipeline {
             Arc::clone(&rates),
             Arc::clone(&disk),
         )?;
+        let watch = Some(memory::Watch::start(Arc::clone(&memory))?);
         Ok(Pipeline {
+            memory,
+            watch,
             bodies,
             rates,
             meter,
             clock,
             readers,
-            ingest_bytes: Arc::new(Semaphore::new(config.root.limits.ingest_bytes_max)),
+            ingest_bytes: Arc::new(Semaphore::new(ingest_bytes)),
             turn: AtomicU64::new(0),
             disk,
             verify,
@@ -262,7 +274,8 @@ impl Pipeline {
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
     /// Events take effect in the order in which they are handed over.
     pub fn submit(&self, submission: Submission) {
-        if let Err(refusal) = self.disk.admit(&submission.event) {
+        let has_room = self.disk.admit(&submission.event).and_then(|()| self.memory.admit(&submission.event));
+        if let Err(refusal) = has_room {
             submission.reply.send(&submission.event.id, Outcome::Refused(refusal));
             return;
         }
@@ -333,7 +346,7 @@ impl Pipeline {
 
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
-        drop((self.sweeper.take(), self.learner.take()));
+        drop((self.sweeper.take(), self.learner.take(), self.watch.take()));
         let Pipeline { verify, writer, readers, threads, reader_threads, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop((verify, writer));

@@ -21,6 +21,7 @@ use crate::config::{Current, Limits};
 use crate::event::{Id, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
+use crate::memory::{self, Charge};
 use crate::message;
 use crate::meter::{self, Meter, SlowQuery};
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
@@ -32,6 +33,9 @@ use crate::store::Location;
 
 /// Index entries that a query looks at before the writer may have the index again.
 pub(super) const SLICE_ENTRIES: u64 = 4_096;
+
+/// Events that a COUNT of several filters tells apart; with more its answer is an approximation.
+const COUNT_DISTINCT_MAX: usize = 900_000;
 
 /// What is wanted of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,15 @@ enum Body {
 }
 
 impl Hit {
+    /// What it takes until it is sent. A stored event's JSON is read then.
+    fn bytes(&self) -> usize {
+        let body = match &self.body {
+            Body::Stored(_) => 0,
+            Body::Kept(body) => body.len(),
+        };
+        size_of::<Hit>() + body
+    }
+
     /// NIP-01's order: newest first, then lowest id.
     fn compare(&self, other: &Hit) -> Order {
         other.created_at.cmp(&self.created_at).then_with(|| self.id.cmp(&other.id))
@@ -88,6 +101,8 @@ pub(super) struct Answer {
     found: std::vec::IntoIter<Hit>,
     hint: Option<Hint>,
     as_of: u64,
+    /// What it takes of the memory of all clients until it is sent: its client may be slow.
+    _charge: Charge,
 }
 
 pub(super) enum Job {
@@ -224,7 +239,15 @@ impl Reader {
                     trusted_first(&query.community, &mut found);
                 }
                 let count = found.len();
-                self.send(Answer { query, found: found.into_iter(), hint, as_of: scanned.as_of });
+                found.shrink_to_fit();
+                let bytes: usize = found.iter().map(Hit::bytes).sum();
+                match query.listener.outbox.memory().take(bytes) {
+                    Some(charge) => {
+                        let (found, as_of) = (found.into_iter(), scanned.as_of);
+                        self.send(Answer { query, found, hint, as_of, _charge: charge });
+                    }
+                    None => community.live.refuse(&subscription, &memory::refusal()),
+                }
                 count
             }
         };
@@ -371,11 +394,14 @@ impl Reader {
         let mut count = 0;
         let mut is_whole = true;
         for filter in filters {
+            let mut is_full = false;
             is_whole &= self.scan_filter(query, filter, as_of, deadline, |found| {
+                is_full = seen.len() >= COUNT_DISTINCT_MAX;
                 // An event that several filters ask for counts once.
-                count += u64::from(filters.len() == 1 || seen.insert(found.location.number));
-                true
+                count += u64::from(filters.len() == 1 || !is_full && seen.insert(found.location.number));
+                !is_full
             });
+            is_whole &= !is_full;
         }
         let text = message::count(&query.subscription.id, count, !is_whole);
         query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));

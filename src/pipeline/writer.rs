@@ -379,8 +379,12 @@ impl Writer {
         outcome.count_in(&community.traffic);
         checked.reply.send(&event.id, outcome.clone());
         if outcome == Outcome::PassedOn {
-            let Checked { community, event, body, .. } = checked;
-            self.pass_on(LiveGroup { community, events: vec![LiveEvent { event, body, number: None }] });
+            let Checked { community, event, body, permits: [_, room], .. } = checked;
+            self.pass_on(LiveGroup {
+                community,
+                events: vec![LiveEvent { event, body, number: None }],
+                room,
+            });
         }
     }
 
@@ -476,7 +480,7 @@ impl Writer {
         }
         let mut groups: Vec<LiveGroup> = Vec::new();
         for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(locations) {
-            let Checked { community, event, body, reply, .. } = checked;
+            let Checked { community, event, body, reply, permits: [_, room], .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
             community.traffic.stored.add(1);
             community.traffic.duplicates.add(copies.len());
@@ -485,8 +489,8 @@ impl Writer {
             self.bodies.put(community.id, location, body.clone());
             let live = LiveEvent { event, body, number: Some(location.number) };
             match groups.last_mut() {
-                Some(group) if group.community.id == community.id => group.events.push(live),
-                _ => groups.push(LiveGroup { community, events: vec![live] }),
+                Some(group) if group.community.id == community.id => group.add(live, room),
+                _ => groups.push(LiveGroup { community, events: vec![live], room }),
             }
         }
         groups.into_iter().for_each(|group| self.pass_on(group));

@@ -87,7 +87,7 @@ impl Kept {
 }
 
 fn options(path: PathBuf) -> Options {
-    Options { path, cache_bytes: 4 << 20, durability: Durability::Process }
+    Options { path, cache_bytes: 4 << 20, durability: Durability::Process, touches: 0 }
 }
 
 /// All records that a store shows by itself.

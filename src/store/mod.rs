@@ -69,6 +69,9 @@ pub struct Options {
     pub cache_bytes: u64,
     /// What a commit waits for.
     pub durability: Durability,
+    /// How often a page is touched again that a single record was read from: sled looks at its cache's bound only
+    /// after every 64th access to each of its parts. 0 leaves it at that.
+    pub touches: u64,
 }
 
 /// A community, as the store knows it.
@@ -107,6 +110,7 @@ impl Location {
 pub struct Store {
     path: PathBuf,
     durability: Durability,
+    touches: u64,
     cache_bytes: u64,
     /// `None` while it is closed, because a write failed.
     engine: RwLock<Option<Arc<Engine>>>,
@@ -150,12 +154,13 @@ struct Pending {
 impl Store {
     /// Opens the store, or makes one, and makes all of it durable before the first commit.
     pub fn open(options: Options) -> Result<Store, StoreError> {
-        let Options { path, cache_bytes, durability } = options;
+        let Options { path, cache_bytes, durability, touches } = options;
         let engine = Engine::open(&path, cache_bytes)?;
         let mark = mark::Mark::read(&path);
         let mut store = Store {
             path,
             durability,
+            touches,
             cache_bytes,
             engine: RwLock::new(Some(Arc::new(engine))),
             closing: AtomicBool::new(false),
@@ -277,6 +282,9 @@ impl Store {
         let Some((shelf, number, slot)) = location.place() else { return Ok(None) };
         let key = key::head(shelf, community, number);
         let Some(value) = self.read(&key)?.filter(|value| !value.is_empty()) else { return Ok(None) };
+        for _ in 0..self.touches {
+            self.read(&key)?;
+        }
         match self.readable(&key, value::read_head(&value))? {
             Head::Pack(pack) => Ok(pack.slots().nth(slot.into()).flatten().map(<[u8]>::to_vec)),
             Head::Long(long) if slot == 0 => self.join(shelf, community, number, &long),

@@ -27,7 +27,7 @@ impl House {
 
     fn options(&self) -> Options {
         // No power fails in a test: what is tested is what was written, not the drive.
-        Options { path: self.path(), cache_bytes: 4 << 20, durability: Durability::Process }
+        Options { path: self.path(), cache_bytes: 4 << 20, durability: Durability::Process, touches: 0 }
     }
 
     fn path(&self) -> PathBuf {
@@ -608,7 +608,8 @@ fn a_new_store_makes_the_folders_that_lead_to_it_durable() {
     let expected = [folder.path().join("a/b"), folder.path().join("a"), folder.path().to_owned()];
     assert_eq!(files::ancestors_to_sync(&path), expected);
     assert_eq!(files::ancestors_to_sync(Path::new("data")), [Path::new(".")]);
-    let options = Options { path: path.clone(), cache_bytes: 4 << 20, durability: Durability::Power };
+    let options =
+        Options { path: path.clone(), cache_bytes: 4 << 20, durability: Durability::Power, touches: 0 };
     let store = Store::open(options).unwrap();
     let mut group = Group::default();
     group.insert(SQUARE, vec![1]);

@@ -32,6 +32,11 @@ impl Program {
         Program { child, words }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The rest of the next line that has this in it.
     pub fn says(&self, wanted: &str) -> String {
         let line = self.says_whole(wanted);
