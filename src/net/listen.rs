@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -32,6 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stop waits for the request of who has connected and said nothing yet.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes of a request's head. Tokens in it (NIP-98) have up to half of that.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a client that is turned away may take to read why.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -130,23 +133,23 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
-                Ok(permit) => {
+            Ok((stream, peer)) => match admit(&shared, &connections, peer) {
+                Ok(guard) => {
                     shared.pipeline.meter.connections.inc();
                     let connection = Connection {
                         shared: Arc::clone(&shared),
                         peer,
                         local: stream.local_addr().ok(),
                         is_encrypted: tls.is_some(),
-                        guard: Arc::new(Guard::new(permit)),
+                        guard: Arc::new(guard),
                     };
                     tokio::spawn(greet(stream, tls.clone(), connection));
                 }
                 // There is no time for a handshake, and nothing else would be understood.
-                Err(_) => {
+                Err(status) => {
                     shared.pipeline.meter.connections_refused.inc();
                     if tls.is_none() {
-                        tokio::spawn(refuse(stream));
+                        tokio::spawn(refuse(stream, status));
                     }
                 }
             },
@@ -158,10 +161,23 @@ pub(super) async fn accept(
     }
 }
 
+/// Room for a connection, or the status with which it is turned away. An address is held to its share from the
+/// beginning, or else one that never says what it wants could take the places of all. Whom a proxy's connections
+/// are for is known later.
+fn admit(shared: &Shared, connections: &Arc<Semaphore>, peer: SocketAddr) -> Result<Guard, &'static str> {
+    let permit = Arc::clone(connections).try_acquire_owned().map_err(|_| "503 Service Unavailable")?;
+    if shared.is_proxy(peer.ip()) {
+        return Ok(Guard::new(permit, None));
+    }
+    let counted = shared.count_address(shared.pipeline.rates.address(peer.ip()));
+    counted.map(|counted| Guard::new(permit, Some(counted))).ok_or("429 Too Many Requests")
+}
+
 /// Tells a client that there is no room, without reading what it wants.
-async fn refuse(mut stream: TcpStream) {
-    let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer)).await;
+async fn refuse(mut stream: TcpStream, status: &str) {
+    let answer =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n");
+    let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer.as_bytes())).await;
 }
 
 async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
@@ -185,25 +201,46 @@ async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
 }
 
 async fn serve(stream: Stream, connection: Connection) {
-    let header_time = Duration::from_secs(connection.shared.current.get().server.http_header_seconds_max);
+    let config = connection.shared.current.get();
+    let header_time = Duration::from_secs(config.server.http_header_seconds_max);
+    let taking_time = header_time + Duration::from_secs(config.server.write_timeout_seconds);
+    drop(config);
     let stop = Arc::clone(&connection.shared.stop);
-    let has_spoken = AtomicBool::new(false);
+    let (begun, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let service = service_fn(|request| {
-        has_spoken.store(true, Ordering::Relaxed);
-        http::serve(&connection, request)
+        begun.fetch_add(1, Ordering::Relaxed);
+        let (connection, answered) = (&connection, &answered);
+        async move {
+            let answer = http::serve(connection, request).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            answer
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_time)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(serving);
-    tokio::select! {
-        // A peer that speaks no HTTP has been answered, or is gone.
-        _ = &mut serving => return,
-        () = stop.wait() => {}
+    loop {
+        let before = begun.load(Ordering::Relaxed);
+        tokio::select! {
+            // A peer that speaks no HTTP has been answered, or is gone.
+            _ = &mut serving => return,
+            () = stop.wait() => break,
+            () = tokio::time::sleep(taking_time) => {
+                // All that was asked for has its answer, and one that was idle would have been ended: the
+                // client does not take what is sent.
+                let begun = begun.load(Ordering::Relaxed);
+                if begun == before && begun == answered.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
     }
-    if has_spoken.load(Ordering::Relaxed) {
+    if begun.load(Ordering::Relaxed) > 0 {
         // Ends at once between two requests, else after the answer.
         serving.as_mut().graceful_shutdown();
     }

@@ -146,11 +146,13 @@ pub(super) struct AddressGuard {
 }
 
 /// Counts one connection while it lives.
-pub(super) struct Guard(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held for their drop")]
+pub(super) struct Guard(OwnedSemaphorePermit, Option<AddressGuard>);
 
 impl Guard {
-    pub(super) fn new(permit: OwnedSemaphorePermit) -> Guard {
-        Guard(permit)
+    /// Counts it among all, and among those of its address where that is known from the beginning.
+    pub(super) fn new(permit: OwnedSemaphorePermit, address: Option<AddressGuard>) -> Guard {
+        Guard(permit, address)
     }
 }
 
@@ -165,6 +167,12 @@ impl Shared {
         }
         *count += 1;
         Some(AddressGuard { addresses: Arc::clone(&self.addresses), address })
+    }
+
+    /// Whether an address is one of a trusted proxy, which says whom its connections are for.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.current.get().server.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     /// A client's address as the log may tell it.

@@ -5,13 +5,12 @@
 use std::cmp::Ordering as Order;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::bodies::{Bodies, BodyError};
+use super::fair::{Fair, Source};
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::config::{Current, Limits};
@@ -90,15 +89,12 @@ struct Answer {
 enum Job {
     Query(Query),
     Answer(Box<Answer>),
-    Stop,
 }
 
 /// A handle to the reader threads.
 #[derive(Clone)]
 pub struct Readers {
-    input: Receiver<Job>,
-    jobs: Sender<Job>,
-    queued: Arc<AtomicUsize>,
+    jobs: Arc<Fair<Job>>,
     queued_max: usize,
     bodies: Arc<Bodies>,
     clock: Clock,
@@ -127,9 +123,9 @@ impl Readers {
         clock: Clock,
         meter: Arc<Meter>,
     ) -> Readers {
-        let (jobs, input) = unbounded();
+        let jobs = Arc::new(Fair::new());
         let queued_max = current.get().root.limits.reads_queued_max;
-        Readers { input, jobs, queued: Arc::default(), queued_max, bodies, clock, current, meter }
+        Readers { jobs, queued_max, bodies, clock, current, meter }
     }
 
     pub(super) fn thread(&self) -> Reader {
@@ -139,36 +135,27 @@ impl Readers {
     /// Hands over a query.
     ///
     /// # Errors
-    /// `error:` when too many wait already.
+    /// `rate-limited:` when too many wait already, and too many of them from the same address.
     pub fn submit(&self, query: Query) -> Result<(), Refusal> {
-        if self.queued.fetch_add(1, Ordering::SeqCst) >= self.queued_max {
-            self.queued.fetch_sub(1, Ordering::SeqCst);
+        let source = Source::of(&query.listener);
+        self.jobs.push_within(self.queued_max, source, Job::Query(query)).map_err(|_| {
             let sentence = "too many queries are waiting; try again in a moment";
-            return Err(Refusal::new(Prefix::Error, "limits.reads_queued_max", sentence));
-        }
-        // This handle keeps the queue open.
-        let _ = self.jobs.send(Job::Query(query));
-        Ok(())
+            Refusal::new(Prefix::RateLimited, "limits.reads_queued_max", sentence)
+        })
     }
 
-    /// Ends this many threads once what is queued is answered.
-    pub(super) fn stop(&self, threads: usize) {
-        for _ in 0..threads {
-            let _ = self.jobs.send(Job::Stop);
-        }
+    /// Ends the threads once what is queued is answered.
+    pub(super) fn stop(&self) {
+        self.jobs.close();
     }
 }
 
 impl Reader {
     pub(super) fn run(self) {
-        while let Ok(job) = self.0.input.recv() {
+        while let Some((_, job)) = self.0.jobs.take() {
             match job {
-                Job::Query(query) => {
-                    self.0.queued.fetch_sub(1, Ordering::SeqCst);
-                    self.answer(query);
-                }
+                Job::Query(query) => self.answer(query),
                 Job::Answer(answer) => self.send(*answer),
-                Job::Stop => return,
             }
         }
     }
@@ -353,8 +340,9 @@ impl Reader {
             // Before each part, not after: many answers that go on at once would overflow the outbox
             // of a client that reads as it should.
             let Some(room) = outbox.room_for_answer() else {
-                let (listener, jobs) = (Arc::clone(listener), self.0.jobs.clone());
-                let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
+                let (listener, jobs) = (Arc::clone(listener), Arc::clone(&self.0.jobs));
+                let source = Source::of(&listener);
+                let parked = Box::new(move || jobs.push(source, Job::Answer(Box::new(answer))));
                 if let Some(parked) = listener.outbox.park_if_busy(parked) {
                     parked();
                 }
