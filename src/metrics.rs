@@ -268,7 +268,10 @@ fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         ("process_cpu", "Time on a core", Some(Unit::Seconds), MetricType::Counter, usage.cpu_seconds),
         ("process_open_files", "Open files and sockets", None, MetricType::Gauge, usage.open_files as f64),
     ];
-    for (name, help, unit, metric_type, number) in families {
+    // Asked by who serves the numbers, within the runtime that serves all.
+    let tasks = tokio::runtime::Handle::try_current().map(|runtime| runtime.metrics().num_alive_tasks());
+    let tasks = tasks.map(|tasks| ("tasks", "What runs side by side", None, MetricType::Gauge, tasks as f64));
+    for (name, help, unit, metric_type, number) in families.into_iter().chain(tasks) {
         Family { name, help, unit, metric_type, numbers: vec![(Labels::new(), number)] }.write(encoder)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! the session itself. Out: frames to the socket. A full outbox delays nobody but its own client.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
@@ -362,14 +363,16 @@ pub struct Listener {
     pub outbox: Outbox,
     /// The URLs that mean this relay on this connection; the same for all that came the same way.
     pub relay: Arc<RelayNames>,
+    /// Whom rates are charged to, and who has a turn where many wait.
+    pub address: IpAddr,
     /// The keys that it has proved (NIP-42).
     keys: RwLock<Vec<PublicKey>>,
 }
 
 impl Listener {
     /// A connection that has proved nothing.
-    pub fn new(outbox: Outbox, relay: Arc<RelayNames>) -> Listener {
-        Listener { outbox, relay, keys: RwLock::default() }
+    pub fn new(outbox: Outbox, relay: Arc<RelayNames>, address: IpAddr) -> Listener {
+        Listener { outbox, relay, address, keys: RwLock::default() }
     }
 
     /// Runs `with` the keys that the connection has proved.

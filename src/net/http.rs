@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -47,6 +47,11 @@ pub(super) struct Connection {
 /// Answers one request.
 pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let shared = &connection.shared;
+    if let Some(sentence) = ambiguous(&request) {
+        let mut answer = text(StatusCode::BAD_REQUEST, sentence);
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return Ok(answer);
+    }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     if let Some(answer) = monitor::probe(shared, request.uri().path()).await {
         return Ok(answer);
@@ -85,6 +90,22 @@ pub(super) async fn serve(connection: &Connection, request: Request<Incoming>) -
     })
 }
 
+/// Why it is not clear for which relay a request is (RFC 9112, section 3.2): proxies and this relay might take it
+/// for different ones.
+fn ambiguous(request: &Request<Incoming>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next(), request.uri().authority()) {
+        (None, ..) if request.version() == Version::HTTP_11 => Some("A request of HTTP/1.1 has a Host.\n"),
+        (Some(_), Some(_), _) => Some("A request has one Host.\n"),
+        (Some(host), None, Some(named))
+            if !host.as_bytes().eq_ignore_ascii_case(named.as_str().as_bytes()) =>
+        {
+            Some("The request is for one host, and its Host is another.\n")
+        }
+        _ => None,
+    }
+}
+
 /// Sends a plain request to https, where that is so set. Not a preflight (OPTIONS), which browsers do not let be
 /// sent elsewhere.
 pub(super) fn redirection(
@@ -95,7 +116,7 @@ pub(super) fn redirection(
     let shared = &connection.shared;
     let tls_port =
         shared.tls_port.filter(|_| shared.current.get().tls.redirect_http && !connection.is_encrypted)?;
-    if request.method() == Method::OPTIONS || is_trusted(connection, connection.peer.ip().to_canonical()) {
+    if request.method() == Method::OPTIONS || shared.is_proxy(connection.peer.ip()) {
         return None;
     }
     let urls = &community.settings().relay.urls;
@@ -173,6 +194,9 @@ fn upgrade(
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return bad(StatusCode::BAD_REQUEST, "A WebSocket handshake is a GET of HTTP/1.1.\n");
     }
+    if !request.body().is_end_stream() {
+        return bad(StatusCode::BAD_REQUEST, "A WebSocket handshake has no body.\n");
+    }
     let headers = request.headers();
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut answer = text(StatusCode::UPGRADE_REQUIRED, "This relay speaks WebSocket version 13.\n");
@@ -180,22 +204,25 @@ fn upgrade(
         return Err(Box::new(answer));
     }
     // The key is 16 bytes in base64: 22 digits and two signs of padding.
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24 && key.as_bytes().ends_with(b"=="));
-    let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) else {
-        return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
+    let is_key = |key: &&HeaderValue| {
+        let digits = key.as_bytes().strip_suffix(b"==").unwrap_or_default();
+        digits.len() == 22
+            && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
     };
-    let Ok(accept) = HeaderValue::try_from(accept) else {
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(is_key);
+    let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    let Some(accept) = accept else {
         return bad(StatusCode::BAD_REQUEST, "The handshake has no valid Sec-WebSocket-Key.\n");
     };
     let shared = &connection.shared;
     let address = client_address(connection, headers);
     let charged = charged_address(connection, headers);
-    let Some(address_guard) = shared.count_address(charged) else {
+    // Others were counted when they came.
+    let address_guard = shared.is_proxy(connection.peer.ip()).then(|| shared.count_address(charged));
+    if matches!(address_guard, Some(None)) {
         shared.pipeline.meter.connections_refused.inc();
         return bad(StatusCode::TOO_MANY_REQUESTS, "Too many connections from this address.\n");
-    };
+    }
     let relay = shared.names(&community, connection.local);
     let session = Session::new(Arc::clone(shared), Arc::clone(&community), relay, address, charged);
     // Asked when it counts as connected: who is turned away from now on is found among those.
@@ -242,7 +269,7 @@ fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
     let stated = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let stated: Vec<&str> = stated.flat_map(|value| value.split(',')).map(str::trim).collect();
     for text in stated.into_iter().rev() {
-        if !is_trusted(connection, address) {
+        if !connection.shared.is_proxy(address) {
             break;
         }
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -252,11 +279,6 @@ fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
         }
     }
     address
-}
-
-/// Whether an address is one of a trusted proxy.
-fn is_trusted(connection: &Connection, ip: IpAddr) -> bool {
-    connection.shared.current.get().server.trusted_proxies.iter().any(|network| network.contains(&ip))
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {

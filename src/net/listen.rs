@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -31,11 +31,11 @@ const BACKLOG: u32 = 1_024;
 /// How long accepting rests when the machine has no descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a request's head may take, and as much of an answer as waits to be written at once.
-const HTTP_BUFFER_BYTES_MAX: usize = 32 * 1024;
-
 /// How long a stop waits for the request of who has connected and said nothing yet.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes of a request's head. Tokens in it (NIP-98) have up to half of that.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a client that is turned away may take to read why.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -134,8 +134,8 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match room(&shared, &connections, tls.is_some()) {
-                Some((guard, charge)) => {
+            Ok((stream, peer)) => match admit(&shared, &connections, peer, tls.is_some()) {
+                Ok((guard, charge)) => {
                     shared.pipeline.meter.connections.inc();
                     let connection = Connection {
                         shared: Arc::clone(&shared),
@@ -148,10 +148,10 @@ pub(super) async fn accept(
                     tokio::spawn(greet(stream, tls.clone(), connection));
                 }
                 // There is no time for a handshake, and nothing else would be understood.
-                None => {
+                Err(status) => {
                     shared.pipeline.meter.connections_refused.inc();
                     if tls.is_none() {
-                        tokio::spawn(refuse(stream));
+                        tokio::spawn(refuse(stream, status));
                     }
                 }
             },
@@ -163,18 +163,34 @@ pub(super) async fn accept(
     }
 }
 
-/// Room for one more connection, and for what it takes while it speaks HTTP.
-fn room(shared: &Shared, connections: &Arc<Semaphore>, is_encrypted: bool) -> Option<(Guard, Charge)> {
-    let permit = Arc::clone(connections).try_acquire_owned().ok()?;
+/// Room for a connection, and for what it takes while it speaks HTTP, or the status with which it is turned away. An
+/// address is held to its share from the beginning, or else one that never says what it wants could take the places of
+/// all. Whom a proxy's connections are for is known later.
+fn admit(
+    shared: &Shared,
+    connections: &Arc<Semaphore>,
+    peer: SocketAddr,
+    is_encrypted: bool,
+) -> Result<(Guard, Charge), &'static str> {
+    const NO_ROOM: &str = "503 Service Unavailable";
+    let permit = Arc::clone(connections).try_acquire_owned().map_err(|_| NO_ROOM)?;
+    let counted = match shared.is_proxy(peer.ip()) {
+        true => None,
+        false => {
+            let counted = shared.count_address(shared.pipeline.rates.address(peer.ip()));
+            Some(counted.ok_or("429 Too Many Requests")?)
+        }
+    };
     let tls = if is_encrypted { TLS_BYTES } else { 0 };
-    let guard = Guard::new(permit, shared.memory().take(CONNECTION_BYTES + tls)?);
-    Some((guard, shared.memory().take(HTTP_BYTES)?))
+    let charge = shared.memory().take(CONNECTION_BYTES + tls).ok_or(NO_ROOM)?;
+    Ok((Guard::new(permit, counted, charge), shared.memory().take(HTTP_BYTES).ok_or(NO_ROOM)?))
 }
 
 /// Tells a client that there is no room, without reading what it wants.
-async fn refuse(mut stream: TcpStream) {
-    let answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer)).await;
+async fn refuse(mut stream: TcpStream, status: &str) {
+    let answer =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n");
+    let _ = tokio::time::timeout(REFUSAL, stream.write_all(answer.as_bytes())).await;
 }
 
 async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
@@ -198,26 +214,46 @@ async fn greet(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
 }
 
 async fn serve(stream: Stream, connection: Connection) {
-    let header_time = Duration::from_secs(connection.shared.current.get().server.http_header_seconds_max);
+    let config = connection.shared.current.get();
+    let header_time = Duration::from_secs(config.server.http_header_seconds_max);
+    let taking_time = header_time + Duration::from_secs(config.server.write_timeout_seconds);
+    drop(config);
     let stop = Arc::clone(&connection.shared.stop);
-    let has_spoken = AtomicBool::new(false);
+    let (begun, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let service = service_fn(|request| {
-        has_spoken.store(true, Ordering::Relaxed);
-        http::serve(&connection, request)
+        begun.fetch_add(1, Ordering::Relaxed);
+        let (connection, answered) = (&connection, &answered);
+        async move {
+            let answer = http::serve(connection, request).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            answer
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_time)
-        .max_buf_size(HTTP_BUFFER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(serving);
-    tokio::select! {
-        // A peer that speaks no HTTP has been answered, or is gone.
-        _ = &mut serving => return,
-        () = stop.wait() => {}
+    loop {
+        let before = begun.load(Ordering::Relaxed);
+        tokio::select! {
+            // A peer that speaks no HTTP has been answered, or is gone.
+            _ = &mut serving => return,
+            () = stop.wait() => break,
+            () = tokio::time::sleep(taking_time) => {
+                // All that was asked for has its answer, and one that was idle would have been ended: the
+                // client does not take what is sent.
+                let begun = begun.load(Ordering::Relaxed);
+                if begun == before && begun == answered.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
     }
-    if has_spoken.load(Ordering::Relaxed) {
+    if begun.load(Ordering::Relaxed) > 0 {
         // Ends at once between two requests, else after the answer.
         serving.as_mut().graceful_shutdown();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -113,10 +113,11 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Box<Answer>> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => {
-            let sentence = format!("the body cannot be read; it has at most {BODY_BYTES_MAX} bytes");
+        Ok(Err(reason)) if reason.is::<LengthLimitError>() => {
+            let sentence = format!("a body has at most {BODY_BYTES_MAX} bytes");
             Err(Box::new(error(StatusCode::PAYLOAD_TOO_LARGE, &sentence)))
         }
+        Ok(Err(_)) => Err(Box::new(error(StatusCode::BAD_REQUEST, "the body cannot be read to its end"))),
         Err(_) => Err(Box::new(error(StatusCode::REQUEST_TIMEOUT, "the body took too long"))),
     }
 }

@@ -150,13 +150,16 @@ pub(super) struct AddressGuard {
 /// Counts one connection while it lives.
 pub(super) struct Guard {
     _permit: OwnedSemaphorePermit,
+    /// Among those of its address, where that is known from the beginning.
+    _address: Option<AddressGuard>,
     /// What it takes by itself of the memory of all clients.
     _charge: Charge,
 }
 
 impl Guard {
-    pub(super) fn new(permit: OwnedSemaphorePermit, charge: Charge) -> Guard {
-        Guard { _permit: permit, _charge: charge }
+    /// Counts it among all, and among those of its address.
+    pub(super) fn new(permit: OwnedSemaphorePermit, address: Option<AddressGuard>, charge: Charge) -> Guard {
+        Guard { _permit: permit, _address: address, _charge: charge }
     }
 }
 
@@ -176,6 +179,12 @@ impl Shared {
         }
         *count += 1;
         Some(AddressGuard { addresses: Arc::clone(&self.addresses), address })
+    }
+
+    /// Whether an address is one of a trusted proxy, which says whom its connections are for.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.current.get().server.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     /// A client's address as the log may tell it.

@@ -40,6 +40,10 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Messages that are handled before answers are sent, when they have already arrived.
 const MESSAGES_AT_ONCE_MAX: usize = 64;
 
+/// The same in bytes; the message that exceeds it is the last. To read the JSON of so much takes a fraction of a
+/// millisecond, in which others wait.
+const MESSAGE_BYTES_AT_ONCE_MAX: usize = 64 * 1024;
+
 /// How long a client may take to accept the last that is written to it, and then to close its side.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -86,8 +90,6 @@ pub(super) struct Session {
     room: Option<Arc<Semaphore>>,
     /// How many events that is, as the settings had it when the connection came.
     room_events: u32,
-    /// Whom rates are charged to.
-    address: IpAddr,
     /// What the client must sign to prove a key (NIP-42): 128 random bits.
     challenge: [u8; 16],
     heard_at: Instant,
@@ -110,8 +112,14 @@ pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
 async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
     match end {
-        // The answer to a client's close frame may still be there.
-        End::Gone => drop(timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await),
+        // A client that sent a close frame is there for the answer.
+        End::Gone => {
+            socket.part();
+            let flushed = timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await;
+            if matches!(flushed, Ok(Ok(()))) {
+                let _ = timeout(LAST_WORDS, drain(socket.stream())).await;
+            }
+        }
         End::Close(code, reason) => {
             socket.close(CloseFrame { code, reason: reason.into() });
             // The client may be gone, or never answer.
@@ -148,7 +156,7 @@ impl Session {
         let limits = &settings.limits;
         let outbox = Outbox::new(limits.outbox_bytes_max, limits.slow_client, shared.memory());
         let charge = shared.memory().nothing();
-        let listener = Arc::new(Listener::new(outbox, relay));
+        let listener = Arc::new(Listener::new(outbox, relay, charged));
         let number = community.connected.add(&listener, address);
         Box::new(Session {
             shared,
@@ -159,7 +167,6 @@ impl Session {
             reconciliations: Reconciliations::default(),
             room: None,
             room_events: u32::try_from(limits.ingest_events_per_connection_max).unwrap_or(u32::MAX),
-            address: charged,
             challenge: secp256k1::rand::random(),
             heard_at: Instant::now(),
             pinged_at: None,
@@ -240,11 +247,13 @@ impl Session {
         if self.shared.stop.is_set() {
             return Poll::Ready(Turn::Stop);
         }
-        let mut heard = 0;
+        let (mut heard, mut bytes) = (0, 0);
         while heard < MESSAGES_AT_ONCE_MAX
+            && bytes < MESSAGE_BYTES_AT_ONCE_MAX
             && let Poll::Ready(received) = socket.poll_receive(cx)
         {
             heard += 1;
+            bytes += received.as_ref().map_or(0, Message::len);
             match self.receive(received) {
                 Ok(None) => {}
                 Ok(Some((submission, bytes))) => {
@@ -260,7 +269,7 @@ impl Session {
         if self.listener.outbox.poll_ready(cx).is_ready() || socket.has_gathered() {
             return Poll::Ready(Turn::Send);
         }
-        if heard == MESSAGES_AT_ONCE_MAX {
+        if heard == MESSAGES_AT_ONCE_MAX || bytes >= MESSAGE_BYTES_AT_ONCE_MAX {
             // There may be more, but other sessions have their turn first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -378,7 +387,7 @@ impl Session {
     fn refuse_event(&self, event: &Event, refusal: &Refusal) {
         tracing::debug!(
             community = self.community.path(),
-            address = self.shared.logged(self.address),
+            address = self.shared.logged(self.listener.address),
             kind = event.kind.0,
             rule = refusal.rule,
             "an event is refused"
@@ -397,7 +406,7 @@ impl Session {
 
     fn message(&mut self, text: &str) -> Option<Waiting> {
         self.shared.pipeline.meter.bytes_received.inc_by(text.len() as u64);
-        let bytes = self.shared.pipeline.rates.address_bytes(&self.address, text.len());
+        let bytes = self.shared.pipeline.rates.address_bytes(&self.listener.address, text.len());
         match (ClientMessage::from_json(text), bytes) {
             (Ok(ClientMessage::Close(id)), _) => self.close(&id),
             (Ok(ClientMessage::NegClose(name)), _) => self.reconciliations.close(&name),
@@ -447,10 +456,10 @@ impl Session {
     /// Runs the rules that need no signature, answers what is known, and hands the rest over, unless there is no
     /// room for it.
     fn event(&mut self, event: Event, bytes: usize) -> Option<Waiting> {
-        let Session { shared, community, address, listener, .. } = self;
+        let Session { shared, community, listener, .. } = self;
         let pipeline = &shared.pipeline;
         let now = pipeline.clock.now();
-        let admitted = pipeline.rates.address_event(address).and_then(|()| {
+        let admitted = pipeline.rates.address_event(&listener.address).and_then(|()| {
             let rules = community.rules();
             listener
                 .with_keys(|keys| community.admit(&rules, &event, &rules.context(now, keys, &listener.relay)))
@@ -480,9 +489,9 @@ impl Session {
         let (one, all) = (self.room(), &self.shared.pipeline.ingest_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let one = one.try_acquire_owned();
-        match one.and_then(|one| Ok([one, Arc::clone(all).try_acquire_many_owned(bytes)?])) {
+        match one.and_then(|one| Ok(Permits::new(one, Arc::clone(all).try_acquire_many_owned(bytes)?))) {
             Ok(permits) => {
-                submission.permits = permits.map(Some);
+                submission.permits = permits;
                 self.shared.pipeline.submit(submission);
                 None
             }
@@ -502,18 +511,18 @@ impl Session {
         // Neither is ever closed, and a message is never longer than the whole room.
         if let (Ok(one), Ok(room)) = (self.room().acquire_owned().await, all.acquire_many_owned(bytes).await)
         {
-            submission.permits = [Some(one), Some(room)];
+            submission.permits = Permits::new(one, room);
             self.shared.pipeline.submit(*submission);
         }
     }
 
     /// Checks a proof of a key (NIP-42). It takes effect before the next message is looked at.
     fn auth(&mut self, event: Event) {
-        let Session { community, shared, listener, challenge, address, .. } = self;
+        let Session { community, shared, listener, challenge, .. } = self;
         let pipeline = &shared.pipeline;
         let id = event.id;
         let now = pipeline.clock.now();
-        let proved = pipeline.rates.address_event(address).and_then(|()| {
+        let proved = pipeline.rates.address_event(&listener.address).and_then(|()| {
             let rules = community.rules();
             nip42::prove(&event, &hex::encode(*challenge), &rules.context(now, &[], &listener.relay))?;
             let event = Verified::check(event, &mut Vec::new())?;
@@ -617,8 +626,8 @@ impl Session {
 
     /// Whether a query is answered.
     fn admit_reading(&self, name: &str, filters: &[Filter]) -> Decision {
-        let Session { shared, community, address, listener, .. } = self;
-        shared.pipeline.rates.address_request(address)?;
+        let Session { shared, community, listener, .. } = self;
+        shared.pipeline.rates.address_request(&listener.address)?;
         let (rules, now) = (community.rules(), shared.pipeline.clock.now());
         listener.with_keys(|keys| {
             let context = rules.context(now, keys, &listener.relay);

@@ -51,6 +51,8 @@ pub(super) struct Socket<S> {
     frames: Frames,
     gathered: Vec<u8>,
     written: usize,
+    /// The answer to the client's close frame: it waits for answers to what the client sent before that.
+    farewell: Vec<u8>,
     /// A close frame is the last of what is sent.
     is_closing: bool,
 }
@@ -95,13 +97,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             frames: Frames::default(),
             gathered: Vec::new(),
             written: 0,
+            farewell: Vec::new(),
             is_closing: false,
         }
     }
 
-    /// The next message. Answers to pings and to closing are gathered on the way.
+    /// The next message. Answers to pings are gathered on the way, and the one to a close frame is kept.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
-        if self.is_closing {
+        if self.is_closing || !self.farewell.is_empty() {
             return Poll::Ready(Err(Error::ConnectionClosed));
         }
         loop {
@@ -150,9 +153,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         });
         let mut wire = Wire { input, has_ended, output: &mut self.gathered };
         let received = protocol.read(&mut wire);
-        if let Ok(Message::Ping(_) | Message::Close(_)) = received {
-            // It has an answer. After that to a close it says that this is the end, as its next reading will.
-            let _ = protocol.flush(&mut wire);
+        // Both have an answer. After that to a close it says that this is the end, as its next reading will.
+        match received {
+            Ok(Message::Ping(_)) => drop(protocol.flush(&mut wire)),
+            Ok(Message::Close(_)) => {
+                let mut wire = Wire { input: &[], has_ended: false, output: &mut self.farewell };
+                drop(protocol.flush(&mut wire));
+            }
+            _ => {}
         }
         let used = input.len() - wire.input.len();
         self.unaccounted += used;
@@ -162,7 +170,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             received => Some(received),
         };
         if let Some(Ok(message)) = &received {
-            self.is_closing |= message.is_close();
             self.unaccounted = self.unaccounted.saturating_sub(least_bytes(message.len()));
         }
         (used, received)
@@ -181,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Gives back what an idle client does not need.
     fn rest(&mut self) {
-        if self.unaccounted == 0 && !self.is_closing {
+        if self.unaccounted == 0 && !self.is_closing && self.farewell.is_empty() {
             self.protocol = None;
         }
     }
@@ -207,8 +214,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.is_closing = true;
     }
 
+    /// Adds the answer to the client's close frame, if it sent one; nothing follows it.
+    pub(super) fn part(&mut self) {
+        if !self.is_closing {
+            self.gathered.append(&mut self.farewell);
+            self.is_closing = true;
+        }
+    }
+
     fn write(&mut self, message: Message) {
-        if self.is_closing {
+        if self.is_closing || !self.farewell.is_empty() {
             return;
         }
         let mut wire = Wire { input: &[], has_ended: false, output: &mut self.gathered };
@@ -543,11 +558,20 @@ mod tests {
         assert!(matches!(socket.poll_receive(&mut context()), Poll::Ready(Ok(Message::Close(_)))));
         let after = socket.poll_receive(&mut context());
         assert!(matches!(after, Poll::Ready(Err(Error::ConnectionClosed))), "{after:?}");
+        // What was asked before is still answered.
+        socket.put(&[b"late"]);
+        socket.part();
         socket.put(&[b"after"]);
         socket.ping();
         socket.close(CloseFrame { code: CloseCode::Away, reason: "".into() });
         assert!(socket.poll_flush(&mut context()).is_ready());
-        let expected = [&b"\x81\x06before"[..], b"\x8a\x04ping", b"\x81\x07between", b"\x88\x02\x03\xe8"];
+        let expected = [
+            &b"\x81\x06before"[..],
+            b"\x8a\x04ping",
+            b"\x81\x07between",
+            b"\x81\x04late",
+            b"\x88\x02\x03\xe8",
+        ];
         assert_eq!(socket.stream.taken, expected.concat());
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 use super::acme::Acme;
 use super::server::Stop;
@@ -192,11 +193,22 @@ impl Tls {
         Ok(Tls { acceptor: Arc::new(config).into(), handshake_time })
     }
 
+    async fn handshake(&self, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let mut first = [0];
+        // No record of TLS begins with a letter, and all methods of HTTP do.
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+            stream.write_all(NOT_PLAIN).await?;
+            stream.shutdown().await?;
+            // To end it with something unread would reset it, and the client might never see why.
+            while stream.read(&mut [0; 1_024]).await? > 0 {}
+            return Err(io::Error::other("plain HTTP"));
+        }
+        self.acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_UNSENT_BYTES))).await
+    }
+
     /// The stream after the handshake, unless that fails or takes too long.
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<Stream> {
-        let accepting =
-            self.acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_UNSENT_BYTES)));
-        let handshake = tokio::time::timeout(self.handshake_time, accepting);
+        let handshake = tokio::time::timeout(self.handshake_time, self.handshake(stream));
         match handshake.await {
             // The proof was in the certificate, and there is nothing else to say.
             Ok(Ok(mut stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME) => {
@@ -212,6 +224,10 @@ impl Tls {
         }
     }
 }
+
+/// What a client reads that speaks plain HTTP where TLS is spoken.
+const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+    Content-Length: 61\r\n\r\nThis port speaks TLS: its addresses begin with https or wss.\n";
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

@@ -4,6 +4,7 @@
 pub mod bodies;
 mod disk;
 mod explain;
+mod fair;
 mod fanout;
 mod learn;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod reader;
 pub mod reconcile;
 mod relate;
 mod retention;
+mod room;
 mod save;
 mod sweep;
 mod trouble;
@@ -18,11 +20,10 @@ mod verify;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community, Traffic};
@@ -40,14 +41,20 @@ use crate::store::{Group, Store, StoreError};
 
 pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
+pub use room::Permits;
 
 use bodies::Bodies;
+use fair::{Fair, Source};
 use memory::Memory;
 use reader::Readers;
+use room::Passages;
 use writer::WriterInput;
 
 /// Groups of events that wait to be matched with live filters; when they are this many the writer waits.
 const FANOUT_GROUPS_MAX: usize = 64;
+
+/// Groups of events between the verify pool and their answers: one that is made durable, and the next one.
+const GROUPS_UNDER_WAY: usize = 2;
 
 /// What became of a submitted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +96,13 @@ pub enum Reply {
 }
 
 impl Reply {
+    fn source(&self) -> Source {
+        match self {
+            Reply::Listener(listener) => Source::of(listener),
+            Reply::Channel(..) => Source::OPERATOR,
+        }
+    }
+
     /// Tells the outcome.
     pub fn send(&self, id: &Id, outcome: Outcome) {
         match self {
@@ -107,10 +121,6 @@ impl Reply {
         }
     }
 }
-
-/// Room in the bounds on what is under way: of its connection in number, of all in bytes. What an operator brings
-/// needs none.
-pub type Permits = [Option<OwnedSemaphorePermit>; 2];
 
 /// An event on its way to the store. It passed all rules that need no signature.
 pub struct Submission {
@@ -141,18 +151,24 @@ pub struct Pipeline {
     pub readers: Readers,
     /// Bytes of events between socket and store.
     pub ingest_bytes: Arc<Semaphore>,
-    /// The next event's place in the order in which the writer takes them.
-    turn: AtomicU64,
     disk: Arc<disk::Disk>,
     /// Whether there is room for more in memory.
     pub memory: Arc<Memory>,
-    verify: Sender<(u64, Submission)>,
+    verify: Entrance,
     writer: Sender<WriterInput>,
     sweeper: Option<sweep::Sweeper>,
     watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
     threads: Vec<JoinHandle<()>>,
-    reader_threads: usize,
+}
+
+/// Where events come in; the verify pool ends when this is gone.
+struct Entrance(Arc<Fair<Submission>>);
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// A thread could not be started.
@@ -210,14 +226,16 @@ impl Pipeline {
         let meter = Arc::<Meter>::default();
         let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
-        let (verify, submissions) = unbounded();
+        let verify = Entrance(Arc::new(Fair::new()));
         let (writer, writer_input) = unbounded();
+        let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(FANOUT_GROUPS_MAX);
         let mut threads = Vec::new();
         for _ in 0..threads_or_cores(config.server.verify_threads) {
             let verifier = verify::Verifier {
-                input: submissions.clone(),
+                input: Arc::clone(&verify.0),
                 output: writer.clone(),
+                passages: Arc::clone(&passages),
                 rates: Arc::clone(&rates),
             };
             threads.push(spawn("plaza-verify", move || verifier.run())?);
@@ -237,8 +255,7 @@ impl Pipeline {
         threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
         let readers =
             Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter));
-        let reader_threads = threads_or_cores(config.server.reader_threads);
-        for _ in 0..reader_threads {
+        for _ in 0..threads_or_cores(config.server.reader_threads) {
             let reader = readers.thread();
             threads.push(spawn("plaza-reader", move || reader.run())?);
         }
@@ -260,28 +277,24 @@ impl Pipeline {
             clock,
             readers,
             ingest_bytes: Arc::new(Semaphore::new(ingest_bytes)),
-            turn: AtomicU64::new(0),
             disk,
             verify,
             writer,
             sweeper: Some(sweeper),
             learner: None,
             threads,
-            reader_threads,
         })
     }
 
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
-    /// Events take effect in the order in which they are handed over.
+    /// Those of one connection take effect in the order in which they are handed over.
     pub fn submit(&self, submission: Submission) {
         let has_room = self.disk.admit(&submission.event).and_then(|()| self.memory.admit(&submission.event));
         if let Err(refusal) = has_room {
             submission.reply.send(&submission.event.id, Outcome::Refused(refusal));
             return;
         }
-        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
-        // The verifiers end only after this sender is gone.
-        let _ = self.verify.send((turn, submission));
+        self.verify.0.push(submission.reply.source(), submission);
     }
 
     /// Changes state entries, durably, in turn with events, and waits until it is done.
@@ -347,10 +360,10 @@ impl Pipeline {
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
         drop((self.sweeper.take(), self.learner.take(), self.watch.take()));
-        let Pipeline { verify, writer, readers, threads, reader_threads, .. } = self;
+        let Pipeline { verify, writer, readers, threads, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop((verify, writer));
-        readers.stop(reader_threads);
+        readers.stop();
         for thread in threads {
             // A thread that panics ends the process.
             let _ = thread.join();

@@ -5,15 +5,14 @@
 use std::cmp::Ordering as Order;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use tokio::sync::Semaphore;
 
 use super::bodies::{Bodies, BodyError};
+use super::fair::{Fair, Source};
 use super::reconcile::Exchange;
 use crate::clock::Clock;
 use crate::community::{Community, Rules};
@@ -108,19 +107,14 @@ pub(super) struct Answer {
 pub(super) enum Job {
     Query(Query),
     Answer(Box<Answer>),
-    /// A message of a reconciliation.
+    /// A message of a reconciliation, or one whose set is not complete yet.
     Exchange(Box<Exchange>),
-    /// One whose set is not complete yet.
-    Going(Box<Exchange>),
-    Stop,
 }
 
 /// A handle to the reader threads.
 #[derive(Clone)]
 pub struct Readers {
-    input: Receiver<Job>,
-    pub(super) jobs: Sender<Job>,
-    queued: Arc<AtomicUsize>,
+    pub(super) jobs: Arc<Fair<Job>>,
     queued_max: usize,
     bodies: Arc<Bodies>,
     clock: Clock,
@@ -151,11 +145,11 @@ impl Readers {
         clock: Clock,
         meter: Arc<Meter>,
     ) -> Readers {
-        let (jobs, input) = unbounded();
+        let jobs = Arc::new(Fair::new());
         let limits = &current.get().root.limits;
         let queued_max = limits.reads_queued_max;
         let reconciled = Arc::new(Semaphore::new(limits.reconciled_events_max));
-        Readers { input, jobs, queued: Arc::default(), queued_max, bodies, clock, current, meter, reconciled }
+        Readers { jobs, queued_max, bodies, clock, current, meter, reconciled }
     }
 
     pub(super) fn thread(&self) -> Reader {
@@ -165,53 +159,39 @@ impl Readers {
     /// Hands over a query.
     ///
     /// # Errors
-    /// `error:` when too many wait already.
+    /// `rate-limited:` when too many wait already, and too many of them from the same address.
     pub fn submit(&self, query: Query) -> Result<(), Refusal> {
-        self.queue(Job::Query(query))
+        self.queue(Source::of(&query.listener), Job::Query(query))
     }
 
     /// Hands over a message of a reconciliation.
     ///
     /// # Errors
-    /// `error:` when too many requests wait already.
+    /// As for a query.
     pub fn exchange(&self, exchange: Exchange) -> Result<(), Refusal> {
-        self.queue(Job::Exchange(Box::new(exchange)))
+        self.queue(exchange.source(), Job::Exchange(Box::new(exchange)))
     }
 
-    fn queue(&self, job: Job) -> Result<(), Refusal> {
-        if self.queued.fetch_add(1, Ordering::SeqCst) >= self.queued_max {
-            self.queued.fetch_sub(1, Ordering::SeqCst);
+    fn queue(&self, source: Source, job: Job) -> Result<(), Refusal> {
+        self.jobs.push_within(self.queued_max, source, job).map_err(|_| {
             let sentence = "too many queries are waiting; try again in a moment";
-            return Err(Refusal::new(Prefix::Error, "limits.reads_queued_max", sentence));
-        }
-        // This handle keeps the queue open.
-        let _ = self.jobs.send(job);
-        Ok(())
+            Refusal::new(Prefix::RateLimited, "limits.reads_queued_max", sentence)
+        })
     }
 
-    /// Ends this many threads once what is queued is answered.
-    pub(super) fn stop(&self, threads: usize) {
-        for _ in 0..threads {
-            let _ = self.jobs.send(Job::Stop);
-        }
+    /// Ends the threads once what is queued is answered.
+    pub(super) fn stop(&self) {
+        self.jobs.close();
     }
 }
 
 impl Reader {
     pub(super) fn run(self) {
-        while let Ok(job) = self.0.input.recv() {
+        while let Some((_, job)) = self.0.jobs.take() {
             match job {
-                Job::Query(query) => {
-                    self.0.queued.fetch_sub(1, Ordering::SeqCst);
-                    self.answer(query);
-                }
+                Job::Query(query) => self.answer(query),
                 Job::Answer(answer) => self.send(*answer),
-                Job::Exchange(exchange) => {
-                    self.0.queued.fetch_sub(1, Ordering::SeqCst);
-                    self.reconcile(exchange);
-                }
-                Job::Going(exchange) => self.reconcile(exchange),
-                Job::Stop => return,
+                Job::Exchange(exchange) => self.reconcile(exchange),
             }
         }
     }
@@ -419,8 +399,9 @@ impl Reader {
             // Before each part, not after: many answers that go on at once would overflow the outbox
             // of a client that reads as it should.
             let Some(room) = outbox.room_for_answer() else {
-                let (listener, jobs) = (Arc::clone(listener), self.0.jobs.clone());
-                let parked = Box::new(move || drop(jobs.send(Job::Answer(Box::new(answer)))));
+                let (listener, jobs) = (Arc::clone(listener), Arc::clone(&self.0.jobs));
+                let source = Source::of(&listener);
+                let parked = Box::new(move || jobs.push(source, Job::Answer(Box::new(answer))));
                 if let Some(parked) = listener.outbox.park_if_busy(parked) {
                     parked();
                 }

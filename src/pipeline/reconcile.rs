@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::fair::Source;
 use super::reader::{Job, Reader, SLICE_ENTRIES};
 use crate::community::Community;
 use crate::filter::Filter;
@@ -81,6 +82,11 @@ impl Exchange {
         Exchange { community, listener, reconciliation, message, gathering: None }
     }
 
+    /// Whose it is.
+    pub(super) fn source(&self) -> Source {
+        Source::of(&self.listener)
+    }
+
     /// The client's name for the reconciliation.
     pub fn name(&self) -> &str {
         &self.reconciliation.query.id
@@ -109,9 +115,7 @@ impl Reader {
                 Ok(true) => *set = gathering.room.map(|room| (gathering.set.seal(), room)),
                 Ok(false) => {
                     exchange.gathering = Some(gathering);
-                    // This handle keeps the queue open.
-                    let _ = self.0.jobs.send(Job::Going(exchange));
-                    return;
+                    return self.0.jobs.push(exchange.source(), Job::Exchange(exchange));
                 }
                 Err(Failed::TooMany(most)) => return exchange.fail(&nip77::too_many(most), Some(most)),
                 Err(Failed::Refused(refusal)) => return exchange.fail(&refusal, None),

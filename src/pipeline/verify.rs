@@ -1,12 +1,15 @@
 //! The verify pool: checks ids and signatures on all cores, and prepares what the one writer needs, so
 //! that the writer does as little as it can. In: submissions. Out: true events to the writer; refusals
-//! to who sent them. Threads overtake one another; the writer puts events back in order by their turns.
+//! to who sent them. Everybody has a turn. Threads overtake one another; the writer puts events back in order by
+//! their turns.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
+use super::fair::Fair;
+use super::room::Passages;
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Checker;
@@ -19,8 +22,9 @@ use crate::store::record;
 const BATCH_EVENTS_MAX: usize = 16;
 
 pub(super) struct Verifier {
-    pub(super) input: Receiver<(u64, Submission)>,
+    pub(super) input: Arc<Fair<Submission>>,
     pub(super) output: Sender<WriterInput>,
+    pub(super) passages: Arc<Passages>,
     pub(super) rates: Arc<Rates>,
 }
 
@@ -28,12 +32,16 @@ impl Verifier {
     /// Works until nobody can submit any more.
     pub(super) fn run(self) {
         let mut checker = Checker::default();
-        while let Ok(first) = self.input.recv() {
+        loop {
+            self.passages.wait();
+            let mut next = self.input.take();
+            if next.is_none() {
+                return;
+            }
             let mut batch = Vec::new();
-            let mut next = Some(first);
             while let Some((turn, submission)) = next {
                 batch.push((turn, self.check(submission, &mut checker)));
-                next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_recv().ok() } else { None };
+                next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_take() } else { None };
             }
             if self.output.send(WriterInput::Events(batch)).is_err() {
                 return;
@@ -42,7 +50,8 @@ impl Verifier {
     }
 
     fn check(&self, submission: Submission, checker: &mut Checker) -> Option<Checked> {
-        let Submission { community, event, reply, admitted_at, permits } = submission;
+        let Submission { community, event, reply, admitted_at, mut permits } = submission;
+        permits.pass(self.passages.enter());
         let id = event.id;
         let checked = checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
             let rules = community.rules();

@@ -141,6 +141,9 @@ impl Turns {
 #[derive(Default)]
 struct Gathering {
     placed: Vec<Placed>,
+    /// Events that came since there is any of it. Those that are refused or only passed on fill no group, and a flood
+    /// of them must not keep others from becoming durable.
+    seen: usize,
     bytes: usize,
     ids: HashMap<(CommunityId, Id), usize>,
     addresses: HashSet<(CommunityId, String)>,
@@ -273,10 +276,12 @@ impl Writer {
             while let Some(input) = next.take() {
                 match input {
                     WriterInput::Events(events) => {
+                        let came = events.len();
                         events.into_iter().for_each(|(turn, checked)| turns.add(turn, checked));
                         while let Some(checked) = turns.take() {
                             self.place(checked, &mut gathering);
                         }
+                        gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
                     }
                     WriterInput::Sweep(sweep) => {
                         self.commit(std::mem::take(&mut gathering));
@@ -293,9 +298,8 @@ impl Writer {
                         self.remove_found(&remove);
                     }
                 }
-                let has_room = gathering.placed.len() < self.events_max && gathering.bytes < self.bytes_max;
                 // It is tried to go on when nothing is gathered.
-                if has_room && self.trouble.is_none() {
+                if !self.is_full(&gathering) && self.trouble.is_none() {
                     next = self.input.try_recv().ok();
                 }
             }
@@ -343,13 +347,18 @@ impl Writer {
         }
     }
 
+    fn is_full(&self, gathering: &Gathering) -> bool {
+        let events = gathering.placed.len().max(gathering.seen);
+        events >= self.events_max || gathering.bytes >= self.bytes_max
+    }
+
     fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
         let (community, event) = (&checked.community, &checked.event);
         if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
             gathering.placed[copied].copies.push((checked.reply, checked.permits));
             return;
         }
-        let is_full = gathering.placed.len() >= self.events_max || gathering.bytes >= self.bytes_max;
+        let is_full = self.is_full(gathering);
         let bounds = author_bounds(&checked);
         let is_close = |bounds: &Arc<Settings>| gathering.bears_on_author(&checked, &bounds.retention);
         if is_full || gathering.bears_on(community.id, event) || bounds.as_ref().is_some_and(is_close) {

@@ -22,7 +22,11 @@ pub(crate) struct Neighbour {
 impl Neighbour {
     /// Begins.
     pub(crate) fn start(relay: &TestRelay) -> Neighbour {
-        let mut client = relay.connect();
+        Neighbour::of(relay.connect())
+    }
+
+    /// The same for who is connected.
+    pub(crate) fn of(mut client: Client) -> Neighbour {
         let done = Arc::new(AtomicBool::new(false));
         let is_done = Arc::clone(&done);
         let thread = std::thread::spawn(move || {

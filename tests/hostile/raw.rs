@@ -1,7 +1,7 @@
 //! A connection of bytes: HTTP as written by hand, and WebSocket frames that no library would send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -64,7 +64,16 @@ pub(crate) fn head(first: u8, length: usize, masked: u8) -> Vec<u8> {
 impl Raw {
     /// Connects and says nothing.
     pub(crate) fn connect(relay: &TestRelay) -> Raw {
-        let stream = TcpStream::connect(relay.relay().address()).expect("the relay accepts");
+        Raw::to(relay.relay().address())
+    }
+
+    /// The same to an address.
+    pub(crate) fn to(address: SocketAddr) -> Raw {
+        Raw::over(TcpStream::connect(address).expect("the relay accepts"))
+    }
+
+    /// The same over a connection that there is.
+    pub(crate) fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
@@ -74,14 +83,27 @@ impl Raw {
     /// Connects, upgrades with further headers, and returns the status that was answered.
     pub(crate) fn try_open(relay: &TestRelay, headers: &str) -> (Raw, u16) {
         let mut raw = Raw::connect(relay);
+        let status = raw.upgrade(headers);
+        (raw, status)
+    }
+
+    /// Asks for an upgrade with further headers; returns the status that was answered.
+    pub(crate) fn upgrade(&mut self, headers: &str) -> u16 {
         let head = format!(
             "GET / HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         // A relay without room answers and closes before it has read this.
-        let _ = raw.stream.write_all(head.as_bytes());
-        let status = raw.status();
-        (raw, status)
+        let _ = self.stream.write_all(head.as_bytes());
+        self.status()
+    }
+
+    /// A WebSocket connection to an address, whose greeting has been read.
+    pub(crate) fn open_at(address: SocketAddr) -> Raw {
+        let mut raw = Raw::to(address);
+        assert_eq!(raw.upgrade(""), 101);
+        assert_eq!(raw.message()[0], "AUTH");
+        raw
     }
 
     /// A WebSocket connection whose greeting has been read.
@@ -113,6 +135,12 @@ impl Raw {
 
     /// Reads the head of an HTTP answer; returns its status.
     pub(crate) fn status(&mut self) -> u16 {
+        let head = self.head();
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    }
+
+    /// Reads the head of an HTTP answer.
+    pub(crate) fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -120,13 +148,39 @@ impl Raw {
             assert_ne!(read, 0, "the answer ends within its head: {}", String::from_utf8_lossy(&head));
             head.push(byte[0]);
         }
-        let head = String::from_utf8(head).expect("a head is text");
-        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+        String::from_utf8(head).expect("a head is text")
+    }
+
+    /// All that comes until the relay ends the connection, in order or not.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let (mut all, mut bytes) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return all,
+                Ok(read) => all.extend_from_slice(&bytes[..read]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("the connection does not end after {}", String::from_utf8_lossy(&all))
+                }
+                Err(_) => return all,
+            }
+        }
     }
 
     /// Sends bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the relay reads");
+    }
+
+    /// Sends the same again and again, and reads nothing, until the relay ends the connection.
+    pub(crate) fn says_until_it_is_let_go(&mut self, bytes: &[u8]) {
+        let began = Instant::now();
+        let end = loop {
+            assert!(began.elapsed() < PATIENCE, "it is never let go");
+            if let Err(error) = self.stream.write_all(bytes) {
+                break error.kind();
+            }
+        };
+        assert!(!matches!(end, ErrorKind::WouldBlock | ErrorKind::TimedOut), "it waits for ever");
     }
 
     /// Sends a text message.

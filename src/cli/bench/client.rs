@@ -3,7 +3,7 @@
 //! read as is needed to count it. In: an address. Out: messages.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -147,14 +147,23 @@ impl Client {
         Client::with_buffer(address, BUFFER_BYTES)
     }
 
+    /// The same for a client whose address a proxy says.
+    pub(super) fn connect_for(address: &str, client: IpAddr) -> io::Result<Client> {
+        Client::upgrade(address, &format!("X-Forwarded-For: {client}\r\n"), SMALL_BUFFER_BYTES)
+    }
+
     /// The same with a buffer of this size.
     pub(super) fn with_buffer(address: &str, buffer_bytes: usize) -> io::Result<Client> {
+        Client::upgrade(address, "", buffer_bytes)
+    }
+
+    fn upgrade(address: &str, headers: &str, buffer_bytes: usize) -> io::Result<Client> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let mut client = Client { stream, frames: Frames::new(buffer_bytes) };

@@ -6,12 +6,15 @@ mod connections;
 mod corpus;
 mod dice;
 mod fanout;
+mod flood;
 mod growth;
 mod ingest;
 mod limits;
 mod machine;
+mod overload;
 mod pages;
 mod people;
+mod polite;
 mod process;
 mod publish;
 mod query;
@@ -60,6 +63,8 @@ enum Part {
     Growth,
     /// One author's many events page by page (only when named)
     Pages,
+    /// Clients that keep to the limits while others send ten times what the relay can take (only when named)
+    Overload,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +145,15 @@ struct Options {
     /// Events of the author whose pages are read
     #[arg(long, default_value_t = 200_000, value_parser = at_least_one)]
     pages_events: usize,
+    /// Seconds that each kind of flood lasts
+    #[arg(long, default_value_t = 30.0)]
+    overload_seconds: f64,
+    /// Connections that flood the relay
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    overload_connections: usize,
+    /// Clients that keep to the limits meanwhile, each with an address of its own
+    #[arg(long, default_value_t = 20, value_parser = at_least_one)]
+    overload_polite: usize,
     /// Measure another relay: where it listens, without ws://
     #[arg(long, value_name = "HOST:PORT")]
     relay: Option<String>,
@@ -245,6 +259,9 @@ fn part(part: Part, stage: &mut Stage) -> Result<Option<(Table, Figures)>, Failu
         Part::Rules => rules::measured(stage).map(Some),
         Part::Growth => growth::measure(stage).map(Some),
         Part::Pages => pages::measure(stage).map(Some),
+        // What it needs are settings of this program.
+        Part::Overload if !is_plaza => Ok(None),
+        Part::Overload => overload::measure(stage).map(Some),
     }
 }
 

@@ -39,6 +39,10 @@ pub(super) struct Settings {
     pub(super) has_prefix_filters: bool,
     /// Connections, where they are many.
     pub(super) connections: usize,
+    /// Whether whoever connects is believed which address it is for.
+    pub(super) is_behind_proxy: bool,
+    /// Whether limits by address and author are as they are by default.
+    pub(super) has_default_rates: bool,
 }
 
 impl Settings {
@@ -56,7 +60,11 @@ impl Settings {
             "address_bytes_per_minute",
             "address_bytes_burst",
         ];
-        let rates = rates.map(|name| format!("{name} = {}\n", u32::MAX)).concat();
+        let rates = match self.has_default_rates {
+            true => String::new(),
+            false => rates.map(|name| format!("{name} = {}\n", u32::MAX)).concat(),
+        };
+        let proxies = if self.is_behind_proxy { "\"127.0.0.1\"" } else { "" };
         let caches = match self.has_smallest_caches {
             true => "[store]\ncache_bytes = 1_048_576\nbody_cache_bytes = 1_048_576\n",
             false => "",
@@ -64,7 +72,7 @@ impl Settings {
         let filters = self.has_prefix_filters;
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
-             [limits]\nsubscriptions_per_connection_max = 1_000\n\
+             trusted_proxies = [{proxies}]\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
              [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n{caches}"
         )
     }
@@ -280,11 +288,21 @@ mod tests {
     #[test]
     fn settings_are_true_and_limits_apply() {
         for has_smallest_caches in [false, true] {
-            let settings = Settings { has_smallest_caches, has_prefix_filters: true, connections: 10_000 };
+            let settings = Settings {
+                has_smallest_caches,
+                has_prefix_filters: true,
+                connections: 10_000,
+                ..Settings::default()
+            };
             let config = Config::parse(&settings.toml(), "bench".as_ref()).expect("settings");
             assert!(config.rate.enabled, "limits are raised, not removed");
             assert!(config.server.connections_per_address_max > 10_000);
             assert!(config.root.geohash.prefix_filters);
         }
+        let settings =
+            Settings { is_behind_proxy: true, has_default_rates: true, ..Settings::default() }.toml();
+        let config = Config::parse(&settings, "bench".as_ref()).expect("settings");
+        assert_eq!(config.rate, Config::default().rate);
+        assert_eq!(config.server.trusted_proxies.len(), 1);
     }
 }

@@ -9,8 +9,13 @@ use super::stage::{Filled, Stage};
 use super::stats::{Figures, Times};
 
 /// Of what is left in memory when caches are as small as they can be.
-pub(super) const SMALLEST: Settings =
-    Settings { has_smallest_caches: true, has_prefix_filters: false, connections: 0 };
+pub(super) const SMALLEST: Settings = Settings {
+    has_smallest_caches: true,
+    has_prefix_filters: false,
+    connections: 0,
+    is_behind_proxy: false,
+    has_default_rates: false,
+};
 
 const ROWS: &[(&str, &[&str])] = &[
     ("events stored", &["start_stored_events"]),

@@ -46,6 +46,11 @@ impl Times {
     pub(super) fn p99(&self) -> f64 {
         percentile(&mut self.0.clone(), 99)
     }
+
+    /// In milliseconds.
+    pub(super) fn longest(&self) -> f64 {
+        percentile(&mut self.0.clone(), 100)
+    }
 }
 
 /// Figures of one run, each with a key that says what it is and in which unit; `None`: the relay gave no answer.
