@@ -51,6 +51,8 @@ pub struct Meter {
     pub commits_failed: Counter,
     /// Events of a group.
     pub commit_events: Histogram,
+    /// Entries of the index that queries looked at.
+    pub query_entries: Counter,
     /// Seconds from taking a query up to its last event, COUNTs included.
     pub query_seconds: Histogram,
     slow: Mutex<VecDeque<SlowQuery>>,
@@ -66,6 +68,7 @@ impl Default for Meter {
             commit_seconds: Histogram::new(SECONDS),
             commits_failed: Counter::default(),
             commit_events: Histogram::new(EVENTS),
+            query_entries: Counter::default(),
             query_seconds: Histogram::new(SECONDS),
             slow: Mutex::default(),
         }

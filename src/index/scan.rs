@@ -44,6 +44,7 @@ pub struct Scan<'f> {
     position: Option<(u64, Id)>,
     /// Rows looked at so far.
     pub looked_at: u64,
+    by_kind: bool,
 }
 
 /// A list's next row, ordered as NIP-01 orders events: newest first, then lowest id.
@@ -150,7 +151,13 @@ impl<P: Fn(Posting) -> Cursor> Iterator for Merge<'_, P> {
 impl<'f> Scan<'f> {
     /// A scan that sees the index as it was when `as_of` was its next number.
     pub fn new(filter: &'f Filter, as_of: u64) -> Self {
-        Scan { filter, as_of, position: None, looked_at: 0 }
+        Scan { filter, as_of, position: None, looked_at: 0, by_kind: false }
+    }
+
+    /// The same, but of a filter that names kinds it looks at no event of another kind, though that would be
+    /// cheaper: what it costs tells nothing of them.
+    pub fn by_kind(self) -> Self {
+        Scan { by_kind: true, ..self }
     }
 
     /// Looks at up to `entries` more rows and hands what matches and is visible to `receive`, until
@@ -162,7 +169,7 @@ impl<'f> Scan<'f> {
         visible: impl Fn(&Head<'_>) -> bool,
         mut receive: impl FnMut(Found) -> bool,
     ) -> Progress {
-        let Plan { source, remaining } = index.plan(self.filter);
+        let Plan { source, remaining } = index.plan(self.filter, self.by_kind);
         let (position, until) = (self.position, self.filter.until);
         let mut last = None;
         let mut left = entries;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -18,8 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
 use super::server::Shared;
 use super::socket::{Received, Socket};
-use super::stream::Stream;
-use crate::community::Community;
+use crate::community::{Community, Rules};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::message::{self, ClientMessage, Malformed};
@@ -42,6 +41,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is passed over at once of what comes after the end.
 const DRAIN_BYTES: usize = 16 * 1024;
+
+/// What a session speaks over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire for S {}
 
 /// Why a session ends, as far as its client is told.
 enum End {
@@ -92,7 +96,7 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8>) {
+pub(super) async fn run<S: Wire>(mut session: Box<Session>, stream: S, ahead: Vec<u8>) {
     let message_bytes_max = session.community.settings().limits.message_bytes_max;
     let mut socket = Socket::new(stream, ahead, message_bytes_max);
     session.greet();
@@ -101,7 +105,7 @@ pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8
 }
 
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
-async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
+async fn leave<S: Wire>(mut socket: Socket<S>, end: End, write_timeout: Duration) {
     match end {
         // The answer to a client's close frame may still be there.
         End::Gone => drop(timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await),
@@ -116,7 +120,7 @@ async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
 
 /// Passes over what the client still sends until it has closed its side too: to end a connection with
 /// something unread would reset it, and the client might never see why.
-async fn drain(stream: &mut Stream) {
+async fn drain<S: Wire>(stream: &mut S) {
     let _ = stream.shutdown().await;
     let mut passed_over = vec![0; DRAIN_BYTES];
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
@@ -157,12 +161,18 @@ impl Session {
         })
     }
 
+    /// The same with another challenge: one that a caller knows beforehand.
+    pub(super) fn with_challenge(mut self: Box<Self>, challenge: [u8; 16]) -> Box<Session> {
+        self.challenge = challenge;
+        self
+    }
+
     fn greet(&self) {
         self.say(message::auth(&hex::encode(self.challenge)));
     }
 
     /// Ends what is open, then the connection.
-    async fn part(mut self: Box<Self>, socket: Socket<Stream>, end: End) {
+    async fn part<S: Wire>(mut self: Box<Self>, socket: Socket<S>, end: End) {
         self.listener.outbox.close();
         for subscription in std::mem::take(&mut self.subscriptions) {
             self.end(&subscription);
@@ -176,7 +186,7 @@ impl Session {
         Duration::from_secs(self.shared.current.get().server.write_timeout_seconds)
     }
 
-    async fn converse(&mut self, socket: &mut Socket<Stream>) -> End {
+    async fn converse<S: Wire>(&mut self, socket: &mut Socket<S>) -> End {
         let shared = Arc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.wait());
         // Once is enough: it wakes this task, which then looks at the flag.
@@ -213,9 +223,9 @@ impl Session {
 
     /// Handles what has arrived, up to a bound, and says what to do next. However much a client sends it gets
     /// answers, and however much there is to send a CLOSE is heard: both come in turn.
-    fn poll_turn(
+    fn poll_turn<S: Wire>(
         &mut self,
-        socket: &mut Socket<Stream>,
+        socket: &mut Socket<S>,
         mut alarm: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Turn> {
@@ -270,7 +280,7 @@ impl Session {
     }
 
     /// Sends all that is in the outbox.
-    async fn send(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send<S: Wire>(&self, socket: &mut Socket<S>) -> Result<(), End> {
         while poll_fn(|cx| Poll::Ready(self.listener.outbox.poll_ready(cx))).await.is_ready() {
             self.send_some(socket).await?;
         }
@@ -278,7 +288,7 @@ impl Session {
     }
 
     /// Sends some of what is in the outbox.
-    async fn send_some(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send_some<S: Wire>(&self, socket: &mut Socket<S>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
         if let Some(reason) = outbox.ended() {
             return Err(End::Close(CloseCode::Policy, reason));
@@ -295,7 +305,7 @@ impl Session {
     }
 
     /// Writes what has gathered. Most clients take it at once; for the others a timer is set.
-    async fn flush(&self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn flush<S: Wire>(&self, socket: &mut Socket<S>) -> Result<(), End> {
         let flushed = poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
         let flushed = match flushed {
             Poll::Ready(flushed) => Ok(flushed),
@@ -310,7 +320,7 @@ impl Session {
     }
 
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
-    async fn finish(&mut self, socket: &mut Socket<Stream>) -> End {
+    async fn finish<S: Wire>(&mut self, socket: &mut Socket<S>) -> End {
         if let Some(room) = &self.room {
             let _ = room.acquire_many(self.room_events).await;
         }
@@ -483,7 +493,8 @@ impl Session {
 
     fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
         let now = self.shared.pipeline.clock.now();
-        let admitted = self.admit_query(now, &id, &filters, want);
+        let rules = self.community.rules();
+        let admitted = self.admit_query(now, &rules, &id, &filters, want);
         if let Err(refusal) = admitted {
             return self.refuse_query(&id, &refusal);
         }
@@ -499,6 +510,13 @@ impl Session {
             let settings = ReplaySettings::from(&community.settings().geohash);
             replay = community.live.register(listener, &subscription, settings, now);
             self.subscriptions.push(Arc::clone(&subscription));
+            // Open subscriptions were asked about again, before this one was among them.
+            if !Arc::ptr_eq(&rules, &community.rules())
+                && let Err(refusal) = listener
+                    .with_keys(|keys| community.admit_again(&subscription, now, keys, &listener.relay))
+            {
+                return self.refuse_query(&subscription.id, &refusal);
+            }
         }
         let query = Query {
             community: Arc::clone(community),
@@ -513,13 +531,23 @@ impl Session {
     }
 
     /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
-    fn admit_query(&mut self, now: u64, id: &str, filters: &[Filter], want: Want) -> Result<(), Refusal> {
+    fn admit_query(
+        &mut self,
+        now: u64,
+        rules: &Rules,
+        id: &str,
+        filters: &[Filter],
+        want: Want,
+    ) -> Result<(), Refusal> {
         let Session { shared, community, address, listener, .. } = self;
         shared.pipeline.rates.address_request(address)?;
-        let rules = community.rules();
         listener.with_keys(|keys| {
             let context = rules.context(now, keys, &listener.relay);
-            community.admit_query(&rules, id, filters, &context)
+            community.admit_query(rules, id, filters, &context)?;
+            match want {
+                Want::Events => Ok(()),
+                Want::Count => community.admit_count(rules, filters, &context),
+            }
         })?;
         let most = rules.settings.limits.subscriptions_per_connection_max;
         if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {

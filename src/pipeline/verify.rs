@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::stage::Stage;
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Checker;
@@ -19,32 +20,57 @@ use crate::store::record;
 const BATCH_EVENTS_MAX: usize = 16;
 
 pub(super) struct Verifier {
-    pub(super) input: Receiver<(u64, Submission)>,
-    pub(super) output: Sender<WriterInput>,
-    pub(super) rates: Arc<Rates>,
+    input: Receiver<(u64, Submission)>,
+    output: Sender<WriterInput>,
+    rates: Arc<Rates>,
+    checker: Checker,
+    /// What was checked and not yet handed on, with its turns.
+    checked: Vec<(u64, Option<Checked>)>,
 }
 
-impl Verifier {
-    /// Works until nobody can submit any more.
-    pub(super) fn run(self) {
-        let mut checker = Checker::default();
-        while let Ok(first) = self.input.recv() {
-            let mut batch = Vec::new();
-            let mut next = Some(first);
-            while let Some((turn, submission)) = next {
-                batch.push((turn, self.check(submission, &mut checker)));
-                next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_recv().ok() } else { None };
-            }
-            if self.output.send(WriterInput::Events(batch)).is_err() {
-                return;
-            }
+impl Stage for Verifier {
+    type Work = (u64, Submission);
+
+    fn wait(&mut self) -> Option<Self::Work> {
+        self.input.recv().ok()
+    }
+
+    fn look(&mut self) -> Option<Self::Work> {
+        self.input.try_recv().ok()
+    }
+
+    fn begin(&mut self, first: Self::Work) {
+        let mut next = Some(first);
+        while let Some((turn, submission)) = next {
+            let checked = self.check(submission);
+            self.checked.push((turn, checked));
+            next = if self.checked.len() < BATCH_EVENTS_MAX { self.look() } else { None };
         }
     }
 
-    fn check(&self, submission: Submission, checker: &mut Checker) -> Option<Checked> {
+    fn advance(&mut self) -> bool {
+        if self.checked.is_empty() {
+            return false;
+        }
+        // The writer ends only after this sender is gone.
+        let _ = self.output.send(WriterInput::Events(std::mem::take(&mut self.checked)));
+        true
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(
+        input: Receiver<(u64, Submission)>,
+        output: Sender<WriterInput>,
+        rates: Arc<Rates>,
+    ) -> Verifier {
+        Verifier { input, output, rates, checker: Checker::default(), checked: Vec::new() }
+    }
+
+    fn check(&mut self, submission: Submission) -> Option<Checked> {
         let Submission { community, event, reply, admitted_at, permits } = submission;
         let id = event.id;
-        let checked = checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
+        let checked = self.checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
             let rules = community.rules();
             if !is_rate_exempt(&event.pubkey, &rules.settings, &rules.known) {
                 self.rates.author_event(&event.pubkey)?;
