@@ -492,6 +492,9 @@ pub struct Nip17 {
     pub private_kinds: Vec<u16>,
     /// Whether those kinds are kept private when served, counted and streamed.
     pub enabled: bool,
+    /// Whether COUNT is answered only where neither its number nor its time can tell of those kinds to who is no
+    /// party of theirs; other ones are refused, and those by tag cost more.
+    pub count_parties_only: bool,
 }
 
 /// `[nip40]`: expiration.

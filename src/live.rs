@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::config::Limits;
-use crate::event::Verified;
+use crate::event::{Id, PublicKey, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, Charge, Ledger};
 use crate::message;
@@ -39,6 +39,8 @@ pub struct LiveEvent {
 /// A live event that waits for EOSE.
 struct Held {
     number: Option<u64>,
+    id: Id,
+    author: PublicKey,
     body: Bytes,
 }
 
@@ -129,6 +131,17 @@ impl Live {
         self.registry().unregister(subscription);
     }
 
+    /// Sends some of what was stored, but not the last of it. False when the subscription is not open any more:
+    /// nothing comes after its CLOSED.
+    pub fn answer(&self, subscription: &Arc<Subscription>, stored: Vec<Bytes>) -> bool {
+        let mut registry = self.registry();
+        let Some(entry) = registry.entry(subscription) else { return false };
+        if !stored.is_empty() {
+            entry.listener.outbox.push(Frame::events(subscription, stored));
+        }
+        true
+    }
+
     /// Sends the last of what was stored, EOSE and what was held, and lets live events through from now on.
     /// Held events with a number below `as_of` were among the stored ones.
     pub fn release(&self, subscription: &Arc<Subscription>, as_of: u64, stored: Vec<Bytes>, eose: String) {
@@ -159,6 +172,15 @@ impl Live {
         };
         let ended: Vec<(Arc<Subscription>, Refusal)> = open.filter_map(refusal).collect();
         ended.iter().for_each(|(subscription, refusal)| registry.refuse(subscription, refusal));
+    }
+
+    /// Takes back what is held for subscriptions and is not to be shown any more.
+    pub(crate) fn withdraw(&self, is_gone: impl Fn(&Id, &PublicKey) -> bool) {
+        let mut registry = self.registry();
+        for hold in registry.entries.iter_mut().flatten().filter_map(|entry| entry.hold.as_mut()) {
+            hold.events.retain(|held| !is_gone(&held.id, &held.author));
+            hold.bytes = hold.events.iter().map(|held| held.body.len()).sum();
+        }
     }
 
     /// How many subscriptions are open.

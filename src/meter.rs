@@ -53,6 +53,8 @@ pub struct Meter {
     pub recoveries: Counter,
     /// Events of a group.
     pub commit_events: Histogram,
+    /// Entries of the index that queries looked at.
+    pub query_entries: Counter,
     /// Seconds from taking a query up to its last event, COUNTs included.
     pub query_seconds: Histogram,
     slow: Mutex<VecDeque<SlowQuery>>,
@@ -69,6 +71,7 @@ impl Default for Meter {
             commits_failed: Counter::default(),
             recoveries: Counter::default(),
             commit_events: Histogram::new(EVENTS),
+            query_entries: Counter::default(),
             query_seconds: Histogram::new(SECONDS),
             slow: Mutex::default(),
         }

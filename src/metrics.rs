@@ -84,6 +84,11 @@ impl Metrics {
             "Events that became durable together",
             meter.commit_events.clone(),
         );
+        registry.register(
+            "query_entries",
+            "Index entries that REQs and COUNTs looked at",
+            meter.query_entries.clone(),
+        );
         registry.register_with_unit(
             "query",
             "Time from taking a REQ or COUNT up to its last event",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::history::is_shown;
 use super::queue::{self, Reported};
 use super::{Admin, Caller, Denied, audit, may_call};
 use crate::community::Rules;
@@ -93,7 +94,7 @@ impl Admin {
             Method::Stats => self.stats(caller),
             Method::ListAuditLog(count, before) => return Some(self.audit_log(caller, *count, *before)),
             Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller)),
-            Method::ListModerationQueue => return Some(self.moderation_queue(caller)),
+            Method::ListModerationQueue => return Some(self.moderation_queue(caller, rules, now)),
             Method::Login => return Some(self.login(caller, rules, now)),
             Method::Logout => return Some(self.logout(caller)),
             Method::ListAuthorEvents(key, count) => {
@@ -165,9 +166,15 @@ impl Admin {
         Ok(events.collect())
     }
 
-    fn moderation_queue(&self, caller: &Caller<'_>) -> Result<Value, Denied> {
-        let waiting =
+    fn moderation_queue(&self, caller: &Caller<'_>, rules: &Rules, now: u64) -> Result<Value, Denied> {
+        let mut waiting =
             queue::waiting(caller.community, &self.pipeline.bodies).map_err(|error| failed(&error))?;
+        // Who reports a private message does not make it public.
+        let keys = [caller.key];
+        let context = rules.context(now, &keys, caller.relay);
+        for reported in &mut waiting {
+            reported.event = reported.event.take().filter(|event| is_shown(event, &context));
+        }
         Ok(waiting.iter().map(shown).collect())
     }
 

@@ -12,7 +12,7 @@ use crate::config::Mode;
 use crate::event::{Event, Id, Kind, PublicKey};
 use crate::filter::Filter;
 use crate::policy::{head_of, mode_of, rules as all_rules};
-use crate::rule::{Check, Context, Want};
+use crate::rule::{Check, Context};
 
 /// Events of one author that one call returns, and events that are read for it.
 const EVENTS_MAX: usize = 100;
@@ -24,7 +24,7 @@ const NAME_CHARS_MAX: usize = 60;
 const OF_MODERATION: [&str; 2] = ["admin.", "reports."];
 
 /// Whether a reader with the context's keys may see an event, what was moderated aside.
-fn is_shown(event: &Event, context: &Context<'_>) -> bool {
+pub(super) fn is_shown(event: &Event, context: &Context<'_>) -> bool {
     let head = head_of(event);
     let mut rules = all_rules().filter(|rule| {
         !OF_MODERATION.iter().any(|section| rule.id.starts_with(section))
@@ -73,7 +73,7 @@ impl Admin {
         let context = rules.context(now, &keys, caller.relay);
         let mut found = Vec::new();
         for id in ids {
-            let event = queue::event(caller.community, &self.pipeline.bodies, &Want::Id(*id));
+            let event = queue::event(caller.community, &self.pipeline.bodies, *id);
             let event = event.map_err(|error| failed(&error))?;
             found.extend(event.filter(|event| is_shown(event, &context)).map(|event| json_of(&event)));
         }

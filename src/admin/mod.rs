@@ -11,7 +11,7 @@ mod sessions;
 mod settings;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::community::{Change, Community, Rules};
 use crate::event::{Id, PublicKey};
 use crate::nips::nip86::{self, Method};
 use crate::nips::nip98::{Token, WINDOW_SECONDS};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, StateChanging};
 use crate::reload::Reloader;
 use crate::rule::RelayNames;
 use crate::rule::moderation::{Rank, Standing};
@@ -101,10 +101,24 @@ impl Admin {
     /// # Errors
     /// When the caller may not, or it makes no sense, or the store fails.
     pub fn call(&self, caller: &Caller<'_>, name: &str, method: &Method, now: u64) -> Result<Value, Denied> {
+        self.begin(caller, name, method, now)?.finish()
+    }
+
+    /// Carries a call out up to where it would wait for the disk.
+    ///
+    /// # Errors
+    /// When the caller may not, or it makes no sense.
+    pub(crate) fn begin(
+        &self,
+        caller: &Caller<'_>,
+        name: &str,
+        method: &Method,
+        now: u64,
+    ) -> Result<Begun<'_>, Denied> {
         let rules = caller.community.rules();
         permit(&rules, &caller.key, name)?;
         if let Some(answer) = self.answer(caller, &rules, method, now) {
-            return answer;
+            return answer.map(Begun::Answered);
         }
         let reloaded = match method {
             Method::ReloadSettings => Some(self.reload(caller)?),
@@ -126,19 +140,16 @@ impl Admin {
         made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
         let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
         entry.write(caller.community.id, number, &mut group)?;
-        self.pipeline.change_state(group).map_err(|error| {
-            tracing::error!("cannot keep what a moderator decided: {error}");
-            // It may be there nevertheless when the store goes on, and its number taken.
-            records.remove(&caller.community.id);
-            Denied::Failed("the relay could not store this; its operator is told".to_owned())
-        })?;
-        records.insert(caller.community.id, number + 1);
-        let is_about_settings = made.changes.iter().any(|change| matches!(change, Change::Setting(..)));
-        take_effect(caller.community, made.changes, now);
-        if is_about_settings {
-            self.refresh()?;
-        }
-        Ok(made.answer)
+        Ok(Begun::Changing(Changing {
+            admin: self,
+            done: self.pipeline.begin_change_of_state(group),
+            records,
+            number,
+            community: Arc::clone(caller.community),
+            changes: made.changes,
+            answer: made.answer,
+            now,
+        }))
     }
 
     /// Settings are those of the whole process.
@@ -152,12 +163,72 @@ impl Admin {
     }
 }
 
+/// A call that has been carried out, or is about to be.
+pub(crate) enum Begun<'a> {
+    /// It only answers.
+    Answered(Value),
+    /// It changes something.
+    Changing(Changing<'a>),
+}
+
+/// A change that is on its way to the disk. While there is one nobody else changes anything.
+pub(crate) struct Changing<'a> {
+    admin: &'a Admin,
+    done: StateChanging,
+    records: MutexGuard<'a, HashMap<CommunityId, u64>>,
+    /// The number of its entry of the record.
+    number: u64,
+    community: Arc<Community>,
+    changes: Vec<Change>,
+    answer: Value,
+    now: u64,
+}
+
+impl Begun<'_> {
+    /// Whether it would not wait any more.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Begun::Answered(_) => true,
+            Begun::Changing(changing) => changing.done.is_over(),
+        }
+    }
+
+    /// Waits for the disk, and lets the change take effect.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn finish(self) -> Result<Value, Denied> {
+        let Changing { admin, done, mut records, number, community, changes, answer, now } = match self {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Changing(changing) => changing,
+        };
+        admin.pipeline.finish_change_of_state(&done).map_err(|error| {
+            tracing::error!("cannot keep what a moderator decided: {error}");
+            // It may be there nevertheless when the store goes on, and its number taken.
+            records.remove(&community.id);
+            Denied::Failed("the relay could not store this; its operator is told".to_owned())
+        })?;
+        records.insert(community.id, number + 1);
+        let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
+        take_effect(&community, changes, now);
+        if is_about_settings {
+            admin.refresh()?;
+        }
+        Ok(answer)
+    }
+}
+
 /// What is durable holds from now on, also for who is connected.
 fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
     let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
     let is_about_reports = changes.iter().any(|change| matches!(change, Change::Dismissal(..)));
+    let bans = changes.iter().any(|change| matches!(change, Change::Author(..) | Change::Event(..)));
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
     community.apply(changes);
+    if bans {
+        let rules = community.rules();
+        community.live.withdraw(|id, author| rules.known.moderation.bans(id, author));
+    }
     // Who reads as a member may be one no more.
     if is_about_people {
         community.recheck(now);

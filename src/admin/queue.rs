@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::community::Community;
-use crate::event::{Event, Kind, PublicKey};
+use crate::event::{Event, Id, Kind, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Progress, Scan};
 use crate::nips::nip56;
@@ -67,10 +67,10 @@ pub(super) fn newest(
     events.filter_map(Result::transpose).collect()
 }
 
-/// A stored event by its id.
-pub(super) fn event(community: &Community, bodies: &Bodies, want: &Want) -> Result<Option<Event>, BodyError> {
-    let location = community.index().wanted(want).first().copied();
-    location.map_or(Ok(None), |location| bodies.event(community.id, location))
+/// A stored event by its id, if it has not vanished.
+pub(super) fn event(community: &Community, bodies: &Bodies, id: Id) -> Result<Option<Event>, BodyError> {
+    let filter = Filter { ids: Some(vec![id]), ..Filter::default() };
+    Ok(newest(community, bodies, &filter, 1)?.pop())
 }
 
 /// Everything that waits.
@@ -93,7 +93,7 @@ pub(super) fn waiting(community: &Community, bodies: &Bodies) -> Result<Vec<Repo
                 Some(place) => *place,
                 None => {
                     let reported = match &target {
-                        Target::Event(id) => event(community, bodies, &Want::Id(*id))?,
+                        Target::Event(id) => event(community, bodies, *id)?,
                         Target::Author(_) => None,
                     };
                     let is_gone = matches!(target, Target::Event(_)) && reported.is_none();

@@ -26,7 +26,8 @@ use crate::event::{Event, PublicKey, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
-use crate::rule::{Context, Decision, Head, Refusal, Related};
+use crate::outbox::Subscription;
+use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
@@ -281,16 +282,37 @@ impl Community {
         self.counted(rules.policy.admit_query(subscription, filters, context, shadowed))
     }
 
+    /// Asks the rules that are about COUNT alone, and counts what they say.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn admit_count(&self, rules: &Rules, filters: &[Filter], context: &Context<'_>) -> Decision {
+        let shadowed = &mut |refusal: &Refusal| self.would_refuse(refusal);
+        self.counted(rules.policy.admit_count(filters, context, shadowed))
+    }
+
     /// Asks the rules again about every open subscription: they, or what they know of who asks, have changed. Those
     /// that are refused end with the reason.
     pub(crate) fn recheck(&self, now: u64) {
-        let rules = self.rules();
         self.live.recheck(|subscription, listener| {
-            listener.with_keys(|keys| {
-                let context = rules.context(now, keys, &listener.relay);
-                self.admit_query(&rules, &subscription.id, &subscription.filters, &context).err()
-            })
+            listener.with_keys(|keys| self.admit_again(subscription, now, keys, &listener.relay).err())
         });
+    }
+
+    /// Asks the rules, as they are now, about a subscription that earlier ones admitted.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) fn admit_again(
+        &self,
+        subscription: &Subscription,
+        now: u64,
+        keys: &[PublicKey],
+        relay: &RelayNames,
+    ) -> Decision {
+        let rules = self.rules();
+        let Subscription { id, filters, .. } = subscription;
+        self.admit_query(&rules, id, filters, &rules.context(now, keys, relay))
     }
 
     /// Whether an event may be shown, counted or streamed to who asks.

@@ -131,7 +131,7 @@ impl Default for Nip13 {
 
 impl Default for Nip17 {
     fn default() -> Self {
-        Self { private_kinds: vec![4, 13, 1_059, 21_059], enabled: true }
+        Self { private_kinds: vec![4, 13, 1_059, 21_059], enabled: true, count_parties_only: false }
     }
 }
 

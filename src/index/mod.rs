@@ -479,6 +479,13 @@ impl Index {
         }
     }
 
+    /// Whether a stored event is still there, and `visible` says so of it.
+    pub fn shows(&self, id: &Id, location: Location, visible: impl FnOnce(&Head<'_>) -> bool) -> bool {
+        let Some(Stored { ordinal, .. }) = self.stored_at(id, location) else { return false };
+        let row = self.heads.get(ordinal);
+        visible(&self.head(ordinal, &RowTags { index: self, row, ordinal }))
+    }
+
     /// Up to `most` events that expired by `now`.
     pub fn expired(&self, now: u64, most: usize) -> Vec<Stored> {
         let due = self.expirations.range(..=(now, u32::MAX)).take(most);

@@ -72,18 +72,25 @@ enum Choice {
 }
 
 impl Index {
-    /// Chooses how to answer a filter.
-    pub(super) fn plan(&self, filter: &Filter) -> Plan {
+    /// Chooses how to answer a filter. `by_kind`: events of other kinds than those that it names are not looked at,
+    /// whatever else would be cheaper.
+    pub(super) fn plan(&self, filter: &Filter, by_kind: bool) -> Plan {
         let Some(mut remaining) = self.resolve(filter) else {
             return Plan { source: Source::Ordinals(Vec::new()), remaining: Remaining::default() };
         };
         if let Some(ids) = &filter.ids {
             let mut ordinals: Vec<u32> = ids.iter().filter_map(|id| self.ordinal_of(id)).collect();
+            if by_kind {
+                ordinals.retain(|ordinal| remaining.admits(self, self.heads.get(*ordinal)));
+            }
             ordinals.sort_unstable_by(|&left, &right| super::lists::Order::compare(&self.heads, right, left));
             return Plan { source: Source::Ordinals(ordinals), remaining };
         }
         let all = vec![self.time.into()];
-        let mut best = (self.cost(&all, filter), Choice::Time, all);
+        let mut best = match by_kind && remaining.kinds.is_some() {
+            true => (usize::MAX, Choice::Time, all),
+            false => (self.cost(&all, filter), Choice::Time, all),
+        };
         let mut consider = |choice: Choice, lists: Vec<Listed>| {
             // To look where a time range begins and ends in each of many lists costs more than it tells when
             // the lists are short enough as a whole.
@@ -98,7 +105,7 @@ impl Index {
             let lists = lists.map(|&posting| posting.into()).collect();
             consider(Choice::Kinds, lists);
         }
-        for (which, values) in remaining.tags.iter().enumerate() {
+        for (which, values) in remaining.tags.iter().enumerate().filter(|_| !by_kind) {
             consider(
                 Choice::Tag(which),
                 values.iter().map(|&value| self.values.get(value).posting.into()).collect(),

@@ -44,6 +44,7 @@ pub struct Scan<'f> {
     position: Option<(u64, Id)>,
     /// Rows looked at so far.
     pub looked_at: u64,
+    by_kind: bool,
 }
 
 /// Where a scan stopped, for one that is to go on later.
@@ -162,7 +163,7 @@ impl<'f> Scan<'f> {
 
     /// The same from where an earlier one of the same filter and number stopped.
     pub fn resume(filter: &'f Filter, as_of: u64, place: Place) -> Self {
-        Scan { filter, as_of, position: place.position, looked_at: place.looked_at }
+        Scan { filter, as_of, position: place.position, looked_at: place.looked_at, by_kind: false }
     }
 
     /// What it looks for.
@@ -175,6 +176,12 @@ impl<'f> Scan<'f> {
         Place { position: self.position, looked_at: self.looked_at }
     }
 
+    /// The same, but of a filter that names kinds it looks at no event of another kind, though that would be
+    /// cheaper: what it costs tells nothing of them.
+    pub fn by_kind(self) -> Self {
+        Scan { by_kind: true, ..self }
+    }
+
     /// Looks at up to `entries` more rows and hands what matches and is visible to `receive`, until
     /// that returns false.
     pub fn run(
@@ -184,7 +191,7 @@ impl<'f> Scan<'f> {
         visible: impl Fn(&Head<'_>) -> bool,
         mut receive: impl FnMut(Found) -> bool,
     ) -> Progress {
-        let Plan { source, remaining } = index.plan(self.filter);
+        let Plan { source, remaining } = index.plan(self.filter, self.by_kind);
         let (position, until) = (self.position, self.filter.until);
         let mut last = None;
         let mut left = entries;

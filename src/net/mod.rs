@@ -3,6 +3,7 @@
 
 mod acme;
 mod admin_page;
+mod by_hand;
 mod http;
 pub(crate) mod https;
 mod listen;
@@ -20,6 +21,7 @@ mod stream;
 mod systemd;
 mod tls;
 
+pub use by_hand::{Called, RelayByHand};
 pub use listen::Sockets;
 pub use server::{Relay, StartError};
 pub(crate) use server::{open_store, store_options};

@@ -117,7 +117,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    fn set(&self) {
+    pub(super) fn set(&self) {
         self.is_set.store(true, Ordering::SeqCst);
         self.notify.notify_waiters();
     }
@@ -167,6 +167,29 @@ impl Shared {
     /// The memory of all clients.
     pub(super) fn memory(&self) -> &Arc<Ledger> {
         &self.pipeline.memory.clients
+    }
+
+    /// What connections share from the beginning on.
+    pub(super) fn new(
+        reloader: Arc<Reloader>,
+        communities: Arc<Communities>,
+        pipeline: Arc<Pipeline>,
+        store: Arc<Store>,
+        stop: Arc<Stop>,
+        tls_port: Option<u16>,
+    ) -> Shared {
+        Shared {
+            current: Arc::clone(&reloader.current),
+            communities,
+            pipeline: Arc::clone(&pipeline),
+            stop,
+            admin: Admin::new(pipeline, store, reloader),
+            tls_port,
+            logged: Logged::default(),
+            addresses: Arc::default(),
+            names: Mutex::default(),
+            pictures: Mutex::default(),
+        }
     }
 
     /// Counts a connection of an address; `None` when it has as many as it may.
@@ -368,20 +391,14 @@ impl Relay {
 
     /// Begins to accept connections.
     fn serve(&self, listeners: Listeners, encryption: Option<Encryption>, monitor: Option<TcpListener>) {
-        let admin =
-            Admin::new(Arc::clone(&self.pipeline), Arc::clone(&self.store), Arc::clone(&self.reloader));
-        let shared = Arc::new(Shared {
-            current: Arc::clone(&self.reloader.current),
-            communities: Arc::clone(&self.communities),
-            pipeline: Arc::clone(&self.pipeline),
-            stop: Arc::clone(&self.stop),
-            admin,
-            tls_port: self.tls_addresses.first().map(SocketAddr::port),
-            logged: Logged::default(),
-            addresses: Arc::default(),
-            names: Mutex::default(),
-            pictures: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&self.reloader),
+            Arc::clone(&self.communities),
+            Arc::clone(&self.pipeline),
+            Arc::clone(&self.store),
+            Arc::clone(&self.stop),
+            self.tls_addresses.first().map(SocketAddr::port),
+        ));
         if let Some(listener) = monitor {
             let (communities, store) = (Arc::clone(&self.communities), Arc::clone(&self.store));
             let started_at = self.reloader.clock.now();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -19,8 +19,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 use super::reconciliations::Reconciliations;
 use super::server::Shared;
 use super::socket::{Received, Socket};
-use super::stream::Stream;
-use crate::community::Community;
+use crate::community::{Community, Rules};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
@@ -49,6 +48,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is passed over at once of what comes after the end.
 const DRAIN_BYTES: usize = 16 * 1024;
+
+/// What a session speaks over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire for S {}
 
 /// Why a session ends, as far as its client is told.
 enum End {
@@ -101,7 +105,7 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8>) {
+pub(super) async fn run<S: Wire>(mut session: Box<Session>, stream: S, ahead: Vec<u8>) {
     let message_bytes_max = session.community.settings().limits.message_bytes_max;
     let mut socket = Socket::new(stream, ahead, message_bytes_max);
     session.greet();
@@ -110,7 +114,7 @@ pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8
 }
 
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
-async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
+async fn leave<S: Wire>(mut socket: Socket<S>, end: End, write_timeout: Duration) {
     match end {
         // A client that sent a close frame is there for the answer.
         End::Gone => {
@@ -131,7 +135,7 @@ async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
 
 /// Passes over what the client still sends until it has closed its side too: to end a connection with
 /// something unread would reset it, and the client might never see why.
-async fn drain(stream: &mut Stream) {
+async fn drain<S: Wire>(stream: &mut S) {
     let _ = stream.shutdown().await;
     let mut passed_over = vec![0; DRAIN_BYTES];
     while stream.read(&mut passed_over).await.is_ok_and(|bytes| bytes > 0) {}
@@ -174,12 +178,18 @@ impl Session {
         })
     }
 
+    /// The same with another challenge: one that a caller knows beforehand.
+    pub(super) fn with_challenge(mut self: Box<Self>, challenge: [u8; 16]) -> Box<Session> {
+        self.challenge = challenge;
+        self
+    }
+
     fn greet(&self) {
         self.say(message::auth(&hex::encode(self.challenge)));
     }
 
     /// Ends what is open, then the connection.
-    async fn part(mut self: Box<Self>, socket: Socket<Stream>, end: End) {
+    async fn part<S: Wire>(mut self: Box<Self>, socket: Socket<S>, end: End) {
         self.listener.outbox.close();
         for subscription in std::mem::take(&mut self.subscriptions) {
             self.end(&subscription);
@@ -194,7 +204,7 @@ impl Session {
         Duration::from_secs(self.shared.current.get().server.write_timeout_seconds)
     }
 
-    async fn converse(&mut self, socket: &mut Socket<Stream>) -> End {
+    async fn converse<S: Wire>(&mut self, socket: &mut Socket<S>) -> End {
         let shared = Arc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.wait());
         // Once is enough: it wakes this task, which then looks at the flag.
@@ -238,9 +248,9 @@ impl Session {
 
     /// Handles what has arrived, up to a bound, and says what to do next. However much a client sends it gets
     /// answers, and however much there is to send a CLOSE is heard: both come in turn.
-    fn poll_turn(
+    fn poll_turn<S: Wire>(
         &mut self,
-        socket: &mut Socket<Stream>,
+        socket: &mut Socket<S>,
         mut alarm: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Turn> {
@@ -309,7 +319,7 @@ impl Session {
     }
 
     /// Sends all that is in the outbox.
-    async fn send(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send<S: Wire>(&mut self, socket: &mut Socket<S>) -> Result<(), End> {
         while poll_fn(|cx| Poll::Ready(self.listener.outbox.poll_ready(cx))).await.is_ready() {
             self.send_some(socket).await?;
         }
@@ -317,7 +327,7 @@ impl Session {
     }
 
     /// Sends some of what is in the outbox.
-    async fn send_some(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn send_some<S: Wire>(&mut self, socket: &mut Socket<S>) -> Result<(), End> {
         let outbox = &self.listener.outbox;
         if let Some(reason) = outbox.ended() {
             return Err(End::Close(CloseCode::Policy, reason));
@@ -334,7 +344,7 @@ impl Session {
     }
 
     /// Writes what has gathered. Most clients take it at once; for the others a timer is set.
-    async fn flush(&mut self, socket: &mut Socket<Stream>) -> Result<(), End> {
+    async fn flush<S: Wire>(&mut self, socket: &mut Socket<S>) -> Result<(), End> {
         let flushed = poll_fn(|cx| Poll::Ready(socket.poll_flush(cx))).await;
         let flushed = match flushed {
             Poll::Ready(flushed) => Ok(flushed),
@@ -350,7 +360,7 @@ impl Session {
     }
 
     /// The relay is stopping: waits for the answers to what was submitted, sends them, and says goodbye.
-    async fn finish(&mut self, socket: &mut Socket<Stream>) -> End {
+    async fn finish<S: Wire>(&mut self, socket: &mut Socket<S>) -> End {
         if let Some(room) = &self.room {
             let _ = room.acquire_many(self.room_events).await;
         }
@@ -540,7 +550,8 @@ impl Session {
 
     fn query(&mut self, id: String, mut filters: Vec<Filter>, want: Want) {
         let now = self.shared.pipeline.clock.now();
-        let admitted = self.admit_query(&id, &filters, want);
+        let rules = self.community.rules();
+        let admitted = self.admit_query(&rules, &id, &filters, want);
         if let Err(refusal) = admitted {
             return self.refuse_query(&id, &refusal);
         }
@@ -560,6 +571,13 @@ impl Session {
             let settings = ReplaySettings::from(&community.settings().geohash);
             replay = community.live.register(listener, &subscription, settings, now);
             self.subscriptions.push(Arc::clone(&subscription));
+            // Open subscriptions were asked about again, before this one was among them.
+            if !Arc::ptr_eq(&rules, &community.rules())
+                && let Err(refusal) = listener
+                    .with_keys(|keys| community.admit_again(&subscription, now, keys, &listener.relay))
+            {
+                return self.refuse_query(&subscription.id, &refusal);
+            }
         }
         let query = Query {
             community: Arc::clone(community),
@@ -579,7 +597,7 @@ impl Session {
         let mut filters = [filter];
         let open = self.reconciliations.open();
         let admitted = nip77::admit(&self.community.settings().nip77, open)
-            .and_then(|()| self.admit_reading(&name, &filters));
+            .and_then(|()| self.admit_reading(&self.community.rules(), &name, &filters, Want::Events));
         if let Err(refusal) = admitted {
             return self.refuse_reconciliation(&name, &refusal);
         }
@@ -595,7 +613,7 @@ impl Session {
         let Some(one) = self.reconciliations.touch(name) else {
             return self.refuse_reconciliation(name, &nip77::unknown());
         };
-        if let Err(refusal) = self.admit_reading(name, &one.query.filters) {
+        if let Err(refusal) = self.admit_reading(&self.community.rules(), name, &one.query.filters, Want::Events) {
             return self.refuse_reconciliation(name, &refusal);
         }
         let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
@@ -625,20 +643,24 @@ impl Session {
     }
 
     /// Whether a query is answered.
-    fn admit_reading(&self, name: &str, filters: &[Filter]) -> Decision {
+    fn admit_reading(&self, rules: &Rules, name: &str, filters: &[Filter], want: Want) -> Decision {
         let Session { shared, community, listener, .. } = self;
         shared.pipeline.rates.address_request(&listener.address)?;
-        let (rules, now) = (community.rules(), shared.pipeline.clock.now());
+        let now = shared.pipeline.clock.now();
         listener.with_keys(|keys| {
             let context = rules.context(now, keys, &listener.relay);
-            community.admit_query(&rules, name, filters, &context)
+            community.admit_query(rules, name, filters, &context)?;
+            match want {
+                Want::Events => Ok(()),
+                Want::Count => community.admit_count(rules, filters, &context),
+            }
         })
     }
 
     /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
-    fn admit_query(&mut self, id: &str, filters: &[Filter], want: Want) -> Decision {
-        self.admit_reading(id, filters)?;
-        let most = self.community.settings().limits.subscriptions_per_connection_max;
+    fn admit_query(&mut self, rules: &Rules, id: &str, filters: &[Filter], want: Want) -> Decision {
+        self.admit_reading(rules, id, filters, want)?;
+        let most = rules.settings.limits.subscriptions_per_connection_max;
         if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {
             return Ok(());
         }

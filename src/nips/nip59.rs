@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::config::{Nip17, Settings};
-use crate::event::Kind;
+use crate::event::{Kind, PublicKey};
 use crate::filter::Filter;
 use crate::rule::{Check, Context, Decision, Head, Prefix, Refusal, Rule};
 use crate::words::any_of;
@@ -23,10 +23,19 @@ pub const RULES: &[Rule] = &[
         sentence,
         check: Check::Visible(visible),
     },
+    Rule {
+        id: "nip17.count_parties_only",
+        settings: &["nip17.count_parties_only", "nip17.enabled", "nip17.private_kinds"],
+        sentence: |settings| {
+            (sentence(settings).is_some() && settings.nip17.count_parties_only)
+                .then(|| "Messages are counted only for who wrote them and who they are for.".to_owned())
+        },
+        check: Check::Count(admit_count),
+    },
 ];
 
 fn sentence(settings: &Settings) -> Option<String> {
-    let Nip17 { private_kinds, enabled } = &settings.nip17;
+    let Nip17 { private_kinds, enabled, .. } = &settings.nip17;
     (*enabled && !private_kinds.is_empty()).then(|| {
         let kinds = any_of(private_kinds);
         format!("Messages of kinds {kinds} are shown only to who wrote them and who they are for.")
@@ -36,6 +45,37 @@ fn sentence(settings: &Settings) -> Option<String> {
 fn is_private(kind: Kind, context: &Context<'_>) -> bool {
     let settings = &context.config.nip17;
     settings.enabled && settings.private_kinds.contains(&kind.0)
+}
+
+/// Whether a filter asks for nothing but what one of the asker's keys wrote or is named in.
+fn is_of_party(filter: &Filter, context: &Context<'_>) -> bool {
+    let is_own = |key: &PublicKey| context.keys.contains(key);
+    let names = |keys: &Vec<PublicKey>| !keys.is_empty() && keys.iter().all(is_own);
+    let is_addressed = |values: &Vec<String>| {
+        !values.is_empty()
+            && values.iter().all(|value| PublicKey::from_hex(value).is_some_and(|key| is_own(&key)))
+    };
+    filter.authors.as_ref().is_some_and(names)
+        || filter.tags.iter().any(|(letter, values)| *letter == b'p' && is_addressed(values))
+}
+
+/// Whether what a COUNT costs must not depend on private events: its client is no party of theirs.
+pub fn is_counted_by_kind(filter: &Filter, context: &Context<'_>) -> bool {
+    let settings = &context.config.nip17;
+    settings.enabled && settings.count_parties_only && !is_of_party(filter, context)
+}
+
+/// Refuses to count where private events would be looked at: for filters that may be about them.
+fn admit_count(filters: &[Filter], context: &Context<'_>) -> Decision {
+    let is_public = |filter: &Filter| {
+        filter.kinds.as_ref().is_some_and(|kinds| !kinds.iter().any(|kind| is_private(*kind, context)))
+    };
+    if filters.iter().all(|filter| is_public(filter) || is_of_party(filter, context)) {
+        return Ok(());
+    }
+    let sentence =
+        "a count names kinds, none of them private, or only your own authenticated keys as authors or in #p";
+    Err(Refusal::new(Prefix::Restricted, "nip17.count_parties_only", sentence))
 }
 
 /// Hides events of private kinds from all but their authenticated author and `p`-tagged recipients.

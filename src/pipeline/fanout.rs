@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::stage::Stage;
 use crate::clock::Clock;
 use crate::community::Community;
 use crate::live::LiveEvent;
@@ -42,33 +43,68 @@ impl LiveGroup {
 /// Events that are passed on at once, about.
 const EVENTS_AT_ONCE_MAX: usize = 1_024;
 
-/// Works until nobody can send any more. Groups that have gathered meanwhile are passed on as one: the more there
-/// is to do, the more frames a client gets by one write.
-pub(super) fn run(input: &Receiver<LiveGroup>, clock: &Clock) {
-    let mut other = None;
-    while let Some(mut group) = other.take().or_else(|| input.recv().ok()) {
+/// Groups that have gathered meanwhile are passed on as one: the more there is to do, the more frames a client
+/// gets by one write.
+pub(super) struct Fanout {
+    input: Receiver<LiveGroup>,
+    clock: Clock,
+    /// A group that was taken from the queue and belongs to another community than the one before.
+    other: Option<LiveGroup>,
+}
+
+impl Stage for Fanout {
+    type Work = LiveGroup;
+
+    fn wait(&mut self) -> Option<LiveGroup> {
+        self.other.take().or_else(|| self.input.recv().ok())
+    }
+
+    fn look(&mut self) -> Option<LiveGroup> {
+        self.other.take().or_else(|| self.input.try_recv().ok())
+    }
+
+    fn begin(&mut self, mut group: LiveGroup) {
         while group.events.len() < EVENTS_AT_ONCE_MAX
-            && let Ok(next) = input.try_recv()
+            && let Ok(next) = self.input.try_recv()
         {
             if next.community.id == group.community.id {
                 group.events.extend(next.events);
                 group.take_room(next.room);
             } else {
-                other = Some(next);
+                self.other = Some(next);
                 break;
             }
         }
-        let (community, now) = (&group.community, clock.now());
-        let rules = community.rules();
-        let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
-        let visible = |at: usize, listener: &Listener, asked: bool| {
-            listener.with_keys(|keys| {
-                let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
-                community.visible(&rules, &heads[at], &context)
-            })
-        };
-        let replay = ReplaySettings::from(&rules.settings.geohash);
-        let delivered = community.live.pass_on(&rules.settings.limits, replay, now, &group.events, visible);
-        community.traffic.delivered.add(delivered);
+        pass_on(&group, self.clock.now());
     }
+
+    fn advance(&mut self) -> bool {
+        false
+    }
+}
+
+impl Fanout {
+    pub(super) fn new(input: Receiver<LiveGroup>, clock: Clock) -> Fanout {
+        Fanout { input, clock, other: None }
+    }
+
+    /// Takes its groups from elsewhere from now on; returns where they came from.
+    pub(super) fn take_from(&mut self, input: Receiver<LiveGroup>) -> Receiver<LiveGroup> {
+        std::mem::replace(&mut self.input, input)
+    }
+}
+
+fn pass_on(group: &LiveGroup, now: u64) {
+    let community = &group.community;
+    let rules = community.rules();
+    let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
+    let visible = |at: usize, listener: &Listener, asked: bool| {
+        listener.with_keys(|keys| {
+            let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+            community.visible(&rules, &heads[at], &context)
+        })
+    };
+    let replay = ReplaySettings::from(&rules.settings.geohash);
+    let delivered = community.live.pass_on(&rules.settings.limits, replay, now, &group.events, visible);
+    community.traffic.delivered.add(delivered);
 }

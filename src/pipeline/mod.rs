@@ -2,6 +2,7 @@
 //! queries. Out: answers into outboxes. Never parses the wire, never decides what a rule decides.
 
 pub mod bodies;
+pub(crate) mod by_hand;
 mod disk;
 mod explain;
 mod fair;
@@ -14,6 +15,7 @@ mod relate;
 mod retention;
 mod room;
 mod save;
+mod stage;
 mod sweep;
 mod trouble;
 mod verify;
@@ -39,16 +41,19 @@ use crate::rate::Rates;
 use crate::rule::Refusal;
 use crate::store::{Group, Store, StoreError};
 
+pub use by_hand::{Part, PassedOn};
 pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
 pub use room::Permits;
 
 use bodies::Bodies;
 use fair::{Fair, Source};
+use fanout::Fanout;
 use memory::Memory;
-use reader::Readers;
+use reader::{Reader, Readers};
 use room::Passages;
-use writer::WriterInput;
+use verify::Verifier;
+use writer::{Writer, WriterInput};
 
 /// Groups of events that wait to be matched with live filters; when they are this many the writer waits.
 const FANOUT_GROUPS_MAX: usize = 64;
@@ -137,6 +142,16 @@ pub struct Submission {
     pub permits: Permits,
 }
 
+/// State entries that are being changed.
+pub(crate) struct StateChanging(Receiver<Result<(), StoreError>>);
+
+impl StateChanging {
+    /// Whether it is over, well or not.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
 /// The running threads.
 pub struct Pipeline {
     /// Bodies of stored events.
@@ -206,6 +221,14 @@ fn spawn<T: Send + 'static>(
     })
 }
 
+/// What a pipeline's threads do, before there are threads.
+struct Stages {
+    verifiers: Vec<Verifier>,
+    writer: Writer,
+    fanout: Fanout,
+    readers: Vec<Reader>,
+}
+
 impl Pipeline {
     /// Starts all threads.
     ///
@@ -217,6 +240,39 @@ impl Pipeline {
         communities: Arc<Communities>,
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
+        let (mut pipeline, stages) =
+            Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX);
+        let Stages { verifiers, writer, fanout, readers } = stages;
+        let threads = &mut pipeline.threads;
+        for verifier in verifiers {
+            threads.push(spawn("plaza-verify", move || stage::run(verifier))?);
+        }
+        threads.push(spawn("plaza-writer", move || stage::run(writer))?);
+        threads.push(spawn("plaza-fanout", move || stage::run(fanout))?);
+        for reader in readers {
+            threads.push(spawn("plaza-reader", move || stage::run(reader))?);
+        }
+        pipeline.sweeper = Some(sweep::Sweeper::start(
+            Arc::clone(current),
+            communities,
+            pipeline.writer.clone(),
+            pipeline.clock.clone(),
+            Arc::clone(&pipeline.rates),
+            Arc::clone(&pipeline.disk),
+        )?);
+        pipeline.watch = Some(memory::Watch::start(Arc::clone(&pipeline.memory))?);
+        Ok(pipeline)
+    }
+
+    /// A pipeline that has no threads yet, and what they are to do. When so many groups wait to be matched with
+    /// live filters the writer waits.
+    fn assemble(
+        current: &Arc<Current>,
+        store: Arc<Store>,
+        communities: Arc<Communities>,
+        clock: Clock,
+        fanout_groups_max: usize,
+    ) -> (Pipeline, Stages) {
         let config = current.get();
         let plan = Plan::of(&config);
         let (settings, ingest_bytes) = (plan.store(&config), plan.ingest_bytes);
@@ -229,19 +285,14 @@ impl Pipeline {
         let verify = Entrance(Arc::new(Fair::new()));
         let (writer, writer_input) = unbounded();
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
-        let (fanout, fanout_input) = bounded(FANOUT_GROUPS_MAX);
-        let mut threads = Vec::new();
-        for _ in 0..threads_or_cores(config.server.verify_threads) {
-            let verifier = verify::Verifier {
-                input: Arc::clone(&verify.0),
-                output: writer.clone(),
-                passages: Arc::clone(&passages),
-                rates: Arc::clone(&rates),
-            };
-            threads.push(spawn("plaza-verify", move || verifier.run())?);
-        }
-        let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store), &config.store);
-        let writer_thread = writer::Writer::new(
+        let (fanout, fanout_input) = bounded(fanout_groups_max);
+        let verifier = |_| {
+            let (input, passages) = (Arc::clone(&verify.0), Arc::clone(&passages));
+            Verifier::new(input, writer.clone(), passages, Arc::clone(&rates))
+        };
+        let verifiers = (0..threads_or_cores(config.server.verify_threads)).map(verifier).collect();
+        let saver = save::Saver::new(communities, Arc::clone(&store), &config.store);
+        let writer_stage = Writer::new(
             writer_input,
             fanout,
             store,
@@ -250,27 +301,14 @@ impl Pipeline {
             Arc::clone(&meter),
             &settings,
         );
-        threads.push(spawn("plaza-writer", move || writer_thread.run())?);
-        let fanout_clock = clock.clone();
-        threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
+        let fanout = Fanout::new(fanout_input, clock.clone());
         let readers =
             Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter));
-        for _ in 0..threads_or_cores(config.server.reader_threads) {
-            let reader = readers.thread();
-            threads.push(spawn("plaza-reader", move || reader.run())?);
-        }
-        let sweeper = sweep::Sweeper::start(
-            Arc::clone(current),
-            communities,
-            writer.clone(),
-            clock.clone(),
-            Arc::clone(&rates),
-            Arc::clone(&disk),
-        )?;
-        let watch = Some(memory::Watch::start(Arc::clone(&memory))?);
-        Ok(Pipeline {
+        let reader_threads = threads_or_cores(config.server.reader_threads);
+        let reader_stages = (0..reader_threads).map(|_| readers.stage()).collect();
+        let pipeline = Pipeline {
             memory,
-            watch,
+            watch: None,
             bodies,
             rates,
             meter,
@@ -280,10 +318,11 @@ impl Pipeline {
             disk,
             verify,
             writer,
-            sweeper: Some(sweeper),
+            sweeper: None,
             learner: None,
-            threads,
-        })
+            threads: Vec::new(),
+        };
+        (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
     }
 
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
@@ -302,21 +341,40 @@ impl Pipeline {
     /// # Errors
     /// When the store cannot keep them.
     pub fn change_state(&self, group: Group) -> Result<(), StoreError> {
+        let done = self.begin_change_of_state(group);
+        self.finish_change_of_state(&done)
+    }
+
+    /// The same without waiting: what tells that it is done.
+    pub(crate) fn begin_change_of_state(&self, group: Group) -> StateChanging {
         let (done, finished) = bounded(1);
         // Told by the answer, which does not come either.
         let _ = self.writer.send(WriterInput::State(group, done));
+        StateChanging(finished)
+    }
+
+    /// Waits until state entries are changed.
+    ///
+    /// # Errors
+    /// When the store cannot keep them.
+    pub(crate) fn finish_change_of_state(&self, changing: &StateChanging) -> Result<(), StoreError> {
         let stopped = || StoreError::Stopped { path: self.bodies.store().path().to_owned() };
-        finished.recv().unwrap_or_else(|_| Err(stopped()))
+        changing.0.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Removes what expired or vanished now instead of at the next round, and waits until it is done.
     pub fn sweep_now(&self, community: &Arc<Community>) {
+        let _ = self.begin_sweep(community).recv();
+    }
+
+    /// The same without waiting: told when it is done, and how many events it removed.
+    pub(crate) fn begin_sweep(&self, community: &Arc<Community>) -> Receiver<usize> {
         let (done, finished) = bounded(1);
         let now = self.clock.now();
         let sweep = writer::Sweep { community: Arc::clone(community), now, events_max: usize::MAX, done };
-        if self.writer.send(WriterInput::Sweep(sweep)).is_ok() {
-            let _ = finished.recv();
-        }
+        // The writer ends only after this sender.
+        let _ = self.writer.send(WriterInput::Sweep(sweep));
+        finished
     }
 
     /// Removes events that were found in a community's index, in one group, and waits until it is done; how many

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::bodies::{Bodies, BodyError};
 use super::fair::{Fair, Source};
 use super::reconcile::Exchange;
+use super::stage::Stage;
 use crate::clock::Clock;
 use crate::community::{Community, Rules};
 use crate::config::{Current, Limits};
@@ -23,6 +24,7 @@ use crate::index::{Found, Progress, Scan};
 use crate::memory::{self, Charge};
 use crate::message;
 use crate::meter::{self, Meter, SlowQuery};
+use crate::nips::nip59;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription, event_bytes};
 use crate::policy::head_of;
@@ -94,6 +96,14 @@ impl From<Found> for Hit {
     }
 }
 
+/// A query that is to be looked up as of one moment.
+struct Begun {
+    query: Query,
+    at: Instant,
+    /// Events from this number on are none of its.
+    as_of: u64,
+}
+
 /// Events that were found and are being sent.
 pub(super) struct Answer {
     query: Query,
@@ -102,6 +112,22 @@ pub(super) struct Answer {
     as_of: u64,
     /// What it takes of the memory of all clients until it is sent: its client may be slow.
     _charge: Charge,
+    /// What the community went by when they were found.
+    rules: Arc<Rules>,
+    /// When the query was begun and how many events were found, until it was noted how long that took.
+    unmeasured: Option<(Instant, usize)>,
+}
+
+/// Where a reader is with a query.
+#[derive(Default)]
+enum Phase {
+    /// Between two queries.
+    #[default]
+    Idle,
+    /// It is to be looked up.
+    Scan(Begun),
+    /// What was found is to be sent.
+    Send(Answer),
 }
 
 pub(super) enum Job {
@@ -124,8 +150,11 @@ pub struct Readers {
     pub(super) reconciled: Arc<Semaphore>,
 }
 
-/// One reader thread.
-pub(super) struct Reader(pub(super) Readers);
+/// One of those that answer.
+pub(super) struct Reader {
+    pub(super) shared: Readers,
+    phase: Phase,
+}
 
 /// What ended the scans of one query.
 #[derive(Default)]
@@ -135,7 +164,6 @@ struct Scanned {
     withheld: Vec<Id>,
     /// A budget ended a scan: nothing is known of what it did not reach.
     is_cut: bool,
-    as_of: u64,
 }
 
 impl Readers {
@@ -152,8 +180,8 @@ impl Readers {
         Readers { jobs, queued_max, bodies, clock, current, meter, reconciled }
     }
 
-    pub(super) fn thread(&self) -> Reader {
-        Reader(self.clone())
+    pub(super) fn stage(&self) -> Reader {
+        Reader { shared: self.clone(), phase: Phase::Idle }
     }
 
     /// Hands over a query.
@@ -185,75 +213,104 @@ impl Readers {
     }
 }
 
-impl Reader {
-    pub(super) fn run(self) {
-        while let Some((_, job)) = self.0.jobs.take() {
-            match job {
-                Job::Query(query) => self.answer(query),
-                Job::Answer(answer) => self.send(*answer),
-                Job::Exchange(exchange) => self.reconcile(exchange),
-            }
-        }
+impl Stage for Reader {
+    type Work = Job;
+
+    fn wait(&mut self) -> Option<Job> {
+        self.shared.jobs.take().map(|(_, job)| job)
     }
 
-    fn answer(&self, query: Query) {
-        if query.listener.outbox.is_closed() || query.subscription.is_closed() {
-            return;
-        }
-        let began = Instant::now();
-        let (community, subscription) = (Arc::clone(&query.community), Arc::clone(&query.subscription));
-        let found = match query.want {
-            Want::Count => {
-                community.traffic.counts.add(1);
-                self.count(&query)
+    fn look(&mut self) -> Option<Job> {
+        self.shared.jobs.try_take().map(|(_, job)| job)
+    }
+
+    fn begin(&mut self, job: Job) {
+        self.phase = match job {
+            Job::Query(query) => {
+                if query.listener.outbox.is_closed() || query.subscription.is_closed() {
+                    return;
+                }
+                let as_of = query.community.index().next_number();
+                Phase::Scan(Begun { query, at: Instant::now(), as_of })
             }
-            Want::Events => {
-                community.traffic.requests.add(1);
-                let scanned = self.scan(&query);
-                if scanned.is_cut && scanned.found.is_empty() {
-                    community.live.refuse(&subscription, &too_broad(&query));
-                    return self.measure(began, &community, &subscription, 0);
-                }
-                let (mut found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
-                if query.community.settings().trust.read_first {
-                    trusted_first(&query.community, &mut found);
-                }
-                let count = found.len();
-                found.shrink_to_fit();
-                let bytes: usize = found.iter().map(Hit::bytes).sum();
-                match query.listener.outbox.memory().take(bytes) {
-                    Some(charge) => {
-                        let (found, as_of) = (found.into_iter(), scanned.as_of);
-                        self.send(Answer { query, found, hint, as_of, _charge: charge });
-                    }
-                    None => community.live.refuse(&subscription, &memory::refusal()),
-                }
-                count
+            Job::Answer(answer) => Phase::Send(*answer),
+            Job::Exchange(exchange) => {
+                self.reconcile(exchange);
+                Phase::Idle
             }
         };
-        self.measure(began, &community, &subscription, found);
+    }
+
+    fn advance(&mut self) -> bool {
+        self.phase = match std::mem::take(&mut self.phase) {
+            Phase::Idle => return false,
+            Phase::Scan(begun) => match begun.query.want {
+                Want::Count => {
+                    self.count(&begun);
+                    Phase::Idle
+                }
+                Want::Events => self.find(begun).map_or(Phase::Idle, Phase::Send),
+            },
+            Phase::Send(answer) => self.send(answer).map_or(Phase::Idle, Phase::Send),
+        };
+        true
+    }
+}
+
+impl Reader {
+    /// Looks up what a query asks for; `None` when it is refused.
+    fn find(&self, Begun { query, at, as_of }: Begun) -> Option<Answer> {
+        let community = &query.community;
+        community.traffic.requests.add(1);
+        let rules = community.rules();
+        let scanned = self.scan(&query, as_of);
+        if scanned.is_cut && scanned.found.is_empty() {
+            community.live.refuse(&query.subscription, &too_broad(&query));
+            self.measure(at, &query, 0);
+            return None;
+        }
+        let (mut found, hint) = merge(scanned.found, &scanned.withheld, scanned.is_cut);
+        if community.settings().trust.read_first {
+            trusted_first(community, &mut found);
+        }
+        let unmeasured = Some((at, found.len()));
+        found.shrink_to_fit();
+        let bytes: usize = found.iter().map(Hit::bytes).sum();
+        let Some(charge) = query.listener.outbox.memory().take(bytes) else {
+            community.live.refuse(&query.subscription, &memory::refusal());
+            self.measure(at, &query, found.len());
+            return None;
+        };
+        let found = found.into_iter();
+        Some(Answer { query, found, hint, as_of, _charge: charge, rules, unmeasured })
     }
 
     /// Notes how long a query took up to its last event, or until its client had to read first.
-    fn measure(&self, began: Instant, community: &Community, subscription: &Subscription, events: usize) {
+    fn measure(&self, began: Instant, query: &Query, events: usize) {
         let took = began.elapsed();
-        self.0.meter.query_seconds.observe(took.as_secs_f64());
-        let slow = self.0.current.get().log.slow_query_milliseconds;
+        self.shared.meter.query_seconds.observe(took.as_secs_f64());
+        let slow = self.shared.current.get().log.slow_query_milliseconds;
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if milliseconds < slow {
             return;
         }
-        let (community, shape) = (community.path().to_owned(), meter::shape(&subscription.filters));
+        let (community, shape) =
+            (query.community.path().to_owned(), meter::shape(&query.subscription.filters));
         tracing::info!(community, shape, milliseconds, events, "a slow query");
-        self.0.meter.slow(SlowQuery { at: self.0.clock.now(), community, shape, milliseconds, events });
+        self.shared.meter.slow(SlowQuery {
+            at: self.shared.clock.now(),
+            community,
+            shape,
+            milliseconds,
+            events,
+        });
     }
 
     /// Finds the stored events of all filters, each up to its limit.
-    fn scan(&self, query: &Query) -> Scanned {
+    fn scan(&self, query: &Query, as_of: u64) -> Scanned {
         let settings = query.community.settings();
         let limits = &settings.limits;
-        let as_of = query.community.index().next_number();
-        let mut all = Scanned { as_of, ..Scanned::default() };
+        let mut all = Scanned::default();
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
         for filter in &query.subscription.filters {
             let (limit, may_exceed) = limit_of(filter, limits);
@@ -299,7 +356,7 @@ impl Reader {
         if replay.is_empty() {
             return Vec::new();
         }
-        let now = self.0.clock.now();
+        let now = self.shared.clock.now();
         let rules = community.rules();
         let mut hits: Vec<Hit> = listener.with_keys(|keys| {
             let asked = filter.names_events_or_authors();
@@ -330,19 +387,29 @@ impl Reader {
         let Query { community, listener, subscription, .. } = query;
         let rules = community.rules();
         let entries_max = rules.settings.limits.query_entries_max;
-        let mut scan = Scan::new(filter, as_of);
-        loop {
+        let by_kind = query.want == Want::Count
+            && listener.with_keys(|keys| {
+                nip59::is_counted_by_kind(
+                    filter,
+                    &rules.context(self.shared.clock.now(), keys, &listener.relay),
+                )
+            });
+        let scan = Scan::new(filter, as_of);
+        let mut scan = if by_kind { scan.by_kind() } else { scan };
+        let is_whole = loop {
             let entries = SLICE_ENTRIES.min(entries_max - scan.looked_at);
             match self.slice(community, &rules, listener, &mut scan, entries, &mut receive) {
-                Progress::Stopped | Progress::Complete => return true,
+                Progress::Stopped | Progress::Complete => break true,
                 Progress::Going if scan.looked_at >= entries_max || Instant::now() >= deadline => {
-                    return false;
+                    break false;
                 }
                 // Nobody waits for the rest.
-                Progress::Going if subscription.is_closed() || listener.outbox.is_closed() => return false,
+                Progress::Going if subscription.is_closed() || listener.outbox.is_closed() => break false,
                 Progress::Going => {}
             }
-        }
+        };
+        self.shared.meter.query_entries.inc_by(scan.looked_at);
+        is_whole
     }
 
     /// Looks at so many more entries of what this client may see.
@@ -355,7 +422,7 @@ impl Reader {
         entries: u64,
         receive: impl FnMut(Found) -> bool,
     ) -> Progress {
-        let now = self.0.clock.now();
+        let now = self.shared.clock.now();
         listener.with_keys(|keys| {
             let asked = scan.filter().names_events_or_authors();
             let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
@@ -364,18 +431,18 @@ impl Reader {
         })
     }
 
-    fn count(&self, query: &Query) -> usize {
+    fn count(&self, Begun { query, at, as_of }: &Begun) {
+        query.community.traffic.counts.add(1);
         let settings = query.community.settings();
         let limits = &settings.limits;
         let filters = &query.subscription.filters;
-        let as_of = query.community.index().next_number();
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
         let mut seen = HashSet::new();
         let mut count = 0;
         let mut is_whole = true;
         for filter in filters {
             let mut is_full = false;
-            is_whole &= self.scan_filter(query, filter, as_of, deadline, |found| {
+            is_whole &= self.scan_filter(query, filter, *as_of, deadline, |found| {
                 is_full = seen.len() >= COUNT_DISTINCT_MAX;
                 // An event that several filters ask for counts once.
                 count += u64::from(filters.len() == 1 || !is_full && seen.insert(found.location.number));
@@ -385,61 +452,76 @@ impl Reader {
         }
         let text = message::count(&query.subscription.id, count, !is_whole);
         query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
-        count as usize
+        self.measure(*at, query, count as usize);
     }
 
-    /// Sends what was found, as fast as the client reads, then EOSE. What fits goes into the outbox at once.
-    fn send(&self, mut answer: Answer) {
-        let Query { community, listener, subscription, .. } = &answer.query;
-        let outbox = &listener.outbox;
-        loop {
-            if outbox.is_closed() || subscription.is_closed() {
-                return;
+    /// Sends some of what was found, as much as the client has room for, and EOSE after the last of it. Returns what is
+    /// left to send now.
+    fn send(&self, mut answer: Answer) -> Option<Answer> {
+        let outbox = &answer.query.listener.outbox;
+        // Before each part, not after: many answers that go on at once would overflow the outbox of a client
+        // that reads as it should.
+        let room = outbox.room_for_answer();
+        let is_over = outbox.is_closed() || answer.query.subscription.is_closed();
+        if !is_over && let Some(room) = room {
+            let goes_on = self.send_some(&mut answer, room);
+            if goes_on {
+                return Some(answer);
             }
-            // Before each part, not after: many answers that go on at once would overflow the outbox
-            // of a client that reads as it should.
-            let Some(room) = outbox.room_for_answer() else {
-                let (listener, jobs) = (Arc::clone(listener), Arc::clone(&self.0.jobs));
-                let source = Source::of(&listener);
-                let parked = Box::new(move || jobs.push(source, Job::Answer(Box::new(answer))));
-                if let Some(parked) = listener.outbox.park_if_busy(parked) {
-                    parked();
-                }
-                return;
-            };
-            let read = self.read_some(community, &mut answer.found, room);
-            community.traffic.answered.add(read.as_ref().map_or(0, Vec::len));
-            match read {
-                Ok(bodies) if answer.found.len() > 0 => outbox.push(Frame::events(subscription, bodies)),
-                Ok(bodies) => {
-                    let eose = message::eose(&subscription.id, answer.hint);
-                    community.live.release(subscription, answer.as_of, bodies, eose);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!("cannot read a stored event: {error}");
-                    let sentence = "a stored event could not be read; its operator is told";
-                    let refusal = Refusal::new(Prefix::Error, "store.read", sentence);
-                    community.live.refuse(subscription, &refusal);
-                    return;
-                }
+        }
+        if let Some((began, events)) = answer.unmeasured.take() {
+            self.measure(began, &answer.query, events);
+        }
+        if is_over || room.is_some() {
+            return None;
+        }
+        let (listener, jobs) = (Arc::clone(&answer.query.listener), Arc::clone(&self.shared.jobs));
+        let source = Source::of(&listener);
+        let parked = Box::new(move || jobs.push(source, Job::Answer(Box::new(answer))));
+        if let Some(parked) = listener.outbox.park_if_busy(parked) {
+            parked();
+        }
+        None
+    }
+
+    /// Sends the next part; false when that was the last.
+    fn send_some(&self, answer: &mut Answer, room: usize) -> bool {
+        let read = self.read_some(answer, room);
+        let Query { community, subscription, .. } = &answer.query;
+        community.traffic.answered.add(read.as_ref().map_or(0, Vec::len));
+        match read {
+            Ok(bodies) if answer.found.len() > 0 => community.live.answer(subscription, bodies),
+            Ok(bodies) => {
+                let eose = message::eose(&subscription.id, answer.hint);
+                community.live.release(subscription, answer.as_of, bodies, eose);
+                false
+            }
+            Err(error) => {
+                tracing::error!("cannot read a stored event: {error}");
+                let sentence = "a stored event could not be read; its operator is told";
+                let refusal = Refusal::new(Prefix::Error, "store.read", sentence);
+                community.live.refuse(subscription, &refusal);
+                false
             }
         }
     }
 
     /// The JSON of what was found next, until it fills this much of an outbox.
-    fn read_some(
-        &self,
-        community: &Community,
-        found: &mut std::vec::IntoIter<Hit>,
-        bytes: usize,
-    ) -> Result<Vec<Bytes>, BodyError> {
+    fn read_some(&self, answer: &mut Answer, bytes: usize) -> Result<Vec<Bytes>, BodyError> {
+        let Answer { query, found, rules, .. } = answer;
+        let community = &query.community;
+        let shown_now = self.shown_now(query, rules);
         let (mut bodies, mut filled) = (Vec::new(), 0);
         while filled < bytes
             && let Some(hit) = found.next()
         {
             let body = match hit.body {
-                Body::Stored(location) => self.0.bodies.get(community.id, location)?,
+                Body::Stored(location)
+                    if shown_now.as_ref().is_some_and(|shown| !shown(&hit.id, location)) =>
+                {
+                    None
+                }
+                Body::Stored(location) => self.shared.bodies.get(community.id, location)?,
                 Body::Kept(body) => Some(body),
             };
             // What was removed since the scan is passed over.
@@ -449,6 +531,29 @@ impl Reader {
             }
         }
         Ok(bodies)
+    }
+
+    /// Where what is shown may have changed since a query's events were found – its client took its time, and
+    /// meanwhile somebody was banned, or vanished –, what says of each whether it still is.
+    fn shown_now<'a>(
+        &self,
+        query: &'a Query,
+        found_by: &Arc<Rules>,
+    ) -> Option<impl Fn(&Id, Location) -> bool + use<'a>> {
+        let Query { community, listener, subscription, .. } = query;
+        let rules = community.rules();
+        if Arc::ptr_eq(&rules, found_by) && !community.index().has_vanishing() {
+            return None;
+        }
+        let now = self.shared.clock.now();
+        let asked = subscription.filters.iter().any(Filter::names_events_or_authors);
+        Some(move |id: &Id, location| {
+            listener.with_keys(|keys| {
+                let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
+                let visible = |head: &Head<'_>| community.visible(&rules, head, &context);
+                community.index().shows(id, location, visible)
+            })
+        })
     }
 }
 

@@ -115,7 +115,7 @@ impl Reader {
                 Ok(true) => *set = gathering.room.map(|room| (gathering.set.seal(), room)),
                 Ok(false) => {
                     exchange.gathering = Some(gathering);
-                    return self.0.jobs.push(exchange.source(), Job::Exchange(exchange));
+                    return self.shared.jobs.push(exchange.source(), Job::Exchange(exchange));
                 }
                 Err(Failed::TooMany(most)) => return exchange.fail(&nip77::too_many(most), Some(most)),
                 Err(Failed::Refused(refusal)) => return exchange.fail(&refusal, None),
@@ -167,7 +167,7 @@ impl Reader {
     fn make_room(&self, gathering: &mut Gathering) -> Result<(), Failed> {
         let has = gathering.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = u32::try_from(gathering.set.len() - has).unwrap_or(u32::MAX);
-        let more = Arc::clone(&self.0.reconciled).try_acquire_many_owned(more);
+        let more = Arc::clone(&self.shared.reconciled).try_acquire_many_owned(more);
         let more = more.map_err(|_| Failed::Refused(nip77::no_room()))?;
         match &mut gathering.room {
             Some(room) => room.merge(more),

@@ -11,7 +11,6 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug, Default)]
 pub struct Permits {
     /// Of its connection, in number, and of all, in bytes.
-    #[expect(dead_code, reason = "held for its drop")]
     room: Option<[OwnedSemaphorePermit; 2]>,
     /// On its way from the verify pool through the writer.
     passage: Option<Passage>,
@@ -21,6 +20,11 @@ impl Permits {
     /// Room of its connection, and of all.
     pub(crate) fn new(of_connection: OwnedSemaphorePermit, of_all: OwnedSemaphorePermit) -> Permits {
         Permits { room: Some([of_connection, of_all]), passage: None }
+    }
+
+    /// What it has of the room of all; the rest is given back.
+    pub(super) fn into_shared(self) -> Option<OwnedSemaphorePermit> {
+        self.room.map(|[_, of_all]| of_all)
     }
 
     pub(super) fn pass(&mut self, passage: Passage) {

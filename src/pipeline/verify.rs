@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::fair::Fair;
 use super::room::Passages;
+use super::stage::Stage;
 use super::writer::{Checked, WriterInput};
 use super::{Outcome, Submission};
 use crate::event::Checker;
@@ -22,38 +23,61 @@ use crate::store::record;
 const BATCH_EVENTS_MAX: usize = 16;
 
 pub(super) struct Verifier {
-    pub(super) input: Arc<Fair<Submission>>,
-    pub(super) output: Sender<WriterInput>,
-    pub(super) passages: Arc<Passages>,
-    pub(super) rates: Arc<Rates>,
+    input: Arc<Fair<Submission>>,
+    output: Sender<WriterInput>,
+    passages: Arc<Passages>,
+    rates: Arc<Rates>,
+    checker: Checker,
+    /// What was checked and not yet handed on, with its turns.
+    checked: Vec<(u64, Option<Checked>)>,
 }
 
-impl Verifier {
-    /// Works until nobody can submit any more.
-    pub(super) fn run(self) {
-        let mut checker = Checker::default();
-        loop {
-            self.passages.wait();
-            let mut next = self.input.take();
-            if next.is_none() {
-                return;
-            }
-            let mut batch = Vec::new();
-            while let Some((turn, submission)) = next {
-                batch.push((turn, self.check(submission, &mut checker)));
-                next = if batch.len() < BATCH_EVENTS_MAX { self.input.try_take() } else { None };
-            }
-            if self.output.send(WriterInput::Events(batch)).is_err() {
-                return;
-            }
+impl Stage for Verifier {
+    type Work = (u64, Submission);
+
+    fn wait(&mut self) -> Option<Self::Work> {
+        self.passages.wait();
+        self.input.take()
+    }
+
+    fn look(&mut self) -> Option<Self::Work> {
+        self.input.try_take()
+    }
+
+    fn begin(&mut self, first: Self::Work) {
+        let mut next = Some(first);
+        while let Some((turn, submission)) = next {
+            let checked = self.check(submission);
+            self.checked.push((turn, checked));
+            next = if self.checked.len() < BATCH_EVENTS_MAX { self.look() } else { None };
         }
     }
 
-    fn check(&self, submission: Submission, checker: &mut Checker) -> Option<Checked> {
+    fn advance(&mut self) -> bool {
+        if self.checked.is_empty() {
+            return false;
+        }
+        // The writer ends only after this sender is gone.
+        let _ = self.output.send(WriterInput::Events(std::mem::take(&mut self.checked)));
+        true
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(
+        input: Arc<Fair<Submission>>,
+        output: Sender<WriterInput>,
+        passages: Arc<Passages>,
+        rates: Arc<Rates>,
+    ) -> Verifier {
+        Verifier { input, output, passages, rates, checker: Checker::default(), checked: Vec::new() }
+    }
+
+    fn check(&mut self, submission: Submission) -> Option<Checked> {
         let Submission { community, event, reply, admitted_at, mut permits } = submission;
         permits.pass(self.passages.enter());
         let id = event.id;
-        let checked = checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
+        let checked = self.checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
             let rules = community.rules();
             if !is_rate_exempt(&event.pubkey, &rules.settings, &rules.known) {
                 self.rates.author_event(&event.pubkey)?;

@@ -17,6 +17,7 @@ use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
+use super::stage::Stage;
 use super::trouble::Trouble;
 use super::{Outcome, Permits, Reply, retention};
 use crate::community::{Community, VANISHED};
@@ -85,6 +86,28 @@ pub(super) struct Writer {
     pub(super) trouble: Option<Trouble>,
     events_max: usize,
     bytes_max: usize,
+    turns: Turns,
+    phase: Phase,
+}
+
+/// Where the writer is with a group.
+#[derive(Default)]
+enum Phase {
+    /// Between two groups.
+    #[default]
+    Idle,
+    /// It is to be made safe.
+    Gathered(Vec<Placed>),
+    /// It is to be made true for readers.
+    Safe(Safe),
+    /// It is to be answered and passed on.
+    Indexed(Safe),
+}
+
+/// A group that is durable, and where its events are.
+struct Safe {
+    placed: Vec<Placed>,
+    locations: Vec<Location>,
 }
 
 /// What becomes true when a group is safe.
@@ -253,6 +276,79 @@ fn is_request(kind: Kind) -> bool {
     kind == Kind::DELETION || kind == Kind::VANISH
 }
 
+impl Stage for Writer {
+    type Work = WriterInput;
+
+    fn wait(&mut self) -> Option<WriterInput> {
+        // Others commit as well: those who save the index, and backups.
+        if self.trouble.is_none() && self.store.has_failed() {
+            self.trouble = Some(Trouble::new(None));
+        }
+        self.next_input()
+    }
+
+    fn look(&mut self) -> Option<WriterInput> {
+        self.input.try_recv().ok()
+    }
+
+    /// Gathers a group of all that waits.
+    fn begin(&mut self, first: WriterInput) {
+        let mut gathering = Gathering::default();
+        let mut next = Some(first);
+        while let Some(input) = next.take() {
+            match input {
+                WriterInput::Events(events) => {
+                    let came = events.len();
+                    events.into_iter().for_each(|(turn, checked)| self.turns.add(turn, checked));
+                    while let Some(checked) = self.turns.take() {
+                        self.place(checked, &mut gathering);
+                    }
+                    gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
+                }
+                WriterInput::Sweep(sweep) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.sweep(sweep);
+                }
+                WriterInput::State(group, done) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.change_state(group, &done);
+                }
+                // Who no longer waits for the answer does not need it.
+                WriterInput::Ping(heard) => drop(heard.send(())),
+                WriterInput::Remove(remove) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.remove_found(&remove);
+                }
+            }
+            // It is tried to go on when nothing is gathered.
+            if !self.is_full(&gathering) && self.trouble.is_none() {
+                next = self.look();
+            }
+        }
+        self.phase = Phase::Gathered(gathering.placed);
+    }
+
+    fn advance(&mut self) -> bool {
+        self.phase = match std::mem::take(&mut self.phase) {
+            Phase::Idle => return false,
+            Phase::Gathered(placed) => self.make_safe(placed).map_or(Phase::Idle, Phase::Safe),
+            Phase::Safe(safe) => {
+                index(&safe);
+                Phase::Indexed(safe)
+            }
+            Phase::Indexed(safe) => {
+                self.tell(safe);
+                Phase::Idle
+            }
+        };
+        true
+    }
+
+    fn end(self) {
+        self.saver.stop();
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         input: Receiver<WriterInput>,
@@ -264,52 +360,8 @@ impl Writer {
         settings: &config::Store,
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
-        Writer { input, fanout, store, bodies, saver, meter, trouble: None, events_max, bytes_max }
-    }
-
-    /// Works until nobody can send any more and everything sent is safe.
-    pub(super) fn run(mut self) {
-        let mut gathering = Gathering::default();
-        let mut turns = Turns::default();
-        while let Some(input) = self.next_input() {
-            let mut next = Some(input);
-            while let Some(input) = next.take() {
-                match input {
-                    WriterInput::Events(events) => {
-                        let came = events.len();
-                        events.into_iter().for_each(|(turn, checked)| turns.add(turn, checked));
-                        while let Some(checked) = turns.take() {
-                            self.place(checked, &mut gathering);
-                        }
-                        gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
-                    }
-                    WriterInput::Sweep(sweep) => {
-                        self.commit(std::mem::take(&mut gathering));
-                        self.sweep(sweep);
-                    }
-                    WriterInput::State(group, done) => {
-                        self.commit(std::mem::take(&mut gathering));
-                        self.change_state(group, &done);
-                    }
-                    // Who no longer waits for the answer does not need it.
-                    WriterInput::Ping(heard) => drop(heard.send(())),
-                    WriterInput::Remove(remove) => {
-                        self.commit(std::mem::take(&mut gathering));
-                        self.remove_found(&remove);
-                    }
-                }
-                // It is tried to go on when nothing is gathered.
-                if !self.is_full(&gathering) && self.trouble.is_none() {
-                    next = self.input.try_recv().ok();
-                }
-            }
-            self.commit(std::mem::take(&mut gathering));
-            // Others commit as well: those who save the index, and backups.
-            if self.trouble.is_none() && self.store.has_failed() {
-                self.trouble = Some(Trouble::new(None));
-            }
-        }
-        self.saver.stop();
+        let (turns, phase) = (Turns::default(), Phase::Idle);
+        Writer { input, fanout, store, bodies, saver, meter, trouble: None, events_max, bytes_max, turns, phase }
     }
 
     /// What to do next; `None` when nobody can send any more. While the store takes nothing it is tried again.
@@ -338,9 +390,9 @@ impl Writer {
     pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
         match after {
             After::Publish(placed) => {
-                let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
-                self.publish(placed, locations);
-                self.saver.changed(changes);
+                let safe = Safe { placed, locations: locations.to_vec() };
+                index(&safe);
+                self.tell(safe);
             }
             After::Forget(community, removes) => self.forget(&community, &removes),
             After::Decide => self.saver.reread_decisions(),
@@ -388,11 +440,11 @@ impl Writer {
         outcome.count_in(&community.traffic);
         checked.reply.send(&event.id, outcome.clone());
         if outcome == Outcome::PassedOn {
-            let Checked { community, event, body, permits: [_, room], .. } = checked;
+            let Checked { community, event, body, permits, .. } = checked;
             self.pass_on(LiveGroup {
                 community,
                 events: vec![LiveEvent { event, body, number: None }],
-                room,
+                room: permits.into_shared(),
             });
         }
     }
@@ -432,11 +484,18 @@ impl Writer {
         let _ = self.fanout.send(group);
     }
 
-    /// Makes a group durable, then true for readers, then known.
+    /// Makes a group durable, then true for readers, then known, all at once: what comes next depends on it.
     fn commit(&mut self, gathering: Gathering) {
-        let mut placed = gathering.placed;
+        if let Some(safe) = self.make_safe(gathering.placed) {
+            index(&safe);
+            self.tell(safe);
+        }
+    }
+
+    /// Makes a group durable. `None` when it is empty, or the store failed, which was answered.
+    fn make_safe(&mut self, mut placed: Vec<Placed>) -> Option<Safe> {
         if placed.is_empty() {
-            return;
+            return None;
         }
         let mut group = Group::default();
         for Placed { checked, removes, .. } in &mut placed {
@@ -458,38 +517,23 @@ impl Writer {
             Ok(locations) => {
                 self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
                 self.meter.commit_events.observe(placed.len() as f64);
-                self.make_true(After::Publish(placed), &locations);
+                Some(Safe { placed, locations })
             }
             Err(error) => {
                 self.meter.commits_failed.inc();
                 fail(&mut placed, &error);
                 self.note_failure(&error, Some(After::Publish(placed)));
+                None
             }
         }
     }
 
-    fn publish(&self, placed: Vec<Placed>, locations: &[Location]) {
-        let mut locations_left = locations.iter();
-        for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
-            let mut index = run[0].checked.community.index_mut();
-            for (placed, &location) in run.iter().zip(&mut locations_left) {
-                let Placed { checked, record_bytes, removes, .. } = placed;
-                let community = &checked.community;
-                for stored in removes {
-                    let (kind, author) = index.kind_and_author(*stored);
-                    index.remove(*stored);
-                    community.notice(kind, &author);
-                }
-                index.insert(&checked.event, location, *record_bytes);
-                community.notice(checked.event.kind, &checked.event.pubkey);
-                if checked.event.kind == Kind::VANISH {
-                    index.vanish(&checked.event.pubkey, checked.event.created_at);
-                }
-            }
-        }
+    /// Answers a group and passes it on.
+    fn tell(&mut self, Safe { placed, locations }: Safe) {
+        let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
         let mut groups: Vec<LiveGroup> = Vec::new();
-        for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(locations) {
-            let Checked { community, event, body, reply, permits: [_, room], .. } = checked;
+        for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(&locations) {
+            let Checked { community, event, body, reply, permits, .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
             community.traffic.stored.add(1);
             community.traffic.duplicates.add(copies.len());
@@ -498,11 +542,12 @@ impl Writer {
             self.bodies.put(community.id, location, body.clone());
             let live = LiveEvent { event, body, number: Some(location.number) };
             match groups.last_mut() {
-                Some(group) if group.community.id == community.id => group.add(live, room),
-                _ => groups.push(LiveGroup { community, events: vec![live], room }),
+                Some(group) if group.community.id == community.id => group.add(live, permits.into_shared()),
+                _ => groups.push(LiveGroup { community, events: vec![live], room: permits.into_shared() }),
             }
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
+        self.saver.changed(changes);
     }
 
     /// Removes up to `events_max` events that expired or vanished.
@@ -563,6 +608,28 @@ impl Writer {
         }
         drop(index);
         self.saver.changed(removes.len());
+    }
+}
+
+/// Makes a group true for readers.
+fn index(Safe { placed, locations }: &Safe) {
+    let mut locations_left = locations.iter();
+    for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
+        let mut index = run[0].checked.community.index_mut();
+        for (placed, &location) in run.iter().zip(&mut locations_left) {
+            let Placed { checked, record_bytes, removes, .. } = placed;
+            let community = &checked.community;
+            for stored in removes {
+                let (kind, author) = index.kind_and_author(*stored);
+                index.remove(*stored);
+                community.notice(kind, &author);
+            }
+            index.insert(&checked.event, location, *record_bytes);
+            community.notice(checked.event.kind, &checked.event.pubkey);
+            if checked.event.kind == Kind::VANISH {
+                index.vanish(&checked.event.pubkey, checked.event.created_at);
+            }
+        }
     }
 }
 

@@ -96,6 +96,7 @@ pub struct Policy {
     verified: Vec<Active<AdmitVerified>>,
     place: Vec<Active<(Wants, AdmitPlaced)>>,
     query: Vec<Active<AdmitQuery>>,
+    count: Vec<Active<AdmitQuery>>,
     visible: Vec<Visible>,
     /// Those in shadow mode, with their ids: they hide nothing.
     visible_shadow: Vec<(&'static str, Visible)>,
@@ -129,6 +130,7 @@ impl Policy {
                     policy.place.push(Active { run: (wants, check), is_shadow });
                 }
                 Check::Query(run) => policy.query.push(Active { run, is_shadow }),
+                Check::Count(run) => policy.count.push(Active { run, is_shadow }),
                 Check::Visible(run) if is_shadow => policy.visible_shadow.push((rule.id, run)),
                 Check::Visible(run) => policy.visible.push(run),
             }
@@ -195,6 +197,16 @@ impl Policy {
     ) -> Decision {
         limits::subscription_id(subscription, context)?;
         run(&self.query, |rule| rule(filters, context), shadowed)
+    }
+
+    /// Whether a COUNT that is otherwise answered to who asks is one that is.
+    pub fn admit_count(
+        &self,
+        filters: &[Filter],
+        context: &Context<'_>,
+        shadowed: &mut dyn FnMut(&Refusal),
+    ) -> Decision {
+        run(&self.count, |rule| rule(filters, context), shadowed)
     }
 
     /// Whether an event may be shown, counted or streamed to who asks: one function for stored and live.

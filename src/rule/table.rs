@@ -37,6 +37,8 @@ pub enum Check {
     },
     /// For each REQ and COUNT.
     Query(fn(&[Filter], &Context<'_>) -> Decision),
+    /// For each COUNT, after those for both.
+    Count(fn(&[Filter], &Context<'_>) -> Decision),
     /// For each event that would be shown, counted or streamed.
     Visible(fn(&Head<'_>, &Context<'_>) -> bool),
 }

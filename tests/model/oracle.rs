@@ -102,12 +102,17 @@ fn supersedes(one: &Event, other: &Event) -> bool {
 }
 
 /// All that a relay knows.
+#[derive(Clone)]
 pub(crate) struct Oracle {
     /// The time.
     pub(crate) now: u64,
     /// What is stored, in no order.
     pub(crate) stored: Vec<Event>,
     vanished: Vec<(PublicKey, u64)>,
+    /// Authors whom moderators have banned.
+    pub(crate) banned: BTreeSet<PublicKey>,
+    /// Events that moderators have banned.
+    pub(crate) banned_events: BTreeSet<Id>,
     /// Whether ephemeral events with a place are kept for who joins late.
     replays: bool,
     /// When they arrived, and those that are kept.
@@ -125,7 +130,15 @@ pub(crate) struct Expected {
 impl Oracle {
     /// A relay with nothing stored.
     pub(crate) fn new(now: u64, replays: bool) -> Oracle {
-        Oracle { now, stored: Vec::new(), vanished: Vec::new(), replays, kept: Vec::new() }
+        Oracle {
+            now,
+            stored: Vec::new(),
+            vanished: Vec::new(),
+            banned: BTreeSet::new(),
+            banned_events: BTreeSet::new(),
+            replays,
+            kept: Vec::new(),
+        }
     }
 
     /// What it keeps in memory is gone.
@@ -169,9 +182,20 @@ impl Oracle {
         self.stored.contains(event) || self.replay().any(|kept| kept == event)
     }
 
+    /// Whether moderators have banned an event or its author.
+    pub(crate) fn is_banned(&self, event: &Event) -> bool {
+        self.banned.contains(&event.pubkey) || self.banned_events.contains(&event.id)
+    }
+
     /// What is said of an event before its signature matters.
-    fn refuse(&self, event: &Event, keys: &[PublicKey]) -> Result<(), Answer> {
-        if event.created_at > self.now + FUTURE_SECONDS_MAX || event.kind.0 == 22_242 {
+    pub(crate) fn refuse(&self, event: &Event, keys: &[PublicKey]) -> Result<(), Answer> {
+        if event.created_at > self.now + FUTURE_SECONDS_MAX {
+            return Err(INVALID);
+        }
+        if self.is_banned(event) && event.kind.0 != 62 {
+            return Err(BLOCKED);
+        }
+        if event.kind.0 == 22_242 {
             return Err(INVALID);
         }
         if expires(event).is_some_and(|time| time.parse::<u64>().map_or(true, |time| time <= self.now)) {
@@ -249,7 +273,8 @@ impl Oracle {
     pub(crate) fn is_visible(&self, event: &Event, keys: &[PublicKey]) -> bool {
         let is_private = matches!(event.kind.0, 4 | 13 | 1_059 | 21_059);
         let is_party = |key: &PublicKey| *key == event.pubkey || has(event, "p", &key.to_string());
-        !self.is_expired(event) && !self.has_vanished(event) && (!is_private || keys.iter().any(is_party))
+        let is_there = !self.is_expired(event) && !self.has_vanished(event) && !self.is_banned(event);
+        is_there && (!is_private || keys.iter().any(is_party))
     }
 
     /// Whether a query is refused, because without a key it could show nothing.

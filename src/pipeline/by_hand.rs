@@ -1,0 +1,101 @@
+//! A pipeline without threads: each of its stages does its next piece of work when its caller says so, in whatever
+//! order. In: which stage. Out: whether it had something to do. What is done is what threads do, to the letter.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::fanout::LiveGroup;
+use super::stage::{self, Stage as _};
+use super::{Pipeline, Stages};
+use crate::clock::Clock;
+use crate::community::Communities;
+use crate::config::Current;
+use crate::event::Id;
+use crate::store::Store;
+
+/// Groups that may wait to be matched with live filters: a writer that had to wait for room would wait for ever.
+const FANOUT_GROUPS_MAX: usize = 1 << 16;
+
+/// One of the stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// One of those that check signatures, by number.
+    Verifier(usize),
+    /// The one that stores.
+    Writer,
+    /// The one that passes on.
+    Fanout,
+    /// One of those that answer queries, by number.
+    Reader(usize),
+}
+
+/// An event that was passed on, and its number in the store, if it has one.
+pub type PassedOn = (Id, Option<u64>);
+
+/// The stages of a pipeline.
+pub(crate) struct ByHand {
+    stages: Stages,
+    /// What the writer passes on, and where the fan-out takes it from.
+    written: Receiver<LiveGroup>,
+    to_fanout: Sender<LiveGroup>,
+    /// All that the fan-out was given, in order.
+    passed_on: Vec<PassedOn>,
+}
+
+impl ByHand {
+    /// A pipeline that nothing moves but its caller.
+    pub(crate) fn assemble(
+        current: &Arc<Current>,
+        store: Arc<Store>,
+        communities: Arc<Communities>,
+        clock: Clock,
+    ) -> (Pipeline, ByHand) {
+        let (pipeline, mut stages) =
+            Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX);
+        let (to_fanout, input) = unbounded();
+        let written = stages.fanout.take_from(input);
+        (pipeline, ByHand { stages, written, to_fanout, passed_on: Vec::new() })
+    }
+
+    /// All that there are.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let Stages { verifiers, readers, .. } = &self.stages;
+        let verifiers = (0..verifiers.len()).map(Part::Verifier);
+        verifiers.chain([Part::Writer, Part::Fanout]).chain((0..readers.len()).map(Part::Reader)).collect()
+    }
+
+    /// Has a stage do its next piece of work; false when it has none.
+    pub(crate) fn step(&mut self, part: Part) -> bool {
+        if part == Part::Fanout {
+            for group in self.written.try_iter() {
+                self.passed_on.extend(group.events.iter().map(|live| (live.event.id, live.number)));
+                // Its other end is the fan-out's, which lives as long.
+                let _ = self.to_fanout.send(group);
+            }
+        }
+        let Stages { verifiers, writer, fanout, readers } = &mut self.stages;
+        match part {
+            Part::Verifier(number) => stage::step(&mut verifiers[number]),
+            Part::Writer => stage::step(writer),
+            Part::Fanout => stage::step(fanout),
+            Part::Reader(number) => stage::step(&mut readers[number]),
+        }
+    }
+
+    /// All events that were passed on to whoever listens, in order.
+    pub(crate) fn passed_on(&self) -> &[PassedOn] {
+        &self.passed_on
+    }
+
+    /// Does all that is left, when nothing more will come, and ends as threads do.
+    pub(crate) fn end(mut self) {
+        let parts = self.parts();
+        while parts.iter().fold(false, |some, part| self.step(*part) || some) {}
+        let Stages { verifiers, writer, fanout, readers } = self.stages;
+        verifiers.into_iter().for_each(|stage| stage.end());
+        writer.end();
+        fanout.end();
+        readers.into_iter().for_each(|stage| stage.end());
+    }
+}
