@@ -613,7 +613,9 @@ impl Session {
         let Some(one) = self.reconciliations.touch(name) else {
             return self.refuse_reconciliation(name, &nip77::unknown());
         };
-        if let Err(refusal) = self.admit_reading(&self.community.rules(), name, &one.query.filters, Want::Events) {
+        if let Err(refusal) =
+            self.admit_reading(&self.community.rules(), name, &one.query.filters, Want::Events)
+        {
             return self.refuse_reconciliation(name, &refusal);
         }
         let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));

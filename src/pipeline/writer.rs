@@ -361,7 +361,19 @@ impl Writer {
     ) -> Writer {
         let (events_max, bytes_max) = (settings.group_events_max, settings.group_bytes_max);
         let (turns, phase) = (Turns::default(), Phase::Idle);
-        Writer { input, fanout, store, bodies, saver, meter, trouble: None, events_max, bytes_max, turns, phase }
+        Writer {
+            input,
+            fanout,
+            store,
+            bodies,
+            saver,
+            meter,
+            trouble: None,
+            events_max,
+            bytes_max,
+            turns,
+            phase,
+        }
     }
 
     /// What to do next; `None` when nobody can send any more. While the store takes nothing it is tried again.

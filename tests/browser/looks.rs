@@ -85,7 +85,10 @@ fn busy() -> Town {
         ("disallowkind", json!([30_023])),
         ("dismissreports", json!([Person::new(41).hex(), "a quarrel between neighbours"])),
         ("changesettings", json!([{"access.read": "authenticated", "limits.content_chars_max": 8_000}])),
-        ("changesettings", json!([{"access.read": null, "retention.age_days_max_by_kind": {"7": 30, "20-29": 7}}])),
+        (
+            "changesettings",
+            json!([{"access.read": null, "retention.age_days_max_by_kind": {"7": 30, "20-29": 7}}]),
+        ),
         ("banevent", json!([grumbler().note("gone").id.to_string(), "insults"])),
     ];
     for (method, params) in calls {

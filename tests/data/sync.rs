@@ -62,7 +62,10 @@ fn each_way_brings_what_the_other_side_lacks() {
         assert_eq!(shown(&relay.url), if goes { all.clone() } else { without(&here) }, "{direction}");
         // Another run finds nothing to do.
         let done = succeed(&folder, &["sync", &relay.url, "--dir", direction]);
-        assert!(done.words.lines().all(|line| !line.contains("stored") || line.contains(" 0 events")), "{done:?}");
+        assert!(
+            done.words.lines().all(|line| !line.contains("stored") || line.contains(" 0 events")),
+            "{done:?}"
+        );
     }
 }
 
@@ -93,7 +96,9 @@ fn what_is_too_much_at_once_is_done_in_shorter_times() {
     let crowd: Vec<Event> = (0..8).map(|number| Person::new(number).event(1, PAST, &[], "now")).collect();
     let (_other, relay) = relay_with(&crowd, "[nip77]\nevents_max = 7");
     let folder = stocked(&events[50..]);
-    folder.run(&["sync", &relay.url]).refused(&["this query is too big: more than 7 events", "narrow --filter"]);
+    folder
+        .run(&["sync", &relay.url])
+        .refused(&["this query is too big: more than 7 events", "narrow --filter"]);
 }
 
 #[test]
