@@ -166,6 +166,9 @@ pub(super) async fn accept(
 /// Room for one more connection, and for what it takes while it speaks HTTP.
 fn room(shared: &Shared, connections: &Arc<Semaphore>, is_encrypted: bool) -> Option<(Guard, Charge)> {
     let permit = Arc::clone(connections).try_acquire_owned().ok()?;
+    if !shared.memory().has_room_for_connections() {
+        return None;
+    }
     let tls = if is_encrypted { TLS_BYTES } else { 0 };
     let guard = Guard::new(permit, shared.memory().take(CONNECTION_BYTES + tls)?);
     Some((guard, shared.memory().take(HTTP_BYTES)?))

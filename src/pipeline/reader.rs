@@ -213,7 +213,7 @@ impl Reader {
                 let count = found.len();
                 found.shrink_to_fit();
                 let bytes: usize = found.iter().map(Hit::bytes).sum();
-                match query.listener.outbox.memory().take(bytes) {
+                match query.listener.outbox.charge(bytes) {
                     Some(charge) => {
                         let (found, as_of) = (found.into_iter(), scanned.as_of);
                         self.send(Answer { query, found, hint, as_of, _charge: charge });
