@@ -219,19 +219,6 @@ impl Collector for Read {
                 None,
                 one(store.has_failed().into()),
             ),
-            gauge("index_memory", "Indexes of stored events", Some(Unit::Bytes), one(memory.index_bytes())),
-            gauge(
-                "clients_memory",
-                "What all clients hold together",
-                Some(Unit::Bytes),
-                one(memory.clients.bytes() as u64),
-            ),
-            gauge(
-                "memory_max",
-                "What the process should stay below; 0 where the settings do not say",
-                Some(Unit::Bytes),
-                one(memory.plan().memory_bytes_max.unwrap_or(0)),
-            ),
             gauge("start_time", "When the relay started", Some(Unit::Seconds), one(*started_at)),
             gauge(
                 "build_info",
@@ -241,6 +228,7 @@ impl Collector for Read {
             ),
         ];
         families.iter().try_for_each(|family| family.write(&mut encoder))?;
+        memory_of(memory, &mut encoder)?;
         process(&mut encoder)
     }
 }
@@ -258,6 +246,23 @@ const REQUESTS: &[(&str, &str)] =
     &[("answered", "requests"), ("counted", "counts"), ("refused", "requests_refused")];
 
 const SENT: &[(&str, &str)] = &[("answer", "answered"), ("live", "delivered")];
+
+/// What takes memory, and how much it may be.
+fn memory_of(memory: &Memory, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let families = [
+        ("index_memory", "Indexes of stored events", memory.index_bytes()),
+        ("clients_memory", "What all clients hold together", memory.clients.bytes() as u64),
+        (
+            "memory_max",
+            "What the process should stay below; 0 where the settings do not say",
+            memory.plan().memory_bytes_max.unwrap_or(0),
+        ),
+    ];
+    families.into_iter().try_for_each(|(name, help, number)| {
+        let numbers = vec![(Labels::new(), number as f64)];
+        Family { name, help, unit: Some(Unit::Bytes), metric_type: MetricType::Gauge, numbers }.write(encoder)
+    })
+}
 
 /// Numbers of the process, where the system tells them.
 fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::config::SlowClient;
 use crate::event::PublicKey;
 use crate::filter::Filter;
-use crate::memory::{CLIENTS_FULL, Charge, Ledger, OUTBOX_SHARE_BYTES};
+use crate::memory::{CLIENTS_FULL, Charge, Ledger, OUTBOX_SHARE_BYTES, QUERIES_SHARE_BYTES};
 use crate::message;
 use crate::rule::RelayNames;
 
@@ -162,6 +162,10 @@ pub struct Outbox {
     bytes_max: usize,
     slow_client: SlowClient,
     memory: Arc<Ledger>,
+    /// What its session holds besides: what was taken out and its client has not taken, and half of what it sends.
+    session_bytes: AtomicUsize,
+    /// What its subscriptions and answers may take where all clients have no more.
+    share: Arc<Ledger>,
 }
 
 impl Outbox {
@@ -176,7 +180,14 @@ impl Outbox {
             ended: None,
             charge: memory.nothing(),
         };
-        Outbox { queue: Mutex::new(queue), bytes_max, slow_client, memory: Arc::clone(memory) }
+        Outbox {
+            queue: Mutex::new(queue),
+            bytes_max,
+            slow_client,
+            memory: Arc::clone(memory),
+            session_bytes: AtomicUsize::new(0),
+            share: Ledger::new(QUERIES_SHARE_BYTES),
+        }
     }
 
     /// The memory of all clients.
@@ -184,9 +195,19 @@ impl Outbox {
         &self.memory
     }
 
-    /// What waits to be sent, in bytes.
+    /// Takes bytes for a subscription or an answer: of what all clients have, else of what this one has for itself.
+    pub fn charge(&self, bytes: usize) -> Option<Charge> {
+        self.memory.take(bytes).or_else(|| self.share.take(bytes))
+    }
+
+    /// What its client holds, in bytes: what waits to be sent, and what its session holds besides.
     pub fn bytes(&self) -> usize {
-        self.queue().bytes
+        self.queue().bytes + self.session_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes what its session holds besides.
+    pub(crate) fn note_session(&self, bytes: usize) {
+        self.session_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -298,6 +319,19 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Waits until the client is not kept since there is no memory for it.
+    pub(crate) fn poll_sent_away(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue();
+        if queue.ended == Some(CLIENTS_FULL) {
+            return Poll::Ready(());
+        }
+        match &mut queue.waiting {
+            Some(waiting) => waiting.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
     /// Takes frames of up to `bytes` in all, but at least one if there is any; work that waited for room
     /// goes on.
     pub fn take(&self, bytes: usize) -> VecDeque<Frame> {
@@ -391,5 +425,75 @@ impl Listener {
         }
         keys.push(key);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn text(bytes: usize) -> Frame {
+        Frame::Text("x".repeat(bytes))
+    }
+
+    #[test]
+    fn what_waits_beyond_its_share_is_taken_from_all_clients_and_given_back() {
+        let memory = Ledger::new(1_000 * KIB);
+        let outbox = Outbox::new(500 * KIB, SlowClient::Close, &memory);
+        outbox.push(text(OUTBOX_SHARE_BYTES - FRAME_OVERHEAD_BYTES));
+        assert_eq!(memory.bytes(), 0);
+        outbox.push(text(100 * KIB));
+        assert_eq!(memory.bytes(), 100 * KIB + FRAME_OVERHEAD_BYTES);
+        assert_eq!(outbox.take(1).len(), 1);
+        assert_eq!(memory.bytes(), 100 * KIB + FRAME_OVERHEAD_BYTES - OUTBOX_SHARE_BYTES);
+        outbox.end("for a reason");
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn who_needs_more_than_there_is_is_let_go_and_nobody_else() {
+        let memory = Ledger::new(100 * KIB);
+        let [slow, other] = [(); 2].map(|()| Outbox::new(500 * KIB, SlowClient::Close, &memory));
+        (0..9).for_each(|_| slow.push(text(10 * KIB)));
+        assert_eq!(slow.ended(), None);
+        other.push(text(OUTBOX_SHARE_BYTES - FRAME_OVERHEAD_BYTES));
+        slow.push(text(30 * KIB));
+        assert_eq!((slow.ended(), other.ended()), (Some(CLIENTS_FULL), None));
+        other.push(text(90 * KIB));
+        assert_eq!(other.ended(), None);
+        drop(other);
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn small_queries_have_room_when_all_is_taken() {
+        let memory = Ledger::new(100);
+        let outbox = Outbox::new(KIB, SlowClient::Close, &memory);
+        let all = outbox.charge(100).expect("room for all");
+        let own = outbox.charge(QUERIES_SHARE_BYTES).expect("room of its own");
+        assert!(outbox.charge(1).is_none());
+        drop(own);
+        assert!(outbox.charge(1).is_some());
+        drop(all);
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn while_memory_is_tight_answers_wait_with_their_readers() {
+        let memory = Ledger::new(100 * KIB);
+        let outbox = Outbox::new(64 * KIB, SlowClient::Close, &memory);
+        assert!(outbox.room_for_answer().is_some());
+        outbox.push(text(10 * KIB));
+        assert!(outbox.room_for_answer().is_some());
+        let others = memory.take(80 * KIB).expect("room");
+        assert_eq!(outbox.room_for_answer(), None);
+        assert!(outbox.park_if_busy(Box::new(|| {})).is_none());
+        outbox.take(64 * KIB);
+        assert!(outbox.room_for_answer().is_some(), "who has read is answered, however little there is");
+        outbox.push(text(10 * KIB));
+        drop(others);
+        assert!(outbox.room_for_answer().is_some());
     }
 }

@@ -15,14 +15,17 @@ use crate::rule::{Prefix, Refusal};
 pub(crate) use bound::{BLOCKING_THREADS_MAX, rate_keys_max};
 pub use bound::{Bound, INDEX_EVENT_BYTES, Plan, Term};
 
-/// What a connection takes by itself: its task, session and listener, and the two shares below.
-pub const CONNECTION_BYTES: usize = 4 * 1024 + OUTBOX_SHARE_BYTES + SOCKET_SHARE_BYTES;
+/// What a connection takes by itself: its task, session and listener, and the shares below.
+pub const CONNECTION_BYTES: usize = 4 * 1024 + OUTBOX_SHARE_BYTES + SOCKET_SHARE_BYTES + QUERIES_SHARE_BYTES;
 
 /// Bytes of an outbox that every connection has for itself.
-pub const OUTBOX_SHARE_BYTES: usize = 8 * 1024;
+pub const OUTBOX_SHARE_BYTES: usize = 4 * 1024;
 
 /// Bytes between socket and session that every connection has for itself.
-pub const SOCKET_SHARE_BYTES: usize = 8 * 1024;
+pub const SOCKET_SHARE_BYTES: usize = 4 * 1024;
+
+/// Bytes of subscriptions and of answers under way that every connection has for itself where all have no more.
+pub const QUERIES_SHARE_BYTES: usize = 8 * 1024;
 
 /// What a connection takes besides while it speaks HTTP: buffers, headers and a page.
 pub const HTTP_BYTES: usize = 48 * 1024;
@@ -39,7 +42,7 @@ pub const TLS_UNSENT_BYTES: usize = 8 * 1024;
 pub const EVENT_FACTOR: usize = 7;
 
 /// What a subscription takes besides its values: its entry, handles, texts around its name, what is held for it at first.
-const SUBSCRIPTION_BYTES: usize = 1_024;
+const SUBSCRIPTION_BYTES: usize = 512;
 
 /// Why a client is not kept when there is no room for what waits to be sent to it.
 pub const CLIENTS_FULL: &str = "the relay's memory for clients is full; come back in a moment";
@@ -90,10 +93,15 @@ impl Ledger {
         self.bytes_max.load(Ordering::Relaxed)
     }
 
-    /// Whether more than half is taken: then answers go out in small pieces, and clients that are slow wait with
+    /// Whether there is room for more connections: the rest is for those that are there.
+    pub fn has_room_for_connections(&self) -> bool {
+        self.bytes() < self.bytes_max() / 8 * 5
+    }
+
+    /// Whether more than three quarters are taken: then answers go out in small pieces, and clients that are slow wait with
     /// them and not the relay's memory.
     pub fn is_tight(&self) -> bool {
-        self.bytes() > self.bytes_max() / 2
+        self.bytes() > self.bytes_max() / 4 * 3
     }
 
     /// Lets no more be taken than is now, until [`Ledger::relax`].
@@ -174,8 +182,9 @@ mod tests {
     fn what_is_taken_is_given_back_and_no_more_than_there_is() {
         let ledger = Ledger::new(100);
         let mut one = ledger.take(60).expect("room");
-        assert!(ledger.take(41).is_none() && ledger.is_tight());
+        assert!(ledger.take(41).is_none() && ledger.has_room_for_connections() && !ledger.is_tight());
         let other = ledger.take(40).expect("room");
+        assert!(!ledger.has_room_for_connections() && ledger.is_tight());
         assert!(!one.set(61) && one.set(10) && one.set(50));
         assert_eq!((one.bytes(), other.bytes(), ledger.bytes()), (50, 40, 90));
         drop(one);

@@ -181,6 +181,9 @@ fn admit(
             Some(counted.ok_or("429 Too Many Requests")?)
         }
     };
+    if !shared.memory().has_room_for_connections() {
+        return Err(NO_ROOM);
+    }
     let tls = if is_encrypted { TLS_BYTES } else { 0 };
     let charge = shared.memory().take(CONNECTION_BYTES + tls).ok_or(NO_ROOM)?;
     Ok((Guard::new(permit, counted, charge), shared.memory().take(HTTP_BYTES).ok_or(NO_ROOM)?))

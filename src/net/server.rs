@@ -336,11 +336,7 @@ impl Relay {
         let current = Current::new(config);
         let config = current.get();
         let connections_max = raise_descriptors(config.server.connections_max);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .thread_name("plaza-net")
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .build()?;
+        let runtime = start_runtime()?;
         let encryption = Encryption::prepare(&config)?;
         let listeners = {
             let _runtime = runtime.enter();
@@ -543,6 +539,15 @@ impl Relay {
             None => Ok(()),
         }
     }
+}
+
+/// The threads that serve sockets.
+fn start_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("plaza-net")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
 }
 
 /// Says what the relay may take, and who may take it where that is more than the operator wants.

@@ -3,6 +3,7 @@
 //! waits only for room in the bounds on what is under way.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -196,6 +197,9 @@ impl Session {
         }
         self.reconciliations.end_all();
         let write_timeout = self.write_timeout();
+        // What the client has not taken stays until it has, or its time is up.
+        let nothing = self.shared.memory().nothing();
+        let _charge = std::mem::replace(&mut self.charge, nothing);
         drop(self);
         leave(socket, end, write_timeout).await;
     }
@@ -293,8 +297,15 @@ impl Session {
     /// Takes what lies between socket and session from the memory of all clients, beyond the share that each has. The end
     /// when there is no room for it.
     fn account(&mut self, bytes: usize) -> Result<(), End> {
-        match self.charge.set(bytes.saturating_sub(SOCKET_SHARE_BYTES)) {
-            true => Ok(()),
+        let beyond = bytes.saturating_sub(SOCKET_SHARE_BYTES);
+        if beyond == self.charge.bytes() {
+            return Ok(());
+        }
+        match self.charge.set(beyond) {
+            true => {
+                self.listener.outbox.note_session(beyond);
+                Ok(())
+            }
             false => Err(End::Close(CloseCode::Again, CLIENTS_FULL)),
         }
     }
@@ -350,7 +361,13 @@ impl Session {
             Poll::Ready(flushed) => Ok(flushed),
             Poll::Pending => {
                 self.account(socket.held_bytes())?;
-                Box::pin(timeout(self.write_timeout(), poll_fn(|cx| socket.poll_flush(cx)))).await
+                let outbox = &self.listener.outbox;
+                let flushed = poll_fn(|cx| match outbox.poll_sent_away(cx) {
+                    // Its memory is wanted now, and not when it has had its time.
+                    Poll::Ready(()) => Poll::Ready(Err(ErrorKind::OutOfMemory.into())),
+                    Poll::Pending => socket.poll_flush(cx),
+                });
+                Box::pin(timeout(self.write_timeout(), flushed)).await
             }
         };
         match flushed {
@@ -559,10 +576,10 @@ impl Session {
             // A REQ takes the place of the one of its name.
             self.close(&id);
         }
-        let Session { community, listener, shared, .. } = self;
+        let Session { community, listener, .. } = self;
         community.read_places(&mut filters);
         let bytes = memory::subscription_bytes(filters.iter().map(Filter::memory_bytes).sum());
-        let Some(charge) = shared.memory().take(bytes) else {
+        let Some(charge) = listener.outbox.charge(bytes) else {
             return self.refuse_query(&id, &memory::refusal());
         };
         let subscription = Arc::new(Subscription::new(id, filters, Some(charge)));

@@ -13,7 +13,7 @@ use super::StartError;
 use super::bodies::Bodies;
 use crate::community::Communities;
 use crate::event::{Event, Kind, KindClass};
-use crate::memory::{CLIENTS_FULL, Ledger, OUTBOX_SHARE_BYTES, Plan};
+use crate::memory::{CLIENTS_FULL, INDEX_EVENT_BYTES, Ledger, OUTBOX_SHARE_BYTES, Plan};
 use crate::rule::{Prefix, Refusal};
 use crate::usage;
 use crate::words;
@@ -27,6 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The least that the cache of bodies shrinks to.
 const BODY_CACHE_BYTES_MIN: u64 = 256 * 1024;
 
+/// What a tag may add to the index: a value that is new with it, its place in two lists.
+const INDEX_TAG_BYTES: u64 = 32;
+
+/// How often the index is looked at, at least, while all of its room is filled.
+const LOOKS_WHILE_FILLING: u64 = 64;
+
 const PLENTY: u8 = 0;
 const LOW: u8 = 1;
 const FULL: u8 = 2;
@@ -39,6 +45,8 @@ pub struct Memory {
     bodies: Arc<Bodies>,
     communities: Arc<Communities>,
     index_bytes: AtomicU64,
+    /// By how much the indexes may have grown since they were looked at.
+    grown_bytes: AtomicU64,
     /// How the index stands to its bound, and the process to its own.
     index: AtomicU8,
     process: AtomicU8,
@@ -56,6 +64,7 @@ impl Memory {
             bodies,
             communities,
             index_bytes: AtomicU64::new(0),
+            grown_bytes: AtomicU64::new(0),
             index: AtomicU8::new(PLENTY),
             process: AtomicU8::new(PLENTY),
         };
@@ -76,6 +85,13 @@ impl Memory {
     /// Refuses an event that would be stored when the index has no room. Requests to delete and to vanish are taken:
     /// they make room.
     pub(super) fn admit(&self, event: &Event) -> Result<(), Refusal> {
+        // Events with thousands of tags may fill it long before the next look.
+        if let Some(most) = self.plan.index_bytes {
+            let bytes = INDEX_EVENT_BYTES + INDEX_TAG_BYTES * event.tags.len() as u64;
+            if self.grown_bytes.fetch_add(bytes, Ordering::Relaxed) > most / LOOKS_WHILE_FILLING {
+                self.look_at_index();
+            }
+        }
         let is_taken = self.index.load(Ordering::Relaxed) != FULL
             || matches!(event.kind, Kind::DELETION | Kind::VANISH)
             || event.kind.class() == KindClass::Ephemeral;
@@ -90,6 +106,7 @@ impl Memory {
     fn look_at_index(&self) {
         let bytes = self.communities.iter().map(|community| community.index().memory_bytes() as u64).sum();
         self.index_bytes.store(bytes, Ordering::Relaxed);
+        self.grown_bytes.store(0, Ordering::Relaxed);
         let Some(most) = self.plan.index_bytes else { return };
         let level = match bytes {
             bytes if bytes >= most => FULL,
@@ -151,11 +168,11 @@ impl Memory {
         }
     }
 
-    /// When three quarters of what clients may hold are taken: ends those that have most of it waiting to be sent, until
-    /// it is half. Who reads what it is sent has next to nothing waiting.
+    /// When seven eighths of what clients may hold are taken: ends those that have most of it waiting to be sent, or half
+    /// sent themselves, until it is three quarters. Who reads, and ends what it begins to say, has next to nothing waiting.
     fn relieve(&self) {
         let (held, most) = (self.clients.bytes(), self.clients.bytes_max());
-        if held < most / 4 * 3 {
+        if held < most / 8 * 7 {
             return;
         }
         let mut waiting: Vec<_> = self
@@ -166,7 +183,7 @@ impl Memory {
         waiting.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let (mut left, mut ended) = (held, 0);
         for (bytes, listener) in waiting {
-            if left <= most / 2 {
+            if left <= most / 4 * 3 {
                 break;
             }
             listener.outbox.end(CLIENTS_FULL);

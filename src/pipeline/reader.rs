@@ -276,7 +276,7 @@ impl Reader {
         let unmeasured = Some((at, found.len()));
         found.shrink_to_fit();
         let bytes: usize = found.iter().map(Hit::bytes).sum();
-        let Some(charge) = query.listener.outbox.memory().take(bytes) else {
+        let Some(charge) = query.listener.outbox.charge(bytes) else {
             community.live.refuse(&query.subscription, &memory::refusal());
             self.measure(at, &query, found.len());
             return None;

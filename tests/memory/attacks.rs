@@ -87,9 +87,9 @@ fn slow_readers(running: &Running, scale: usize) -> Held {
 }
 
 fn deaf_to_what_is_new(running: &Running, scale: usize) -> Held {
+    let mut client = running.client();
     let mut held = sessions(running, 400 * scale);
     say_all(&mut held, &[r#"["REQ","new",{"kinds":[20001]}]"#.to_owned()]);
-    let mut client = running.client();
     for number in 0..100 {
         let content = format!("{number} {}", "x".repeat(60_000));
         client.publish_ok(&Person::new(6).event(20_001, NOW, &[], &content));

@@ -7,7 +7,7 @@ use plaza::event::{Event, Tags};
 use serde_json::json;
 
 use crate::common::{Client, NOW, Person};
-use crate::relay::{MIB, Running, settings};
+use crate::relay::{MIB, Running, is_served, settings};
 
 /// Tags of one event, each with a value of its own.
 const TAGS: usize = 2_000;
@@ -43,8 +43,8 @@ fn fills_up(bytes_max: u64) {
         why.starts_with("error: the relay's memory is full") && why.contains("server.memory_full"),
         "{why}"
     );
-    running.program.says("at ");
-    running.program.says("new events are refused");
+    running.program.says("(server.memory_bytes_max) new events are refused");
+    running.program.says("leaves it ");
     // Reading goes on, and so does what is not stored.
     for event in taken.iter().step_by(taken.len() / 20 + 1) {
         assert_eq!(client.ids(json!({"ids": [event.id.to_string()]})), [event.id.to_string()]);
@@ -52,7 +52,7 @@ fn fills_up(bytes_max: u64) {
         assert_eq!(client.ids(json!({"#t": [value]})), [event.id.to_string()]);
     }
     assert_eq!(client.count(&[json!({"kinds": [1]})]), taken.len() as u64);
-    running.serves_a_neighbour();
+    is_served(&mut running.neighbour());
     // Who asks for removal is heard, and it makes room.
     let of_one: Vec<&Event> = taken.iter().filter(|event| event.pubkey == Person::new(0).key()).collect();
     let ids: Vec<String> = of_one.iter().map(|event| event.id.to_string()).collect();

@@ -9,17 +9,19 @@ mod relay;
 mod wire;
 
 use attacks::{ATTACKS, Held};
-use relay::{MIB, Running, settings};
+use relay::{MIB, Running, is_served, settings};
 
 /// Runs an attack on a relay of its own, prints a row of a table, and returns the peak in bytes.
 fn row(name: &str, attack: fn(&Running, usize) -> Held, bytes_max: u64, scale: usize) -> u64 {
     let running = Running::start(&settings(bytes_max, scale));
     let idle = running.peak_bytes();
+    let mut neighbour = running.neighbour();
+    is_served(&mut neighbour);
     let held = attack(&running, scale);
-    running.serves_a_neighbour();
+    is_served(&mut neighbour);
     let peak = running.peak_bytes();
     drop(held);
-    running.serves_a_neighbour();
+    is_served(&mut running.neighbour());
     println!("| {name} | {} | {} | {} |", idle / MIB, peak / MIB, bytes_max / MIB);
     peak
 }

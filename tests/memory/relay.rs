@@ -10,7 +10,9 @@ use tempfile::TempDir;
 
 use crate::common::authority::{Authority, NAME};
 use crate::common::program::{Program, plaza};
-use crate::common::{Client, NOW, Person};
+use crate::common::{Client, NOW, Person, Wire};
+use tokio_tungstenite::tungstenite::WebSocket;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -73,32 +75,23 @@ impl Running {
         Client::connect(&format!("ws://{}", self.address))
     }
 
-    /// Somebody connects, publishes, hears it live and asks for it. Requests are refused where there is no room, and
-    /// tried again, as clients do.
-    pub(crate) fn serves_a_neighbour(&self) {
-        let mut client = crate::wire::until_there_is_room(|| self.try_client());
-        let event = Person::new(77).event(20_001, NOW, &[&["t", "neighbour"]], "heard");
-        let id = event.id.to_string();
+    /// Somebody connects, as soon as there is room.
+    pub(crate) fn neighbour(&self) -> Client {
         crate::wire::until_there_is_room(|| {
-            client.subscribe("live", &[json!({"ids": [id], "limit": 0})]);
-            (client.receive()[0] == "EOSE").then_some(())
-        });
-        client.publish_ok(&event);
-        assert_eq!(client.receive()[2]["id"], id);
-        client.send(&json!(["CLOSE", "live"]));
-        crate::wire::until_there_is_room(|| {
-            client.send(&json!(["COUNT", "count", {"ids": [id]}]));
-            (client.receive()[0] == "COUNT").then_some(())
-        });
+            let stream = crate::wire::try_upgrade(self.address, "").ok()?;
+            let socket = WebSocket::from_raw_socket(Box::new(stream) as Box<dyn Wire>, Role::Client, None);
+            Some(Client::greeted(socket))
+        })
     }
+}
 
-    fn try_client(&self) -> Option<Client> {
-        let stream = crate::wire::try_upgrade(self.address, "").ok()?;
-        let socket = tokio_tungstenite::tungstenite::WebSocket::from_raw_socket(
-            Box::new(stream) as Box<dyn crate::common::Wire>,
-            tokio_tungstenite::tungstenite::protocol::Role::Client,
-            None,
-        );
-        Some(Client::greeted(socket))
-    }
+/// Somebody publishes, hears it live and asks for what is stored, without being refused anything.
+pub(crate) fn is_served(client: &mut Client) {
+    let event = Person::new(77).event(20_001, NOW, &[&["t", "neighbour"]], "heard");
+    let id = event.id.to_string();
+    client.request("live", &[json!({"ids": [id], "limit": 0})]);
+    client.publish_ok(&event);
+    assert_eq!(client.receive()[2]["id"], id);
+    client.send(&json!(["CLOSE", "live"]));
+    assert_eq!(client.count(&[json!({"ids": [id]})]), 0);
 }
