@@ -10,6 +10,8 @@ mod manage;
 mod monitor;
 mod page;
 mod picture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod redirect;
 mod server;
 mod session;

@@ -16,6 +16,8 @@ mod files;
 mod group;
 mod key;
 mod mark;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 pub mod record;
 mod removed;
 mod restore;
@@ -147,6 +149,8 @@ impl Store {
         if path.exists() {
             // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
             files::sync_all(&path, &[])?;
+        } else {
+            files::make_folder(&path)?;
         }
         let tree = open_tree(&path, cache_bytes)?;
         files::sync_all(&path, &ancestors)?;
