@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use adjustable::{Adjustable, Form};
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
+pub use networks::parse_network;
 pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
@@ -595,7 +596,7 @@ pub enum LogFormat {
 mod networks {
     use std::net::IpAddr;
 
-    use ipnet::IpNet;
+    use ipnet::{IpNet, Ipv4Net};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     struct Network(IpNet);
@@ -603,14 +604,20 @@ mod networks {
     impl<'de> Deserialize<'de> for Network {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let text = String::deserialize(deserializer)?;
-            parse(&text).map(Self).ok_or_else(|| D::Error::custom("neither an address nor a network"))
+            parse_network(&text).map(Self).ok_or_else(|| D::Error::custom("neither an address nor a network"))
         }
     }
 
-    /// An address or a network; bits of a network's address behind its prefix mean nothing, and are cleared.
-    pub(super) fn parse(text: &str) -> Option<IpNet> {
+    /// An address or a network, in the form in which clients' addresses are held against it: IPv4 within IPv6
+    /// (`::ffff:192.0.2.0/120`) is IPv4. Bits of a network's address behind its prefix mean nothing, and are cleared.
+    pub fn parse_network(text: &str) -> Option<IpNet> {
         let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
-        network.ok().map(|network| network.trunc())
+        let network = network.ok()?.trunc();
+        let IpNet::V6(outer) = network else { return Some(network) };
+        match (outer.addr().to_ipv4_mapped(), outer.prefix_len().checked_sub(96)) {
+            (Some(address), Some(prefix)) => Ipv4Net::new(address, prefix).ok().map(IpNet::V4),
+            _ => Some(network),
+        }
     }
 
     pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
@@ -620,5 +627,30 @@ mod networks {
 
     pub(super) fn write<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(networks.iter().map(IpNet::to_string))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn networks_are_in_the_form_of_clients_addresses() {
+            let table = [
+                ("192.0.2.9/24", Some("192.0.2.0/24")),
+                ("192.0.2.9", Some("192.0.2.9/32")),
+                ("::ffff:192.0.2.9", Some("192.0.2.9/32")),
+                ("::ffff:192.0.2.9/120", Some("192.0.2.0/24")),
+                ("::ffff:0.0.0.0/96", Some("0.0.0.0/0")),
+                ("2001:db8::9/32", Some("2001:db8::/32")),
+                ("::/0", Some("::/0")),
+                ("localhost", None),
+                ("192.0.2.9/33", None),
+            ];
+            for (text, network) in table {
+                assert_eq!(
+                    super::parse_network(text).map(|network| network.to_string()).as_deref(),
+                    network,
+                    "{text}"
+                );
+            }
+        }
     }
 }

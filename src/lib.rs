@@ -19,6 +19,8 @@ pub mod control;
 pub mod domain;
 pub mod event;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod geo;
 pub mod index;
 pub mod live;

@@ -59,7 +59,8 @@ const HOLD_SHARE_BYTES: usize = 512;
 impl Hold {
     fn add(&mut self, live: &LiveEvent, memory: &Arc<Ledger>) -> bool {
         self.bytes += live.body.len();
-        self.events.push(Held { number: live.number, body: live.body.clone() });
+        let (id, author) = (live.event.id, live.event.pubkey);
+        self.events.push(Held { number: live.number, id, author, body: live.body.clone() });
         let bytes = self.bytes + self.events.len() * 2 * size_of::<Held>();
         bytes <= HOLD_SHARE_BYTES || self.charge.get_or_insert_with(|| memory.nothing()).set(bytes)
     }

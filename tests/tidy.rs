@@ -235,6 +235,40 @@ fn assert_only_in(home: &str, word: &str) {
     }
 }
 
+/// The output of a program of the toolchain, run in the project's folder.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let ran = std::process::Command::new(program).args(arguments).current_dir(root()).output();
+    let ran = ran.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(ran.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("a text")
+}
+
+/// clippy's `incompatible_msrv` holds the relay's own code to it.
+#[test]
+fn no_dependency_needs_a_newer_rust_than_the_relay_states() {
+    let version = |text: &str| -> Vec<u32> {
+        text.split('.').take(2).map(|part| part.parse().expect("a version's number")).collect()
+    };
+    let stated = version(env!("CARGO_PKG_RUST_VERSION"));
+    let rustc = output("rustc", &["-vV"]);
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    // What other systems need is not there to be asked.
+    let arguments = ["metadata", "--locked", "--format-version", "1", "--filter-platform", host];
+    let metadata = output(&std::env::var("CARGO").unwrap_or("cargo".to_owned()), &arguments);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 100, "the dependencies are found: {}", packages.len());
+    for package in packages {
+        if let Some(needed) = package["rust_version"].as_str() {
+            let name = format!("{} {}", package["name"], package["version"]);
+            assert!(
+                version(needed) <= stated,
+                "{name} needs Rust {needed}, and Cargo.toml states {stated:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn only_the_store_knows_sled() {
     assert_only_in("src/store/", "sled::");

@@ -10,7 +10,7 @@ use crate::index::{Progress, Scan};
 use crate::nips::nip56;
 use crate::pipeline::bodies::{Bodies, BodyError};
 use crate::rule::hidden::Target;
-use crate::rule::{Arrived, Want};
+use crate::rule::Arrived;
 
 /// Reports that are looked at, newest first.
 const REPORTS_MAX: usize = 2_000;
@@ -70,7 +70,7 @@ pub(super) fn newest(
 /// A stored event by its id, if it has not vanished.
 pub(super) fn event(community: &Community, bodies: &Bodies, id: Id) -> Result<Option<Event>, BodyError> {
     let filter = Filter { ids: Some(vec![id]), ..Filter::default() };
-    Ok(newest(community, bodies, &filter, 1)?.pop())
+    Ok(newest(community, bodies, &filter, 1)?.pop().map(|found| found.event))
 }
 
 /// Everything that waits.

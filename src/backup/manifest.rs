@@ -88,30 +88,37 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(&path, "read", error)),
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| damaged(&path, "it is no text"))?;
+        Manifest::parse(&bytes, &path).map(Some)
+    }
+
+    /// Reads the text of a manifest; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Manifest, BackupError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged(path, "it is no text"))?;
         let parts = text.strip_suffix('\n').and_then(|text| text.rsplit_once('\n'));
-        let (body, sum) = parts.ok_or_else(|| damaged(&path, "it is cut off"))?;
+        let (body, sum) = parts.ok_or_else(|| damaged(path, "it is cut off"))?;
         if sum != sum_of(body) {
-            return Err(damaged(&path, "its checksum is wrong"));
+            return Err(damaged(path, "its checksum is wrong"));
         }
         let manifest: Manifest =
-            serde_json::from_str(body).map_err(|error| damaged(&path, error.to_string()))?;
+            serde_json::from_str(body).map_err(|error| damaged(path, error.to_string()))?;
         if manifest.version != VERSION {
             let problem =
                 format!("it is of version {}, and this plaza reads version {VERSION} only", manifest.version);
-            return Err(damaged(&path, problem));
+            return Err(damaged(path, problem));
         }
-        if manifest.files.iter().any(|file| file.name.contains(['/', '\\']) || file.name.starts_with('.')) {
-            return Err(damaged(&path, "it names a file outside of its folder"));
+        let is_outside = |name: &str| name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.');
+        if manifest.files.iter().any(|file| is_outside(&file.name)) {
+            return Err(damaged(path, "it names a file outside of its folder"));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
     }
 
     /// The text that [`Manifest::read`] reads.
     pub(super) fn text(&self) -> Result<String, serde_json::Error> {
-        let body = serde_json::to_string_pretty(self)?;
-        let sum = sum_of(&body);
-        Ok(format!("{body}\n{sum}\n"))
+        serde_json::to_string_pretty(self).map(|body| with_sum(&body))
     }
 
     /// The number of the community at a path.
@@ -121,8 +128,14 @@ impl Manifest {
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        // A damaged manifest may state more than fits.
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
+}
+
+/// A manifest's body with its checksum.
+pub(super) fn with_sum(body: &str) -> String {
+    format!("{body}\n{}\n", sum_of(body))
 }
 
 fn sum_of(body: &str) -> String {

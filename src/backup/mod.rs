@@ -13,6 +13,8 @@
 //! between leaves the backup as it was, and the next run removes what is left over.
 
 mod manifest;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod read;
 mod write;
 

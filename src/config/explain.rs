@@ -10,9 +10,8 @@ use toml::de::DeValue;
 
 use super::document::{Document, Entry};
 use super::error::{Fault, excerpt};
-use super::networks;
 use super::validate::{grouped, range_of};
-use super::{Config, PROCESS, Settings};
+use super::{Config, PROCESS, Settings, parse_network};
 
 /// What is written where the default says too little: a key, what it must be, and an example.
 pub(super) const WANTED: &[(&str, &str, &str)] = &[
@@ -193,7 +192,7 @@ fn narrowed(document: &Document<'_>, key: &str, span: Range<usize>) -> Range<usi
     if key != "server.trusted_proxies" {
         return span;
     }
-    let is_network = |value: &DeValue<'_>| value.as_str().is_some_and(|text| networks::parse(text).is_some());
+    let is_network = |value: &DeValue<'_>| value.as_str().is_some_and(|text| parse_network(text).is_some());
     document
         .elements(key)
         .find(|element| !is_network(element.get_ref()))

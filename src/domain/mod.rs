@@ -28,8 +28,10 @@ pub fn normalize(name: &str) -> Option<Cow<'_, str>> {
     if name.len() > TEXT_BYTES_MAX {
         return None;
     }
-    let plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
-    let ascii = match plain {
+    // What is ASCII only changes its case, also where `xn--` is followed by nothing that stands for other scripts:
+    // resolvers may know such a name all the same, and it must not be another one in capitals.
+    let ascii = match name.is_ascii() {
+        true if name.bytes().any(|byte| byte.is_ascii_uppercase()) => Cow::Owned(name.to_ascii_lowercase()),
         true => Cow::Borrowed(name),
         false => idna::domain_to_ascii_cow(name.as_bytes(), AsciiDenyList::URL).ok()?,
     };
@@ -207,6 +209,8 @@ mod tests {
             ("bücher.example", Some("xn--bcher-kva.example")),
             ("BÜCHER.example", Some("xn--bcher-kva.example")),
             ("XN--BCHER-KVA.example", Some("xn--bcher-kva.example")),
+            ("xn--192.example", Some("xn--192.example")),
+            ("XN--192.example", Some("xn--192.example")),
             ("b\u{fc}cher。example", Some("xn--bcher-kva.example")),
             ("ＥＸＡＭＰＬＥ.org", Some("example.org")),
             ("a_b.example.org", Some("a_b.example.org")),

@@ -23,12 +23,16 @@ impl Event {
     }
 }
 
+/// Characters of a reason that are told: serde repeats what it did not expect, which may be a whole message.
+const REASON_CHARS_MAX: usize = 300;
+
 /// A serde_json error without the position, which means nothing to a client's user.
 pub(crate) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let reason = text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    match reason.char_indices().nth(REASON_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
     }
 }
 

@@ -10,6 +10,8 @@ mod intern;
 mod lists;
 mod origins;
 mod plan;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod related;
 mod retain;
 mod scan;

@@ -20,6 +20,7 @@ use super::session::{self, Session};
 use super::stream::Stream;
 use super::{admin_page, manage, monitor, redirect};
 use crate::community::Community;
+use crate::config;
 use crate::memory::Charge;
 use crate::nips::{nip05, nip11};
 use crate::policy::restricts_writes;
@@ -259,17 +260,21 @@ pub(super) fn charged_address(connection: &Connection, headers: &HeaderMap) -> I
     connection.shared.pipeline.rates.address(client_address(connection, headers))
 }
 
-/// Whose connection this is: the peer's, or what a trusted proxy says. Proxies append to the header, so
-/// the last address that is not a trusted proxy's own is the client's.
+/// Whose connection this is.
 fn client_address(connection: &Connection, headers: &HeaderMap) -> IpAddr {
-    let config = connection.shared.current.get();
-    let server = &config.server;
-    let mut address = connection.peer.ip().to_canonical();
+    stated_address(connection.peer.ip(), headers, &connection.shared.current.get().server)
+}
+
+/// Whose a connection of this peer is: the peer's, or what a trusted proxy says. Proxies append to the header, so
+/// the last address that is not a trusted proxy's own is the client's.
+pub(super) fn stated_address(peer: IpAddr, headers: &HeaderMap, server: &config::Server) -> IpAddr {
+    let is_trusted = |ip: &IpAddr| server.trusted_proxies.iter().any(|network| network.contains(ip));
+    let mut address = peer.to_canonical();
     let Ok(name) = HeaderName::try_from(&server.client_address_header) else { return address };
     let stated = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let stated: Vec<&str> = stated.flat_map(|value| value.split(',')).map(str::trim).collect();
     for text in stated.into_iter().rev() {
-        if !connection.shared.is_proxy(address) {
+        if !is_trusted(&address) {
             break;
         }
         let bare = text.trim_start_matches('[').trim_end_matches(']');

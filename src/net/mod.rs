@@ -12,6 +12,8 @@ mod manage;
 mod monitor;
 mod page;
 mod picture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 mod reconciliations;
 mod redirect;
 mod server;

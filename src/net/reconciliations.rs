@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::filter::Filter;
+use crate::memory::Charge;
 use crate::pipeline::reconcile::Reconciliation;
 
 /// Those that are open. Most connections have none.
@@ -21,8 +22,8 @@ impl Reconciliations {
     }
 
     /// Begins one.
-    pub(super) fn add(&mut self, name: String, filter: Filter) -> Arc<Reconciliation> {
-        let one = Arc::new(Reconciliation::new(name, filter));
+    pub(super) fn add(&mut self, name: String, filter: Filter, charge: Charge) -> Arc<Reconciliation> {
+        let one = Arc::new(Reconciliation::new(name, filter, charge));
         self.0.push((Arc::clone(&one), Instant::now()));
         one
     }

@@ -25,6 +25,9 @@ pub(super) fn to_https(headers: &HeaderMap, uri: &Uri, urls: &[String], tls_port
     let port = known.next().map_or(tls_port, |known| known.port_u16().unwrap_or(HTTPS_PORT));
     let port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    if !path.starts_with('/') {
+        return None;
+    }
     Some(format!("https://{host}{port}{path}"))
 }
 
@@ -47,6 +50,7 @@ mod tests {
             ("localhost:7777", "/", 443, None),
             ("relay.localhost", "/", 443, None),
             ("a b", "/", 443, None),
+            ("relay.example", "*", 443, None),
             ("", "/", 443, None),
         ];
         for (host, path, port, location) in table {

@@ -620,7 +620,11 @@ impl Session {
         }
         self.community.read_places(&mut filters);
         let [filter] = filters;
-        let one = self.reconciliations.add(name, filter);
+        let bytes = memory::subscription_bytes(filter.memory_bytes());
+        let Some(charge) = self.listener.outbox.charge(bytes) else {
+            return self.refuse_reconciliation(&name, &memory::refusal());
+        };
+        let one = self.reconciliations.add(name, filter, charge);
         let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
         self.exchange(Exchange::open(community, listener, one, message));
     }

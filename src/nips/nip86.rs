@@ -1,8 +1,6 @@
 //! NIP-86, the management API (nips/86.md): its methods, what they take, and who may call them. In: the JSON of a
 //! request. Out: a [`Method`]. Never carries one out; `src/admin/` does.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use serde_json::Value;
 
@@ -221,10 +219,7 @@ impl Parameters<'_> {
     fn network(&mut self) -> Read<IpNet> {
         let wanted = "an IP address, or a network such as 192.0.2.0/24";
         let text = self.text(wanted, 64)?;
-        let network = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-        network
-            .or_else(|_| text.parse::<IpNet>().map(|network| network.trunc()))
-            .map_err(|_| Unreadable::Parameter(wanted))
+        crate::config::parse_network(&text).ok_or(Unreadable::Parameter(wanted))
     }
 
     /// The id of a role, or a local name: what NIP-05 takes.

@@ -24,7 +24,7 @@ mod writer;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
@@ -104,7 +104,7 @@ impl Reply {
     fn source(&self) -> Source {
         match self {
             Reply::Listener(listener) => Source::of(listener),
-            Reply::Channel(..) => Source::OPERATOR,
+            Reply::Channel(..) | Reply::Answered => Source::OPERATOR,
         }
     }
 

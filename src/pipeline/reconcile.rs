@@ -11,6 +11,7 @@ use super::reader::{Job, Reader, SLICE_ENTRIES};
 use crate::community::Community;
 use crate::filter::Filter;
 use crate::index::{Place, Progress, Scan};
+use crate::memory::Charge;
 use crate::message;
 use crate::nips::nip77::{self, Sealed, Set};
 use crate::outbox::{Frame, Listener, Subscription};
@@ -30,8 +31,9 @@ pub struct Reconciliation {
 
 impl Reconciliation {
     /// One that begins.
-    pub fn new(name: String, filter: Filter) -> Reconciliation {
-        Reconciliation { query: Arc::new(Subscription::new(name, vec![filter])), set: Mutex::default() }
+    pub fn new(name: String, filter: Filter, charge: Charge) -> Reconciliation {
+        let query = Subscription::new(name, vec![filter], Some(charge));
+        Reconciliation { query: Arc::new(query), set: Mutex::default() }
     }
 }
 

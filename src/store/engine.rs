@@ -43,6 +43,8 @@ impl Engine {
             if !files::take_closed(path)? {
                 files::forget_cached(path)?;
             }
+        } else {
+            files::make_folder(path)?;
         }
         let tree = open_tree(path, cache_bytes)?;
         files::sync_all(path, &ancestors)?;

@@ -2,8 +2,9 @@
 //!
 //! In: the folder. Out: syncs, sizes. Never reads or writes what sled keeps in its files.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -36,6 +37,12 @@ pub(super) fn ancestors_to_sync(path: &Path) -> Vec<PathBuf> {
         }
     }
     ancestors
+}
+
+/// Makes the store's folder, and those that lead to it. Private messages will be in it: its user alone may look inside.
+pub(super) fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| io_error(path, "make", source))
 }
 
 /// Makes every file and folder of the store durable, and the folders that lead to it.

@@ -17,6 +17,8 @@ mod files;
 mod group;
 mod key;
 mod mark;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 pub mod record;
 mod removed;
 mod restore;

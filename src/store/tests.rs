@@ -432,6 +432,14 @@ fn numbers_are_never_used_again() {
 }
 
 #[test]
+fn a_new_folder_is_its_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let house = House::new();
+    let mode = fs::metadata(house.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
 fn a_folder_in_use_is_refused_with_what_to_do() {
     let house = House::new();
     let error = Store::open(house.options()).unwrap_err();
