@@ -118,9 +118,21 @@ fn filter(chance: &mut Chance) -> String {
 }
 
 fn build_message(chance: &mut Chance) -> Vec<u8> {
-    let verb = chance.pick(&["EVENT", "EVENT", "REQ", "REQ", "CLOSE", "COUNT", "AUTH", "NEG-OPEN", ""]);
+    let verb = chance.pick(&[
+        "EVENT",
+        "EVENT",
+        "REQ",
+        "REQ",
+        "CLOSE",
+        "COUNT",
+        "AUTH",
+        "NEG-OPEN",
+        "NEG-MSG",
+        "NEG-CLOSE",
+        "",
+    ]);
     let mut parts = vec![chance.quoted(verb)];
-    if matches!(verb, "REQ" | "COUNT" | "CLOSE") {
+    if matches!(verb, "REQ" | "COUNT" | "CLOSE" | "NEG-OPEN" | "NEG-MSG" | "NEG-CLOSE") {
         let name = chance.text();
         parts.push(chance.quoted(&name));
     }
@@ -130,12 +142,21 @@ fn build_message(chance: &mut Chance) -> Vec<u8> {
             parts.push(filter(chance));
             parts.extend(chance.some(30, filter));
         }
+        "NEG-OPEN" => parts.extend([filter(chance), digits(chance)]),
+        "NEG-MSG" => parts.push(digits(chance)),
         _ => {}
     }
     if chance.one_in(20) {
         parts.push(chance.pick(&["null", "{}", "[[[]]]", "1e999", "\"x\"", "tru"]).to_owned());
     }
     format!("[{}]", parts.join(",")).into_bytes()
+}
+
+/// Bytes in hex, mostly.
+fn digits(chance: &mut Chance) -> String {
+    let mut digits = String::from("\"61");
+    (0..chance.below(80)).for_each(|_| digits.push_str(chance.pick(&["00", "02", "7f", "Ff", "a"])));
+    digits + "\""
 }
 
 fn build_filter(chance: &mut Chance) -> Vec<u8> {
@@ -207,18 +228,30 @@ fn assert_message_is_kept(message: &ClientMessage) {
         ClientMessage::Close(name) => format!("[\"CLOSE\",{}]", Value::from(name.as_str())),
         ClientMessage::Req { subscription, filters } => query("REQ", subscription, filters),
         ClientMessage::Count { subscription, filters } => query("COUNT", subscription, filters),
+        ClientMessage::NegOpen { reconciliation, filter, message } => {
+            assert_filter_is_kept(filter);
+            let name = Value::from(reconciliation.as_str());
+            format!("[\"NEG-OPEN\",{name},{},\"{}\"]", written(filter), hex::encode(message))
+        }
+        ClientMessage::NegMsg { reconciliation, message } => {
+            json!(["NEG-MSG", reconciliation, hex::encode(message)]).to_string()
+        }
+        ClientMessage::NegClose(name) => json!(["NEG-CLOSE", name]).to_string(),
     };
-    let ordered = |message: ClientMessage| match message {
+    let in_order = |message: ClientMessage| match message {
         ClientMessage::Req { subscription, filters } => {
             ClientMessage::Req { subscription, filters: filters.iter().map(ordered).collect() }
         }
         ClientMessage::Count { subscription, filters } => {
             ClientMessage::Count { subscription, filters: filters.iter().map(ordered).collect() }
         }
+        ClientMessage::NegOpen { reconciliation, filter, message } => {
+            ClientMessage::NegOpen { reconciliation, filter: ordered(&filter), message }
+        }
         other => other,
     };
     let again = ClientMessage::from_json(&again).expect("a message that was written");
-    assert_eq!(ordered(again), ordered(message.clone()), "a message that was written reads the same");
+    assert_eq!(in_order(again), in_order(message.clone()), "a message that was written reads the same");
 }
 
 /// What is no message is answered in JSON, shortly, to what it names.
@@ -231,6 +264,12 @@ fn assert_answer(malformed: Malformed, text: &str) {
         }
         Malformed::Subscription(name, reason) => {
             let answer = message::closed(&name, &message::invalid(reason));
+            let parsed: Vec<Value> = serde_json::from_str(&answer).expect("an answer is JSON");
+            assert_eq!(parsed[1], name.as_str());
+            (answer, 2, 3)
+        }
+        Malformed::Reconciliation(name, reason) => {
+            let answer = message::neg_err(&name, &message::invalid(reason), None);
             let parsed: Vec<Value> = serde_json::from_str(&answer).expect("an answer is JSON");
             assert_eq!(parsed[1], name.as_str());
             (answer, 2, 3)

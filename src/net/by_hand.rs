@@ -13,7 +13,7 @@ use super::server::{Shared, StartError, Stop, open_store};
 use super::session::{self, Session};
 use crate::admin::{Begun, Caller, Denied};
 use crate::clock::Clock;
-use crate::community::{Communities, Community};
+use crate::community::{Communities, Community, in_effect};
 use crate::config::{Config, Current};
 use crate::event::PublicKey;
 use crate::nips::nip86;
@@ -61,6 +61,9 @@ impl RelayByHand {
     pub fn open(config: Config, clock: Clock) -> Result<RelayByHand, StartError> {
         let store = Arc::new(open_store(&config.store)?);
         let path = config.store.path.clone();
+        let configured = Arc::new(config);
+        let (config, _) = in_effect(&configured, &store)
+            .map_err(|reason| StartError::Open { path: path.clone(), reason })?;
         let communities =
             Communities::open(&config, &store).map_err(|reason| StartError::Open { path, reason })?;
         let communities = Arc::new(communities);
@@ -75,7 +78,7 @@ impl RelayByHand {
             store: Arc::clone(&store),
             clock,
             load: None,
-            busy: Mutex::default(),
+            configured: Mutex::new(configured),
         });
         let stop = Arc::<Stop>::default();
         let shared = Shared::new(

@@ -88,6 +88,7 @@ fn what_is_wrong_in_a_store_is_named() {
         path: folder.path("data"),
         cache_bytes: 8 << 20,
         durability: plaza::store::Durability::Process,
+        touches: 0,
     };
     let store = Store::open(options).expect("a store");
     let mut group = Group::default();
