@@ -175,7 +175,8 @@ fn what_was_changed_without_the_file_decides() {
     let mut relay = TestRelay::configured(&settings);
     relay.call_ok(&owner, "changesettings", json!([{"kinds.denied": [30]}]));
     relay.stop();
-    let (folder, data) = (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
+    let (folder, data) =
+        (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
     let draft = r#"{"kind": 30, "content": ""}"#;
     let (code, said, errors) = plaza(&folder, &settings, &["explain", "-", "--data", &data], draft);
     assert_eq!(code, 1, "{said}{errors}");
@@ -195,7 +196,9 @@ fn quotas_are_explained_as_they_refuse() {
             "events_per_author_max = 3",
             3,
             "One author has up to 3 events here; what is beyond is not taken until some are deleted.",
-            Some("blocked: you have 3 events here already, and 3 is the most; delete some first (retention.events_per_author)"),
+            Some(
+                "blocked: you have 3 events here already, and 3 is the most; delete some first (retention.events_per_author)",
+            ),
         ),
         (
             "events_per_author_max = 3",
@@ -222,22 +225,27 @@ fn quotas_are_explained_as_they_refuse() {
         for number in 0..stored {
             relay.connect().publish_ok(&author.event(1, NOW + number, &[], &long));
         }
-        let rules = common::http::http(&relay, "GET", "/?rules", &[("Accept", "application/json")], "").json();
+        let rules =
+            common::http::http(&relay, "GET", "/?rules", &[("Accept", "application/json")], "").json();
         let told = rules.as_array().expect("a list").iter().any(|rule| rule["sentence"] == sentence);
         assert!(told, "{text}: {rules}");
         let document =
             common::http::http(&relay, "GET", "/", &[("Accept", "application/nostr+json")], "").json();
         assert_eq!(document["limitation"]["restricted_writes"], false, "a quota is a limit, not a choice");
         let event = author.event(1, NOW + 50, &[], &long);
-        let explained = relay.relay().explain(relay.relay().community(), &event, &[]).expect("it is explained");
+        let explained =
+            relay.relay().explain(relay.relay().community(), &event, &[]).expect("it is explained");
         let said = explained.decision.err().map(|refusal| refusal.to_string());
         match refused {
-            Some(refused) => assert!(said.as_ref().is_some_and(|said| said.ends_with(refused)), "{text}: {said:?}"),
+            Some(refused) => {
+                assert!(said.as_ref().is_some_and(|said| said.ends_with(refused)), "{text}: {said:?}")
+            }
             None => assert_eq!(said, None, "{text}"),
         }
         // The program says the same of the store at rest, where nobody counts bytes ahead.
         relay.stop();
-        let (folder, data) = (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
+        let (folder, data) =
+            (tempfile::tempdir().expect("a folder"), relay.data().to_string_lossy().into_owned());
         let draft = json_of(&event).to_string();
         let (code, printed, errors) = plaza(&folder, &settings, &["explain", "-", "--data", &data], &draft);
         assert_eq!(code, i32::from(refused.is_some()), "{text}: {printed}{errors}");

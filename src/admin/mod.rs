@@ -115,7 +115,9 @@ impl Admin {
         let rules = caller.community.rules();
         permit(&rules, &caller.key, name)?;
         let made = match (method, reloaded) {
-            (_, Some(said)) => Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) },
+            (_, Some(said)) => {
+                Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) }
+            }
             (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
             (_, None) => changes::of(method, caller, &rules, now)?,
         };

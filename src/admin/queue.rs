@@ -9,8 +9,8 @@ use crate::filter::Filter;
 use crate::index::{Progress, Scan};
 use crate::nips::nip56;
 use crate::pipeline::bodies::{Bodies, BodyError};
-use crate::rule::{Arrived, Want};
 use crate::rule::hidden::Target;
+use crate::rule::{Arrived, Want};
 
 /// Reports that are looked at, newest first.
 const REPORTS_MAX: usize = 2_000;

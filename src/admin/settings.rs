@@ -46,7 +46,8 @@ impl Admin {
         checked.map_err(|misfit| Denied::Refused(misfit.to_string()))?;
         let current = self.reloader.current.get();
         let before = current.sections_of(at(&current, path)?);
-        let about = wanted.iter().map(|(key, to)| (key.clone(), json!({"from": value(&before, key), "to": to})));
+        let about =
+            wanted.iter().map(|(key, to)| (key.clone(), json!({"from": value(&before, key), "to": to})));
         let about: Map<String, Value> = about.collect();
         let by = caller.key.to_string();
         let changes = wanted.iter().map(|(key, value)| {
@@ -70,7 +71,8 @@ impl Admin {
         let changed = &rules.known.moderation.settings;
         let (current, configured) = (self.reloader.current.get(), self.reloader.configured());
         let of_file = at(&configured, path)?;
-        let (values, values_of_file) = (current.sections_of(at(&current, path)?), configured.sections_of(of_file));
+        let (values, values_of_file) =
+            (current.sections_of(at(&current, path)?), configured.sections_of(of_file));
         let aside = self.reloader.left_aside().map_err(|error| unread(&error))?;
         let aside: Vec<_> = aside.into_iter().filter(|aside| aside.path == path).collect();
         let counts = |key: &str| !aside.iter().flat_map(|aside| &aside.keys).any(|one| one == key);

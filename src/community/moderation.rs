@@ -206,7 +206,8 @@ pub(crate) fn overlays(store: &Store) -> Result<BTreeMap<String, Overlay>, OpenE
 pub fn in_effect(config: &Config, store: &Store) -> Result<(Config, Vec<String>), OpenError> {
     let overlays = overlays(store)?;
     let (config, aside) = config.overlaid(&overlays);
-    let counts = |path: &str, key: &String| !aside.iter().any(|one| one.path == path && one.keys.contains(key));
+    let counts =
+        |path: &str, key: &String| !aside.iter().any(|one| one.path == path && one.keys.contains(key));
     let known = overlays.iter().filter(|(path, _)| config.all().any(|one| one.relay.path == **path));
     let changed = known.flat_map(|(path, overlay)| {
         let keys = overlay.keys().filter(|key| counts(path, key));

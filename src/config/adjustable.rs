@@ -68,8 +68,11 @@ const READ: &[(&str, &str)] =
 const AUTHOR_FULL: &[(&str, &str)] =
     &[("refuse", "it is refused"), ("oldest", "it takes the place of the author's oldest")];
 
-const REPLIES: &[(&str, &str)] =
-    &[("none", "none"), ("own", "authors' replies to themselves"), ("all", "all, if what they answer has one")];
+const REPLIES: &[(&str, &str)] = &[
+    ("none", "none"),
+    ("own", "authors' replies to themselves"),
+    ("all", "all, if what they answer has one"),
+];
 
 const SHOWN_TO: &[(&str, &str)] = &[
     ("either", "who follows the author or is followed"),
@@ -78,8 +81,11 @@ const SHOWN_TO: &[(&str, &str)] = &[
     ("mutual", "who follows the author and is followed"),
 ];
 
-const CONTENT_WARNING: &[(&str, &str)] =
-    &[("free", "as authors like"), ("required", "required"), ("refused", "refused: what needs one is not taken")];
+const CONTENT_WARNING: &[(&str, &str)] = &[
+    ("free", "as authors like"),
+    ("required", "required"),
+    ("refused", "refused: what needs one is not taken"),
+];
 
 const AFTER_CLOSED: &[(&str, &str)] =
     &[("accept", "are taken"), ("mark", "are taken and counted"), ("refuse", "are refused")];
@@ -121,9 +127,24 @@ const ADJUSTABLE: &[Adjustable] = &[
     row(SIZES, "limits.event_tags_max", Number("tags"), "Tags of an event"),
     row(SIZES, "limits.event_tags_max_by_kind", ByKind("tags"), "Tags of an event by kind"),
     row(SIZES, "limits.tag_value_bytes_max", Number("bytes"), "Length of a tag's value"),
-    row(SIZES, "limits.created_at_future_seconds_max", Number("seconds"), "How far ahead an event may be dated"),
-    row(SIZES, "limits.created_at_past_seconds_max", Number("seconds"), "How old an event may be; 0: any age"),
-    row(REQUESTS, "limits.subscriptions_per_connection_max", Number("subscriptions"), "Subscriptions at a time"),
+    row(
+        SIZES,
+        "limits.created_at_future_seconds_max",
+        Number("seconds"),
+        "How far ahead an event may be dated",
+    ),
+    row(
+        SIZES,
+        "limits.created_at_past_seconds_max",
+        Number("seconds"),
+        "How old an event may be; 0: any age",
+    ),
+    row(
+        REQUESTS,
+        "limits.subscriptions_per_connection_max",
+        Number("subscriptions"),
+        "Subscriptions at a time",
+    ),
     row(REQUESTS, "limits.filters_per_request_max", Number("filters"), "Filters of a request"),
     row(REQUESTS, "limits.filter_values_max", Number("values"), "Values of a filter"),
     row(REQUESTS, "limits.limit_default", Number("events"), "Events of an answer, if no limit is asked for"),

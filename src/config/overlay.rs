@@ -152,7 +152,8 @@ impl Config {
             read_over(&document, &rate_alone, |section| section == "rate").map_err(Misfit::from)?;
         let rate = rate.remove("rate").unwrap_or_default();
         let touches_all = rate != self.rate;
-        let before = (std::mem::replace(self.settings_mut(at), settings), std::mem::replace(&mut self.rate, rate));
+        let before =
+            (std::mem::replace(self.settings_mut(at), settings), std::mem::replace(&mut self.rate, rate));
         let checked = self
             .all()
             .enumerate()
@@ -179,14 +180,20 @@ fn text_of(path: &str, overlay: &Overlay) -> Result<String, Misfit> {
     let mut text = String::new();
     let mut last = "";
     for (key, value) in overlay {
-        let misfit = |problem: String, remedy: &str| Misfit { key: key.clone(), problem, remedy: remedy.to_owned() };
-        let row = Adjustable::of(key)
-            .ok_or_else(|| misfit("is no setting that is changed here".to_owned(), "listsettings lists those"))?;
+        let misfit =
+            |problem: String, remedy: &str| Misfit { key: key.clone(), problem, remedy: remedy.to_owned() };
+        let row = Adjustable::of(key).ok_or_else(|| {
+            misfit("is no setting that is changed here".to_owned(), "listsettings lists those")
+        })?;
         if row.is_of_the_process() && path != "/" {
-            return Err(misfit("holds for all communities together".to_owned(), "change it at the root community"));
+            return Err(misfit(
+                "holds for all communities together".to_owned(),
+                "change it at the root community",
+            ));
         }
-        let value = toml::Value::try_from(value)
-            .map_err(|cause| misfit(format!("is no value of relay.toml: {cause}"), "write one as listsettings does"))?;
+        let value = toml::Value::try_from(value).map_err(|cause| {
+            misfit(format!("is no value of relay.toml: {cause}"), "write one as listsettings does")
+        })?;
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         if section != last {
             text.push_str(&format!("[{section}]\n"));

@@ -284,7 +284,9 @@ impl Files {
     /// Looks at the files that the settings name from now on.
     fn follow(&mut self, settings: &config::Tls) {
         let named = Files::of(settings);
-        if let Some(named) = named.filter(|named| (&named.certificate, &named.key) != (&self.certificate, &self.key)) {
+        if let Some(named) =
+            named.filter(|named| (&named.certificate, &named.key) != (&self.certificate, &self.key))
+        {
             *self = named;
         }
     }

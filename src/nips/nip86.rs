@@ -275,8 +275,7 @@ impl Parameters<'_> {
     }
 
     fn settings(&mut self) -> Read<Overlay> {
-        let wanted =
-            "an object of settings and their new values, such as {\"access.write\": \"members\"}; null takes back";
+        let wanted = "an object of settings and their new values, such as {\"access.write\": \"members\"}; null takes back";
         let settings = self.0.next().and_then(Value::as_object).filter(|settings| !settings.is_empty());
         let settings = settings.filter(|settings| settings.len() <= ASKED_MAX);
         let settings = settings.ok_or(Unreadable::Parameter(wanted))?;

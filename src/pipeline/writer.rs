@@ -180,11 +180,11 @@ impl Gathering {
             Want::Usage => false,
             _ if removes => true,
             Want::Id(id) => self.ids.contains_key(&(community, *id)),
-                Want::Address(address) => self.addresses.contains(&(community, address.clone())),
-                Want::Naming { kind, .. } | Want::ByAuthor { kind, .. } => {
-                    self.kinds.contains(&(community, *kind))
-                }
+            Want::Address(address) => self.addresses.contains(&(community, address.clone())),
+            Want::Naming { kind, .. } | Want::ByAuthor { kind, .. } => {
+                self.kinds.contains(&(community, *kind))
             }
+        }
     }
 
     fn add(&mut self, checked: Checked, removes: Vec<Stored>) {
@@ -351,11 +351,13 @@ impl Writer {
             }
         };
         let event_and_size = (event, checked.record.len());
-        let related = relate(community, &rules, event_and_size, &context, &bodies, settle).map_err(|error| {
-            tracing::error!("cannot read a stored event: {error}");
-            let sentence = "a stored event that bears on this one could not be read; its operator is told";
-            Refusal::new(Prefix::Error, "store.read", sentence)
-        })?;
+        let related =
+            relate(community, &rules, event_and_size, &context, &bodies, settle).map_err(|error| {
+                tracing::error!("cannot read a stored event: {error}");
+                let sentence =
+                    "a stored event that bears on this one could not be read; its operator is told";
+                Refusal::new(Prefix::Error, "store.read", sentence)
+            })?;
         community.admit_placed(&rules, event, &related, &context)
     }
 

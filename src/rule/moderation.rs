@@ -177,7 +177,8 @@ impl Moderation {
 
     /// Whether a report about a person, which has this number in the store, was put aside.
     pub fn dismisses(&self, key: &PublicKey, number: u64) -> bool {
-        !self.dismissed.is_empty() && self.dismissed.get(key).is_some_and(|dismissal| number < dismissal.below)
+        !self.dismissed.is_empty()
+            && self.dismissed.get(key).is_some_and(|dismissal| number < dismissal.below)
     }
 
     /// Whether clients from an address are turned away.

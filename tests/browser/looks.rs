@@ -85,7 +85,10 @@ fn busy() -> Town {
         ("disallowkind", json!([30_023])),
         ("dismissreports", json!([Person::new(41).hex(), "a quarrel between neighbours"])),
         ("changesettings", json!([{"access.read": "authenticated", "limits.content_chars_max": 8_000}])),
-        ("changesettings", json!([{"access.read": null, "retention.age_days_max_by_kind": {"7": 30, "20-29": 7}}])),
+        (
+            "changesettings",
+            json!([{"access.read": null, "retention.age_days_max_by_kind": {"7": 30, "20-29": 7}}]),
+        ),
         ("banevent", json!([grumbler().note("gone").id.to_string(), "insults"])),
     ];
     for (method, params) in calls {
@@ -154,6 +157,14 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
             browser.sees("It would be");
         }
         look_everywhere(view);
+        if view == "settings" {
+            // Every group, and then what was changed alone.
+            browser.script("document.querySelectorAll('.group').forEach((group) => { group.open = true; })");
+            check(&browser, "all settings");
+            browser.click("#only");
+            browser.sees("2 settings.");
+            look_everywhere("settings-changed");
+        }
     }
     browser.keys("?");
     browser.wait("document.getElementById('keys').open");

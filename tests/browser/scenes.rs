@@ -277,7 +277,9 @@ fn the_rules_say_what_they_would_do_with_an_event() {
 
 /// The row of a setting, by its key.
 fn row(key: &str) -> String {
-    format!("[...document.querySelectorAll('.setting')].find((one) => one.querySelector('code').innerText === '{key}')")
+    format!(
+        "[...document.querySelectorAll('.setting')].find((one) => one.querySelector('code').textContent === '{key}')"
+    )
 }
 
 /// Puts a value into the field of a setting, as who writes there does.
@@ -302,7 +304,9 @@ fn settings_are_changed_and_taken_back() {
     let Some(browser) = town.window_of(&admin(), "/") else { return };
     browser.press("Settings");
     browser.sees("Whose events are taken");
-    let value = |key: &str| browser.script(&format!("return {}.querySelector('input, select, textarea').value", row(key)));
+    let value = |key: &str| {
+        browser.script(&format!("return {}.querySelector('input, select, textarea').value", row(key)))
+    };
     let from = |key: &str| browser.script(&format!("return {}.querySelector('.tag').textContent", row(key)));
     assert_eq!((value("access.write"), from("access.write")), (json!("all"), json!("default")));
     assert_eq!((value("kinds.denied"), from("kinds.denied")), (json!("4"), json!("relay.toml")));
@@ -369,7 +373,8 @@ fn settings_that_do_not_go_with_the_file_are_told() {
 #[test]
 fn reports_about_a_person_are_dismissed_and_taken_up_again() {
     let town = Town::new();
-    let report = Person::new(11).event(1_984, town.relay.clock.now(), &[&["p", &grumbler().hex(), "other"]], "rude");
+    let report =
+        Person::new(11).event(1_984, town.relay.clock.now(), &[&["p", &grumbler().hex(), "other"]], "rude");
     town.relay.connect().publish_ok(&report);
     let Some(browser) = town.window_of(&moderator(), "/") else { return };
     browser.sees("Reported person");

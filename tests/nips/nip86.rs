@@ -398,9 +398,11 @@ fn the_queue_holds_what_is_reported_and_undecided() {
 /// Reports about a person are put aside, until others come; what they hid is shown again.
 #[test]
 fn reports_about_a_person_are_put_aside() {
-    let mut relay = staffed("[reports]\nauthor_threshold = 1\nby_members = true\n[authors]\nmembers = [\"{}\"]"
-        .replace("{}", &Person::new(11).hex())
-        .as_str());
+    let mut relay = staffed(
+        "[reports]\nauthor_threshold = 1\nby_members = true\n[authors]\nmembers = [\"{}\"]"
+            .replace("{}", &Person::new(11).hex())
+            .as_str(),
+    );
     let [author, member] = [10, 11].map(Person::new);
     let note = author.note("hello");
     relay.connect().publish_ok(&note);
@@ -466,7 +468,8 @@ fn settings_change_at_once_last_and_can_be_taken_back() {
         let document = http(&relay, "GET", "/", &[("Accept", "application/nostr+json")], "").json();
         assert_eq!(document["limitation"]["restricted_writes"], true);
         let rules = http(&relay, "GET", "/?rules", &[("Accept", "application/json")], "").json();
-        let ids: Vec<&str> = rules.as_array().expect("a list").iter().filter_map(|rule| rule["id"].as_str()).collect();
+        let ids: Vec<&str> =
+            rules.as_array().expect("a list").iter().filter_map(|rule| rule["id"].as_str()).collect();
         assert!(ids.contains(&"access.write"), "{ids:?}");
         let explained = relay.call_ok(&moderator(), "explain", json!([{"kind": 7}]));
         let steps = explained["steps"].as_array().expect("steps");
@@ -582,9 +585,13 @@ fn each_community_has_settings_of_its_own_and_rates_are_everybodys() {
     assert_eq!(status, 200);
     relay.connect().publish_ok(&author.note("a"));
     assert!(!relay.connect_at("/market").publish(&author.note("a")).0);
-    relay.call_ok(&owner(), "changesettings", json!([{
-        "rate.enabled": true, "rate.author_events_per_minute": 1, "rate.author_events_burst": 2,
-    }]));
+    relay.call_ok(
+        &owner(),
+        "changesettings",
+        json!([{
+            "rate.enabled": true, "rate.author_events_per_minute": 1, "rate.author_events_burst": 2,
+        }]),
+    );
     let other = Person::new(12);
     let answers: Vec<bool> =
         (0..3).map(|number| relay.connect().publish(&other.note(&format!("{number}"))).0).collect();
@@ -595,10 +602,15 @@ fn each_community_has_settings_of_its_own_and_rates_are_everybodys() {
 #[test]
 fn what_does_not_go_with_the_file_any_more_is_left_aside() {
     let relay = staffed("");
-    relay.call_ok(&owner(), "changesettings", json!([{"limits.limit_default": 4_000, "access.read": "members"}]));
+    relay.call_ok(
+        &owner(),
+        "changesettings",
+        json!([{"limits.limit_default": 4_000, "access.read": "members"}]),
+    );
     let reload = |more: &str| {
         let text = settings(more);
-        let parsed = plaza::config::Config::parse(&text, std::path::Path::new("relay.toml")).expect("settings");
+        let parsed =
+            plaza::config::Config::parse(&text, std::path::Path::new("relay.toml")).expect("settings");
         let mut config = plaza::config::Config::clone(&relay.relay().config());
         (config.root, config.written) = (parsed.root, parsed.written);
         relay.relay().reconfigure(config).expect("they are taken");

@@ -23,12 +23,15 @@ pub(super) struct Https(Client);
 impl Https {
     /// Trusts the authority in a file (PEM), or, without one, those that the system trusts.
     pub(super) fn trusting(file: Option<&Path>) -> Result<Https, AcmeError> {
-        let client = Client::trusting(file, REQUEST_MAX, ANSWER_BYTES_MAX).map_err(|why| match (why, file) {
-            (NoTrust::File, Some(file)) => {
-                AcmeError::NoTrust(format!("{}: {}; set acme.directory_ca", file.display(), NoTrust::File))
-            }
-            (why, _) => AcmeError::NoTrust(why.to_string()),
-        })?;
+        let client =
+            Client::trusting(file, REQUEST_MAX, ANSWER_BYTES_MAX).map_err(|why| match (why, file) {
+                (NoTrust::File, Some(file)) => AcmeError::NoTrust(format!(
+                    "{}: {}; set acme.directory_ca",
+                    file.display(),
+                    NoTrust::File
+                )),
+                (why, _) => AcmeError::NoTrust(why.to_string()),
+            })?;
         Ok(Https(client))
     }
 }
