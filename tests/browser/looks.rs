@@ -157,6 +157,14 @@ fn views_fit_small_and_large_screens_in_light_and_dark() {
             browser.sees("It would be");
         }
         look_everywhere(view);
+        if view == "settings" {
+            // Every group, and then what was changed alone.
+            browser.script("document.querySelectorAll('.group').forEach((group) => { group.open = true; })");
+            check(&browser, "all settings");
+            browser.click("#only");
+            browser.sees("2 settings.");
+            look_everywhere("settings-changed");
+        }
     }
     browser.keys("?");
     browser.wait("document.getElementById('keys').open");

@@ -278,7 +278,7 @@ fn the_rules_say_what_they_would_do_with_an_event() {
 /// The row of a setting, by its key.
 fn row(key: &str) -> String {
     format!(
-        "[...document.querySelectorAll('.setting')].find((one) => one.querySelector('code').innerText === '{key}')"
+        "[...document.querySelectorAll('.setting')].find((one) => one.querySelector('code').textContent === '{key}')"
     )
 }
 
