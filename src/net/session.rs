@@ -44,6 +44,10 @@ const MESSAGES_AT_ONCE_MAX: usize = 64;
 /// millisecond, in which others wait.
 const MESSAGE_BYTES_AT_ONCE_MAX: usize = 64 * 1024;
 
+/// The part of its room, in its events under way, that must be free before a connection that had none goes on: so it
+/// is woken and written to for several at once.
+const ROOM_PART: u32 = 8;
+
 /// How long a client may take to accept the last that is written to it, and then to close its side.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -218,14 +222,18 @@ impl Session {
         loop {
             let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
                 Turn::Send => self.send_some(socket).await.err(),
-                Turn::MakeRoom(submission, bytes) => {
-                    let waiting = socket.held_bytes() + EVENT_FACTOR * bytes as usize;
-                    match self.account(waiting) {
-                        Ok(()) => Box::pin(self.make_room(submission, bytes)).await,
-                        Err(_) => self.refuse_event(&submission.event, &memory::refusal()),
+                // However much it sends, it gets its answers.
+                Turn::MakeRoom(submission, bytes) => match Box::pin(self.send(socket)).await {
+                    Ok(()) => {
+                        let waiting = socket.held_bytes() + EVENT_FACTOR * bytes as usize;
+                        match self.account(waiting) {
+                            Ok(()) => Box::pin(self.make_room(submission, bytes)).await,
+                            Err(_) => self.refuse_event(&submission.event, &memory::refusal()),
+                        }
+                        None
                     }
-                    None
-                }
+                    Err(end) => Some(end),
+                },
                 Turn::Alarm => {
                     self.end_rested();
                     match self.is_silent(interval, alarm.as_mut()) {
@@ -535,9 +543,12 @@ impl Session {
     /// Hands an event over as soon as there is room for it.
     async fn make_room(&mut self, mut submission: Box<Submission>, bytes: u32) {
         let all = Arc::clone(&self.shared.pipeline.ingest_bytes);
+        let part = (self.room_events / ROOM_PART).max(1);
         // Neither is ever closed, and a message is never longer than the whole room.
-        if let (Ok(one), Ok(room)) = (self.room().acquire_owned().await, all.acquire_many_owned(bytes).await)
-        {
+        let Ok(mut free) = self.room().acquire_many_owned(part).await else { return };
+        let Some(one) = free.split(1) else { return };
+        drop(free);
+        if let Ok(room) = all.acquire_many_owned(bytes).await {
             submission.permits = Permits::new(one, room);
             self.shared.pipeline.submit(*submission);
         }

@@ -1,13 +1,15 @@
 //! Clients that do not read, do not speak or are no longer there: each is let go in its time, what it
 //! costs is bounded, and nobody waits for it.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use plaza::config::{Config, SlowClient};
 use serde_json::json;
 
-use crate::common::{Client, NOW, Person, TestRelay};
+use crate::common::{Client, NOW, Person, TestRelay, json_of};
 use crate::neighbour::Neighbour;
 use crate::raw::{CLOSE, Heard, PATIENCE, PING, PONG, Raw, TEXT, frame, text, wait_until};
 
@@ -101,6 +103,36 @@ fn who_does_not_read_a_flood_is_let_go() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "{grown}");
     slow.iter_mut().for_each(Raw::ends);
+    neighbour.noticed_nothing();
+}
+
+#[test]
+fn who_sends_more_than_there_is_room_for_gets_answers_meanwhile() {
+    const ANSWERS: usize = 500;
+    let relay = TestRelay::with(|config| config.root.limits.ingest_events_per_connection_max = 16);
+    let neighbour = Neighbour::start(&relay);
+    let mut forged = Person::new(5).note("forged");
+    forged.sig.0[0] ^= 1;
+    let message = text(&json!(["EVENT", json_of(&forged)]).to_string()).repeat(100);
+    let mut raw = Raw::open(&relay);
+    let mut writer = raw.stream.try_clone().expect("a second handle");
+    // It goes on until its answers have come, so the relay always has more to read.
+    let is_done = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&is_done);
+    let sending =
+        std::thread::spawn(
+            move || {
+                while !done.load(Ordering::SeqCst) && writer.write_all(&message).is_ok() {}
+            },
+        );
+    for _ in 0..ANSWERS {
+        let answer = raw.message();
+        assert_eq!((&answer[0], &answer[2]), (&json!("OK"), &json!(false)), "{answer}");
+    }
+    is_done.store(true, Ordering::SeqCst);
+    raw.half_close();
+    raw.ends();
+    sending.join().expect("sending ends");
     neighbour.noticed_nothing();
 }
 
