@@ -75,7 +75,7 @@ impl Index {
     /// Chooses how to answer a filter. `by_kind`: events of other kinds than those that it names are not looked at,
     /// whatever else would be cheaper.
     pub(super) fn plan(&self, filter: &Filter, by_kind: bool) -> Plan {
-        let Some(mut remaining) = self.resolve(filter) else {
+        let Some(mut remaining) = self.resolve(filter, by_kind) else {
             return Plan { source: Source::Ordinals(Vec::new()), remaining: Remaining::default() };
         };
         if let Some(ids) = &filter.ids {
@@ -124,8 +124,9 @@ impl Index {
         Plan { source: Source::Lists(lists), remaining }
     }
 
-    /// Turns keys and values into numbers; `None` when a condition can match nothing that is stored.
-    fn resolve(&self, filter: &Filter) -> Option<Remaining> {
+    /// Turns keys and values into numbers; `None` when a condition can match nothing that is stored. Where only events
+    /// of the filter's kinds may be looked at, that no event at all has a value makes no difference.
+    fn resolve(&self, filter: &Filter, by_kind: bool) -> Option<Remaining> {
         let mut remaining = Remaining::default();
         if let Some(authors) = &filter.authors {
             let mut numbers: Vec<u32> =
@@ -146,7 +147,7 @@ impl Index {
             let keys = keys.chain(prefixes.iter().map(|prefix| self.hashes.value(PREFIX, prefix)));
             let mut numbers: Vec<u32> = keys.filter_map(|key| self.values.find_value(key)).collect();
             numbers.sort_unstable();
-            if numbers.is_empty() {
+            if numbers.is_empty() && !by_kind {
                 return None;
             }
             remaining.tags.push(numbers);

@@ -14,7 +14,6 @@ mod page;
 mod picture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod probe;
-mod reconciliations;
 mod redirect;
 mod server;
 mod session;

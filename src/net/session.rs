@@ -2,6 +2,8 @@
 //! back. In: a WebSocket. Out: submissions, queries, frames. Never waits for the writer or a reader; it
 //! waits only for room in the bounds on what is under way.
 
+mod reconciliations;
+
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -17,7 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
-use super::reconciliations::Reconciliations;
+use reconciliations::Reconciliations;
+
 use super::server::Shared;
 use super::socket::{Received, Socket};
 use crate::community::{Community, Rules};
@@ -25,10 +28,9 @@ use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
 use crate::message::{self, ClientMessage, Malformed};
-use crate::nips::{nip42, nip77};
+use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
-use crate::pipeline::reconcile::Exchange;
 use crate::pipeline::{Outcome, Permits, Reply, Submission};
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
@@ -616,63 +618,6 @@ impl Session {
         };
         if let Err(refusal) = self.shared.pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);
-        }
-    }
-
-    /// Begins a reconciliation (NIP-77), in place of the one of its name.
-    fn reconcile(&mut self, name: String, filter: Filter, message: Vec<u8>) {
-        self.reconciliations.close(&name);
-        let mut filters = [filter];
-        let open = self.reconciliations.open();
-        let admitted = nip77::admit(&self.community.settings().nip77, open)
-            .and_then(|()| self.admit_reading(&self.community.rules(), &name, &filters, Want::Events));
-        if let Err(refusal) = admitted {
-            return self.refuse_reconciliation(&name, &refusal);
-        }
-        self.community.read_places(&mut filters);
-        let [filter] = filters;
-        let bytes = memory::subscription_bytes(filter.memory_bytes());
-        let Some(charge) = self.listener.outbox.charge(bytes) else {
-            return self.refuse_reconciliation(&name, &memory::refusal());
-        };
-        let one = self.reconciliations.add(name, filter, charge);
-        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
-        self.exchange(Exchange::open(community, listener, one, message));
-    }
-
-    /// Goes on with one. Whether its client may read is asked again each time.
-    fn go_on(&mut self, name: &str, message: Vec<u8>) {
-        let Some(one) = self.reconciliations.touch(name) else {
-            return self.refuse_reconciliation(name, &nip77::unknown());
-        };
-        if let Err(refusal) =
-            self.admit_reading(&self.community.rules(), name, &one.query.filters, Want::Events)
-        {
-            return self.refuse_reconciliation(name, &refusal);
-        }
-        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
-        self.exchange(Exchange::go_on(community, listener, one, message));
-    }
-
-    fn exchange(&mut self, exchange: Exchange) {
-        let name = exchange.name().to_owned();
-        if let Err(refusal) = self.shared.pipeline.readers.exchange(exchange) {
-            self.refuse_reconciliation(&name, &refusal);
-        }
-    }
-
-    /// Refuses a message of a reconciliation, which ends with that.
-    fn refuse_reconciliation(&mut self, name: &str, refusal: &Refusal) {
-        self.community.traffic.requests_refused.add(1);
-        self.reconciliations.close(name);
-        self.say(message::neg_err(name, refusal, None));
-    }
-
-    /// Ends reconciliations whose client says nothing more.
-    fn end_rested(&mut self) {
-        let seconds = self.community.settings().nip77.idle_seconds_max;
-        for name in self.reconciliations.end_rested(Duration::from_secs(seconds)) {
-            self.say(message::neg_err(&name, &nip77::rested(seconds), None));
         }
     }
 

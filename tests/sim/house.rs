@@ -60,6 +60,7 @@ fn config(data: &Path, owner: PublicKey) -> Config {
     // An answer goes out in parts of a few events each.
     limits.message_bytes_max = 32 << 10;
     limits.hold_bytes_max = 64 << 10;
+    limits.hold_events_max = 8;
     limits.outbox_bytes_max = 64 << 10;
     limits.ingest_events_per_connection_max = 3;
     // The machine's own time must not matter.

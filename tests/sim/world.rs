@@ -1,7 +1,7 @@
 //! What happens: clients, moderators and chance, which decides who does what next. All that is done and seen goes into
 //! a transcript, the same for the same seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -58,8 +58,25 @@ struct Client {
     /// Ids that wait for their answers, and where they stand in the record.
     under_way: BTreeMap<Id, usize>,
     open: Vec<String>,
-    /// A CLOSE whose being read the relay will show by its next NOTICE.
-    leaving: Vec<String>,
+    /// What the relay's next NOTICEs will show that it has done by then.
+    marks: VecDeque<Done>,
+    /// Whose events come no more: those of banned authors, and events that were banned.
+    banned: Vec<Change>,
+    /// Whose stored events come no more, up to when.
+    vanished: Vec<(PublicKey, u64)>,
+}
+
+/// What the relay has done when it answers a mark: whatever is sent later was put in line later.
+#[derive(Debug, Clone)]
+enum Done {
+    /// It has read a CLOSE.
+    Left(String),
+    /// It has banned.
+    Banned(Change),
+    /// It has let somebody vanish.
+    Vanished(PublicKey, u64),
+    /// Something that has been taken back meanwhile.
+    Nothing,
 }
 
 /// See the module.
@@ -166,7 +183,9 @@ impl<'w> Round<'w> {
             challenge,
             under_way: BTreeMap::new(),
             open: Vec::new(),
-            leaving: Vec::new(),
+            marks: VecDeque::new(),
+            banned: Vec::new(),
+            vanished: Vec::new(),
         });
         self.record.people.push(crate::record::Person::default());
     }
@@ -330,10 +349,21 @@ impl<'w> Round<'w> {
         }
         let name = open.swap_remove(self.world.chance.below(open.len() as u64) as usize);
         self.say(client, &json!(["CLOSE", name]));
-        self.say(client, &json!(["MARK"]));
         self.record.asked.get_mut(&name).expect("it was asked for").is_left = true;
-        self.clients[client].leaving.push(name);
+        self.put_mark(client, Done::Left(name));
         self.mark();
+    }
+
+    /// Sends something of no form: when it is answered, what was done before has been done.
+    fn put_mark(&mut self, client: usize, done: Done) {
+        if self.clients[client].wire.is_some() {
+            self.say(client, &json!(["MARK"]));
+            self.clients[client].marks.push_back(done);
+        }
+    }
+
+    fn put_marks(&mut self, done: &Done) {
+        (0..self.clients.len()).for_each(|client| self.put_mark(client, done.clone()));
     }
 
     fn prove(&mut self, client: usize) {
@@ -403,9 +433,22 @@ impl<'w> Round<'w> {
             self.mark();
         }
         called.finish().expect("it is kept");
-        self.record.changes.push(change);
+        self.record.changes.push(change.clone());
         self.tell(format_args!("it holds"));
         self.mark();
+        match change {
+            Change::Author(key, false) => {
+                for client in &mut self.clients {
+                    client.banned.retain(|ban| *ban != Change::Author(key, true));
+                    for done in &mut client.marks {
+                        if matches!(done, Done::Banned(ban) if *ban == Change::Author(key, true)) {
+                            *done = Done::Nothing;
+                        }
+                    }
+                }
+            }
+            ban => self.put_marks(&Done::Banned(ban)),
+        }
     }
 
     /// Somebody does something, but neither moderators nor time.
@@ -507,12 +550,27 @@ impl<'w> Round<'w> {
                 let sent = self.clients[client].under_way.remove(&id).expect("an event that was sent");
                 let ok = message[2].as_bool().expect("a verdict");
                 self.record.sent[sent].answer = Some((now, ok, prefix(3)));
+                let Event { kind, pubkey, created_at, .. } = self.record.sent[sent].event;
+                if ok && kind.0 == 62 && prefix(3).is_empty() {
+                    self.put_marks(&Done::Vanished(pubkey, created_at));
+                }
             }
             Some("EVENT") => {
                 let asked = self.record.asked.get_mut(&name).expect("it was asked for");
                 assert!(!asked.is_silent && asked.closed.is_none(), "after the end: {message}");
                 let event = Event::from_json(message[2].to_string().as_bytes()).expect("an event");
                 assert_eq!(self.world.made.get(&event.id), Some(&event), "as it was sent");
+                let Client { banned, vanished, .. } = &self.clients[client];
+                let is_banned = banned.iter().any(|ban| match ban {
+                    Change::Author(key, _) => *key == event.pubkey,
+                    Change::Event(id) => *id == event.id,
+                    _ => false,
+                });
+                let has_vanished =
+                    vanished.iter().any(|(key, until)| *key == event.pubkey && event.created_at <= *until);
+                assert!(!is_banned, "banned, and shown: {message}");
+                let is_stored = asked.eose.is_none() && event.kind.0 != 62;
+                assert!(!has_vanished || !is_stored, "vanished, and shown: {message}");
                 let list = if asked.eose.is_some() { &mut asked.live } else { &mut asked.stored };
                 list.push(event.id);
             }
@@ -536,10 +594,14 @@ impl<'w> Round<'w> {
                 let counted = self.record.counted.get_mut(&name).expect("it was asked for");
                 counted.answer = Some((now, Ok(count)));
             }
-            Some("NOTICE") => {
-                let left = self.clients[client].leaving.remove(0);
-                self.record.asked.get_mut(&left).expect("it was asked for").is_silent = true;
-            }
+            Some("NOTICE") => match self.clients[client].marks.pop_front().expect("a mark") {
+                Done::Left(name) => {
+                    self.record.asked.get_mut(&name).expect("it was asked for").is_silent = true;
+                }
+                Done::Banned(ban) => self.clients[client].banned.push(ban),
+                Done::Vanished(key, until) => self.clients[client].vanished.push((key, until)),
+                Done::Nothing => {}
+            },
             _ => panic!("nobody asked for {message}"),
         }
     }

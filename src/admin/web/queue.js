@@ -186,7 +186,8 @@ class Queue {
   }
 
   line(entry, at) {
-    const text = entry.event ? entry.event.content.slice(0, 80) || kindWord(entry.event.kind) : "The person as such";
+    const bare = entry.id ? "Something private" : "The person as such";
+    const text = entry.event ? entry.event.content.slice(0, 80) || kindWord(entry.event.kind) : bare;
     return h("button", {
       type: "button",
       "aria-current": at === this.at ? "true" : null,
@@ -204,7 +205,11 @@ class Queue {
 
   shown(entry) {
     const { event } = entry;
-    const what = event ? `Reported ${kindWord(event.kind)}` : "Reported person";
+    const bare = entry.id ? "Reported, and private" : "Reported person";
+    const what = event ? `Reported ${kindWord(event.kind)}` : bare;
+    const about = entry.id
+      ? "What is reported is not for you to read. The reports are, and whoever wrote them has read it."
+      : "The reports are about this person, not about one event.";
     const reason = h("input", { type: "text", maxlength: "500", value: this.reason, autocomplete: "off" });
     reason.addEventListener("input", () => {
       this.reason = reason.value;
@@ -215,24 +220,27 @@ class Queue {
         h("span", { class: "pager" },
           h("button", { type: "button", class: "quiet", "aria-label": "Report before", onclick: () => this.go(-1) }, "↑"),
           h("button", { type: "button", class: "quiet", "aria-label": "Next report", onclick: () => this.go(1) }, "↓"))),
-      h("p", { class: "by" }, event ? ["By ", person(entry.pubkey), " ", when(event.created_at)] : person(entry.pubkey)),
-      event ? content(event) : h("p", {}, "The reports are about this person, not about one event."),
+      entry.pubkey &&
+        h("p", { class: "by" }, event ? ["By ", person(entry.pubkey), " ", when(event.created_at)] : person(entry.pubkey)),
+      event ? content(event) : h("p", {}, about),
       h("h3", {}, "Who reported it"),
       h("ul", { class: "reported" }, entry.reports.map(report)),
       h("div", { class: "reason" }, field("Reason, for the record (may stay empty)", reason)),
       this.buttons(entry),
-      this.may("listauthorevents") && h("h3", {}, event ? "What else they wrote here" : "What they wrote here"),
-      this.may("listauthorevents") && historyOf(entry.pubkey, event?.id),
+      entry.pubkey && this.may("listauthorevents") && [
+        h("h3", {}, event ? "What else they wrote here" : "What they wrote here"),
+        historyOf(entry.pubkey, event?.id),
+      ],
     ].flat(Infinity).filter(Boolean);
   }
 
   buttons(entry) {
     const all = [
-      ["a", "Approve", "approve", "allowevent", entry.event],
-      ["r", "Remove", "remove", "banevent", entry.event],
-      ["a", "Dismiss", "approve", "dismissreports", !entry.event],
-      ["b", "Ban author", "ban", "banpubkey", true],
-      ["", "Welcome as a member", "quiet", "allowpubkey", !entry.event],
+      ["a", "Approve", "approve", "allowevent", entry.id],
+      ["r", "Remove", "remove", "banevent", entry.id],
+      ["a", "Dismiss", "approve", "dismissreports", !entry.id],
+      ["b", "Ban author", "ban", "banpubkey", entry.pubkey],
+      ["", "Welcome as a member", "quiet", "allowpubkey", !entry.id],
     ];
     this.wrong = h("p", { class: "wrong", role: "alert" });
     const buttons = all.filter(([, , , method, fits]) => fits && this.may(method));
@@ -307,7 +315,7 @@ class Queue {
   key(event) {
     const steps = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
     const entry = this.current;
-    const decisions = { a: entry?.event ? "allowevent" : "dismissreports", r: "banevent", b: "banpubkey" };
+    const decisions = { a: entry?.id ? "allowevent" : "dismissreports", r: "banevent", b: "banpubkey" };
     if (steps[event.key]) {
       // Within a long text arrows move the text.
       if (event.key.length === 1 || !event.target.closest(".content, pre")) {
@@ -318,8 +326,10 @@ class Queue {
       // A key that is held down decides once.
     } else if (event.key === "u") {
       this.undo();
-    } else if (entry && event.key === "r" && !entry.event) {
+    } else if (entry && event.key === "r" && !entry.id) {
       this.say("The reports are about a person: b bans them, a puts the reports aside.");
+    } else if (entry && event.key === "b" && !entry.pubkey) {
+      this.say("What is reported is private, and so is who wrote it.");
     } else if (entry && decisions[event.key]) {
       this.decide(decisions[event.key]);
     }
