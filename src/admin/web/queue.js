@@ -259,7 +259,7 @@ class Queue {
     }
     this.busy = true;
     try {
-      const isAuthor = !entry.event || method === "banpubkey";
+      const isAuthor = !entry.id || method === "banpubkey";
       const whom = isAuthor ? entry.pubkey : entry.id;
       const words = { allowevent: "Approved.", banevent: "Removed.", allowpubkey: "Welcomed.", banpubkey: "Banned.",
         dismissreports: "Dismissed." };
