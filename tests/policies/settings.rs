@@ -284,6 +284,17 @@ fn limits(draft: &mut Draft<'_>) {
     draft.some(30, "limits", "content_chars_max_by_kind", &["{ \"7\" = 1, \"30000-39999\" = 10 }"]);
     draft.some(50, "limits", "filters_per_request_max", &["1", "2"]);
     draft.some(50, "limits", "filter_values_max", &["2", "5"]);
+    // Quotas follow from what was drawn, so that all else of a seed stays as it is.
+    let drawn = draft.sections.get("limits").map_or(0, Vec::len);
+    match drawn % 3 {
+        _ if draft.theme != Theme::Limits => {}
+        0 => draft.set("retention", "events_per_author_max", "3"),
+        1 => draft.set("retention", "bytes_per_author_max", "1_000"),
+        _ => {
+            draft.set("retention", "events_per_author_max", "3");
+            draft.set("retention", "author_full", "\"oldest\"");
+        }
+    }
 }
 
 /// A relay.toml with a root and several communities, each of a theme; the root is at the first one.
