@@ -107,6 +107,7 @@ pub(super) async fn run(mut session: Box<Session>, stream: Stream, ahead: Vec<u8
 
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
 async fn leave(mut socket: Socket<Stream>, end: End, write_timeout: Duration) {
+    socket.stop_reading();
     match end {
         // The answer to a client's close frame may still be there.
         End::Gone => drop(timeout(LAST_WORDS, poll_fn(|cx| socket.poll_flush(cx))).await),
