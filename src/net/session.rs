@@ -122,6 +122,7 @@ pub(super) async fn run<S: Wire>(mut session: Box<Session>, stream: S, ahead: Ve
 
 /// Says goodbye, where there is something to say, and waits a little for the client to take it.
 async fn leave<S: Wire>(mut socket: Socket<S>, end: End, write_timeout: Duration) {
+    socket.stop_reading();
     match end {
         // A client that sent a close frame is there for the answer.
         End::Gone => {

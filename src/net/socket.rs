@@ -279,6 +279,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    /// Lets go of what was read: the conversation is over, and only what is written still counts.
+    pub(super) fn stop_reading(&mut self) {
+        self.protocol = None;
+        self.ahead = Vec::new();
+        self.ahead_used = 0;
+    }
+
     /// The stream, when the conversation is over.
     pub(super) fn stream(&mut self) -> &mut S {
         &mut self.stream
@@ -529,6 +536,14 @@ mod tests {
             assert_eq!(texts(&mut socket).len(), 1);
             assert_eq!(socket.held_bytes(), 0, "{cut}");
         }
+        // Who is sent away in the midst of one holds nothing, and is told why.
+        let mut left = socket([long[..60_000].to_vec()]);
+        assert_eq!(texts(&mut left), [""; 0]);
+        left.stop_reading();
+        assert_eq!(left.held_bytes(), 0);
+        left.close(CloseFrame { code: CloseCode::Again, reason: "".into() });
+        assert!(left.poll_flush(&mut context()).is_ready());
+        assert_eq!(left.stream.taken, b"\x88\x02\x03\xf5");
         // Fragments count by what has come, and by the head of the next one.
         let mut fragments = masked(0x01, &[b'x'; 50_000]);
         fragments.extend(&masked(0x00, &[b'y'; 100_000])[..20]);

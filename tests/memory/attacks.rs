@@ -12,8 +12,11 @@ use crate::wire::{connect, frame, head, hear, try_upgrade};
 /// Connections that an attack still has.
 pub(crate) type Held = Vec<TcpStream>;
 
-/// By name, how much at a time.
-pub(crate) const ATTACKS: &[(&str, fn(&Running, usize) -> Held)] = &[
+/// Attacks a relay, so many times as much as is done in a moment.
+pub(crate) type Attack = fn(&Running, usize) -> Held;
+
+/// By name.
+pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("subscriptions at every limit", subscriptions),
     ("slow readers of what is stored", slow_readers),
     ("slow readers of what is new", deaf_to_what_is_new),

@@ -76,11 +76,14 @@ fn a_full_index_refuses_and_goes_on_serving_at_512_mib() {
     fills_up(512 * MIB);
 }
 
+/// Keys by number.
+type Family = fn(u64) -> [u64; 4];
+
 #[test]
 fn keys_that_are_chosen_to_collide_cost_as_much_as_any() {
     let running = Running::start(&settings(256 * MIB, 1));
     // Keys that differ in a few bits alone, where weak hashes look or do not look, and some that look random.
-    let families: [(&str, fn(u64) -> [u64; 4]); 5] = [
+    let families: [(&str, Family); 5] = [
         ("random", |n| [1, 2, 3, 4].map(|k| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(k * 11))),
         ("lowest bits", |n| [0, 0, 0, n]),
         ("highest bits", |n| [n << 48, 0, 0, 0]),

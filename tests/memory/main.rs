@@ -8,11 +8,11 @@ mod full;
 mod relay;
 mod wire;
 
-use attacks::{ATTACKS, Held};
+use attacks::{ATTACKS, Attack};
 use relay::{MIB, Running, is_served, settings};
 
 /// Runs an attack on a relay of its own, prints a row of a table, and returns the peak in bytes.
-fn row(name: &str, attack: fn(&Running, usize) -> Held, bytes_max: u64, scale: usize) -> u64 {
+fn row(name: &str, attack: Attack, bytes_max: u64, scale: usize) -> u64 {
     let running = Running::start(&settings(bytes_max, scale));
     let idle = running.peak_bytes();
     let mut neighbour = running.neighbour();
