@@ -54,7 +54,9 @@ async fn unready(shared: &Shared) -> Option<&'static str> {
         return Some("the relay is stopping\n");
     }
     if shared.pipeline.has_failed() {
-        return Some("the store has failed and takes no events until the disk takes writes again; see the log\n");
+        return Some(
+            "the store has failed and takes no events until the disk takes writes again; see the log\n",
+        );
     }
     match tokio::time::timeout(WRITER_TIME, shared.pipeline.writer_moves()).await {
         Ok(true) => None,

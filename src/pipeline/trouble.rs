@@ -54,7 +54,9 @@ impl Writer {
         match self.store.recover() {
             Ok(locations) => {
                 self.meter.recoveries.inc();
-                tracing::info!("the disk takes writes again: the store was opened anew, and new events are taken");
+                tracing::info!(
+                    "the disk takes writes again: the store was opened anew, and new events are taken"
+                );
                 if let (Some(locations), Some(after)) = (locations, trouble.after) {
                     self.make_true(after, &locations);
                 }

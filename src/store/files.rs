@@ -160,7 +160,9 @@ struct Noise(u64);
 impl io::Read for Noise {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut numbers = SplitMix(self.0);
-        bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&numbers.next().to_le_bytes()[..chunk.len()]));
+        bytes
+            .chunks_mut(8)
+            .for_each(|chunk| chunk.copy_from_slice(&numbers.next().to_le_bytes()[..chunk.len()]));
         self.0 = numbers.0;
         Ok(bytes.len())
     }

@@ -75,7 +75,14 @@ impl House {
     /// The keys of records, the meta record and state.
     fn kept(&self) -> Vec<Vec<u8>> {
         let removals = key::removed(0, 0).to_vec()..=key::removed(u64::MAX, u16::MAX).to_vec();
-        let entries = self.store().engine().unwrap().tree.iter().map(Result::unwrap).filter(|(_, value)| !value.is_empty());
+        let entries = self
+            .store()
+            .engine()
+            .unwrap()
+            .tree
+            .iter()
+            .map(Result::unwrap)
+            .filter(|(_, value)| !value.is_empty());
         let keys = entries.map(|(key, _)| key.to_vec());
         let is_number = |key: &Vec<u8>| key::read_next_number_key(key).is_some();
         keys.filter(|key| !is_number(key) && !removals.contains(key)).collect()
@@ -237,7 +244,16 @@ fn records_at_the_bounds_of_a_value_read_back() {
     for (location, record) in expected {
         assert_eq!(house.store().get(SQUARE, location).unwrap(), Some(record));
     }
-    assert!(house.store().engine().unwrap().tree.iter().values().all(|value| value.unwrap().len() <= VALUE_BYTES_MAX));
+    assert!(
+        house
+            .store()
+            .engine()
+            .unwrap()
+            .tree
+            .iter()
+            .values()
+            .all(|value| value.unwrap().len() <= VALUE_BYTES_MAX)
+    );
     house.remove(&locations);
     assert_eq!(house.kept(), [key::META.to_vec()], "all but the meta record is removed");
 }
@@ -250,14 +266,29 @@ fn a_pack_closes_at_64_slots_and_at_its_target() {
     assert_eq!([63, 64, 149].map(|at| locations[at].slot), [63, 0, 21]);
     assert_eq!(house.store().next_number(SQUARE), 192, "each pack begins at a multiple of 64");
     house.insert(&vec![vec![1; 900]; 20]);
-    assert!(house.store().engine().unwrap().tree.iter().values().all(|value| value.unwrap().len() <= value::PACK_BYTES_TARGET));
+    assert!(
+        house
+            .store()
+            .engine()
+            .unwrap()
+            .tree
+            .iter()
+            .values()
+            .all(|value| value.unwrap().len() <= value::PACK_BYTES_TARGET)
+    );
 }
 
 #[test]
 fn packs_fill_the_blanks_before_them() {
     let mut house = House::new();
     let packed_keys = |house: &House| {
-        let keys = house.store().engine().unwrap().tree.range(key::head_range(Shelf::Packed, SQUARE, 0..u64::MAX)).keys();
+        let keys = house
+            .store()
+            .engine()
+            .unwrap()
+            .tree
+            .range(key::head_range(Shelf::Packed, SQUARE, 0..u64::MAX))
+            .keys();
         keys.map(|key| key.unwrap()).collect::<Vec<_>>()
     };
     for round in 0..40 {
@@ -558,6 +589,40 @@ fn after_a_failed_write_no_group_is_taken_until_the_next_start() {
     assert!(matches!(house.store().commit(group), Err(StoreError::Stopped { .. })));
     house.reopen();
     assert_eq!(house.insert(&[vec![2]])[0].number, PACK_SLOTS);
+}
+
+#[test]
+fn a_store_that_failed_is_opened_again_and_goes_on_where_it_was() {
+    let house = House::new();
+    let first = house.insert(&[vec![1]])[0];
+    let store = house.store();
+    assert_eq!(store.recover().unwrap(), None, "it has not failed");
+    store.writer.lock().unwrap().stopped = true;
+    std::thread::scope(|scope| {
+        // Who reads is waited for.
+        let reading = store.engine().unwrap();
+        let recovery = scope.spawn(|| store.recover());
+        while store.may_read_on().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(!recovery.is_finished());
+        drop(reading);
+        assert_eq!(recovery.join().unwrap().unwrap(), None, "no group was under way");
+    });
+    assert_eq!(store.get(SQUARE, first).unwrap(), Some(vec![1]));
+    assert_eq!(house.insert(&[vec![2]])[0].number, PACK_SLOTS);
+}
+
+#[test]
+fn what_was_safe_before_a_failure_must_be_there_after_it() {
+    let house = House::new();
+    house.insert(&[vec![1]]);
+    house.store().groups.fetch_add(3, Ordering::SeqCst);
+    house.store().writer.lock().unwrap().stopped = true;
+    assert!(matches!(house.store().recover(), Err(StoreError::Lost { groups: 3, .. })));
+    // Less than there was is shown to nobody.
+    assert!(matches!(house.store().get(SQUARE, Location::default()), Err(StoreError::Closed { .. })));
+    assert!(matches!(house.store().recover(), Err(StoreError::Lost { groups: 3, .. })));
 }
 
 #[test]
