@@ -205,6 +205,8 @@ impl Store {
             return Ok(Vec::new());
         }
         let committed = self.commit_held(&mut writer, &group);
+        // sled writes in threads of its own, and stops for good when one of them fails, at whatever moment.
+        writer.stopped |= committed.is_err() && self.engine().is_ok_and(|engine| engine.has_stopped());
         self.failed.store(writer.stopped, Ordering::Release);
         committed
     }
