@@ -530,6 +530,7 @@ fn help_says_what_each_command_does() {
         (&["backup", "--help"], &["--full", "interrupted", "every hour"]),
         (&["restore", "--help"], &["--community", "must be empty"]),
         (&["verify", "--help"], &["--quick", "Ends with 0"]),
+        (&["salvage", "--help"], &["<STORE>", "<NEW>", "Ends with 0"]),
         (&["delete", "--help"], &["--dry-run", "--older-than", "sends such an event", "again"]),
         (&["compact", "--help"], &["given back"]),
         (&["bench", "--help"], &["ingest", "--json", "--relay", "table", "corpus"]),

@@ -17,6 +17,7 @@ mod key;
 mod remote;
 mod restore;
 mod run;
+mod salvage;
 mod stats;
 mod sync;
 mod verify;
@@ -30,8 +31,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::community::{Communities, Community};
 use crate::config::{Config, ConfigError};
-use crate::net::open_store;
+use crate::net::{StartError, open_store};
 use crate::store::{Store, StoreError};
+
+/// With this code a relay ends whose store is damaged: nobody should start it again until a person has looked.
+const EXIT_DAMAGED: u8 = 65;
 
 /// Where the settings are looked for when `--config` is not given.
 const CONFIG_FILE: &str = "relay.toml";
@@ -120,6 +124,15 @@ enum Command {
     /// length and checksum. A relay that is running goes on serving meanwhile. Ends with 0 when all is well,
     /// with 1 when something is wrong, with 2 when it could not be checked.
     Verify(verify::Verify),
+    /// Save what can be read of a store that is damaged into a new one
+    ///
+    /// Reads the files of the store themselves, also when no relay starts on them any more, and changes nothing in
+    /// them. Every event is verified, and goes to where it was, with bans, members and other state; what was deleted
+    /// or vanished stays away as far as that can be read. Says what was saved, and what was lost where the store
+    /// still tells how much there was. Events whose community is not known are written to a file beside the new
+    /// folder, which `plaza import` takes. A backup, if there is one, has more: restore it, and import what is newer.
+    /// Ends with 0 when nothing was lost, with 1 when something was or may be, with 2 when nothing could be saved.
+    Salvage(salvage::SalvageCommand),
     /// Remove stored events by filter, for good and at once
     ///
     /// Works on a relay that is running, which shows them to nobody any more, and on its data when none is.
@@ -222,14 +235,27 @@ pub fn main() -> ExitCode {
         Some(Command::Admin(command)) => command.run(),
         Some(Command::Explain(command)) => return command.run(),
         Some(Command::Verify(command)) => return command.run(),
+        Some(Command::Salvage(command)) => return command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("plaza: {failure}");
-            ExitCode::FAILURE
+            if !is_damage(&failure) {
+                return ExitCode::FAILURE;
+            }
+            eprintln!(
+                "plaza: restore a backup into another folder (`plaza restore`); without one save what can be read \
+                 (`plaza salvage`)"
+            );
+            ExitCode::from(EXIT_DAMAGED)
         }
     }
+}
+
+/// Whether a relay does not start because its store is damaged.
+fn is_damage(failure: &Failure) -> bool {
+    failure.downcast_ref::<StartError>().is_some_and(StartError::is_damage)
 }
 
 /// A progress bar on a terminal; nothing where standard error goes elsewhere.

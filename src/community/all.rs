@@ -233,7 +233,13 @@ pub(super) fn numbers(store: &Store) -> Result<BTreeMap<String, CommunityId>, Op
             _ => Err(OpenError::Number { entry: hex::encode(number) }),
         }
     });
-    entries.collect()
+    let numbers: BTreeMap<String, CommunityId> = entries.collect::<Result<_, OpenError>>()?;
+    let has_path = |id: &CommunityId| id.0 == 0 || numbers.values().any(|known| known == id);
+    match store.communities_with_records().into_iter().find(|id| !has_path(id)) {
+        None => Ok(numbers),
+        // Its number would be given to another one.
+        Some(id) => Err(OpenError::NoPath { number: id.0 }),
+    }
 }
 
 /// A community without addresses of its own is known by the root's, with its path, and by its host.

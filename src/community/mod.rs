@@ -74,6 +74,15 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: RecordError,
     },
+    /// A community has events, and its path is lost.
+    #[error(
+        "the store's list of communities is damaged: it has events of community number {number}, and not where that \
+         one is"
+    )]
+    NoPath {
+        /// The community's number.
+        number: u32,
+    },
     /// A community's number makes no sense.
     #[error("the store's list of communities is damaged: {entry}")]
     Number {

@@ -40,6 +40,19 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// Names of the relay that are kept for the next connection: one for each community and address of this machine.
 const NAMES_MAX: usize = 4_096;
 
+impl StartError {
+    /// Whether the store's files are damaged, so that a person must do something before it starts again.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StartError::Store(error) | StartError::Open { reason: OpenError::Store(error), .. } => {
+                error.is_damage()
+            }
+            StartError::Open { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why a relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

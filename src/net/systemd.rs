@@ -55,7 +55,9 @@ impl Watched {
         let counted = |count: usize, what: &str| {
             format!("{} {what}{}", words::number(count as u64), if count == 1 { "" } else { "s" })
         };
-        format!("STATUS=Serving: {}, {}", counted(events, "event"), counted(connections, "connection"))
+        let failed = if self.pipeline.has_failed() { "; the store has failed, see the log" } else { "" };
+        let (events, connections) = (counted(events, "event"), counted(connections, "connection"));
+        format!("STATUS=Serving: {events}, {connections}{failed}")
     }
 
     /// Gives signs of life until the relay stops, each after a proof of it.

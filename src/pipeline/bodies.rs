@@ -41,6 +41,9 @@ pub enum BodyError {
     /// What it holds makes no sense.
     #[error("event number {0} of the store: {1}")]
     Record(u64, RecordError),
+    /// Nobody removed it, and it is not there.
+    #[error("event number {0} of the store is missing: the store's files are damaged; run `plaza verify`")]
+    Lost(u64),
 }
 
 impl Bodies {

@@ -521,7 +521,12 @@ impl Reader {
                 {
                     None
                 }
-                Body::Stored(location) => self.shared.bodies.get(community.id, location)?,
+                Body::Stored(location) => match self.shared.bodies.get(community.id, location)? {
+                    None if self.is_lost(community, &hit.id, location)? => {
+                        return Err(BodyError::Lost(location.number));
+                    }
+                    body => body,
+                },
                 Body::Kept(body) => Some(body),
             };
             // What was removed since the scan is passed over.
@@ -554,6 +559,15 @@ impl Reader {
                 community.index().shows(id, location, visible)
             })
         })
+    }
+
+    /// Whether an event that the store does not have should be there. What the group removes that is being written
+    /// is gone from the store before it is gone from the index.
+    fn is_lost(&self, community: &Community, id: &Id, location: Location) -> Result<bool, BodyError> {
+        let store = self.shared.bodies.store();
+        let removed = store.removed_since(store.groups().saturating_sub(1))?;
+        Ok(!removed.contains(&(community.id, location))
+            && community.index().stored_at(id, location).is_some())
     }
 }
 

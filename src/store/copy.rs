@@ -176,8 +176,9 @@ impl Store {
             while let Some(community) = next {
                 let last = key::head(shelf, CommunityId(u32::MAX), u64::MAX);
                 let first = key::head(shelf, CommunityId(community), 0);
-                let Some(entry) = engine.tree.range(first..=last).next() else { break };
-                let (key, _) = entry.map_err(|source| self.engine_error("read records", source))?;
+                let mut entries = engine.tree.range(first..=last);
+                let Some(entry) = self.ask_next("read records", &mut entries) else { break };
+                let (key, _) = entry?;
                 let at = key.get(1..5).map_or(community, |id| number(id) as u32);
                 found.insert(at);
                 next = at.checked_add(1);
@@ -193,8 +194,9 @@ impl Store {
         mut visit: impl FnMut(CommunityId, StateTable, &[u8], &[u8]),
     ) -> Result<(), StoreError> {
         let engine = self.engine()?;
-        for entry in engine.tree.range(key::state_range()) {
-            let (key, value) = entry.map_err(|source| self.engine_error("read state", source))?;
+        let mut entries = engine.tree.range(key::state_range());
+        while let Some(entry) = self.ask_next("read state", &mut entries) {
+            let (key, value) = entry?;
             let Some((community, table, suffix)) = key::read_state_key(&key) else {
                 return Err(self.corrupt(&key, "the key is none of ours"));
             };

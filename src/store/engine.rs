@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::files::{self, io_error};
-use super::{Location, Store, StoreError, Writer};
+use super::{Location, Store, StoreError, Writer, tail};
 
 /// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
 /// moment after a store is dropped, and a restarted service may overlap with its predecessor.
@@ -43,6 +43,7 @@ impl Engine {
             if !files::take_closed(path)? {
                 files::forget_cached(path)?;
             }
+            tail::check(path)?;
         } else {
             files::make_folder(path)?;
         }
@@ -71,6 +72,28 @@ impl Store {
     pub(super) fn engine(&self) -> Result<Arc<Engine>, StoreError> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
         engine.clone().ok_or_else(|| StoreError::Closed { path: self.path.clone() })
+    }
+
+    /// Asks sled something: of some damage to its files it makes a panic instead of an error, and no thread must end
+    /// with that.
+    pub(super) fn ask<T>(
+        &self,
+        attempt: &'static str,
+        ask: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(answer) => answer.map_err(|source| self.engine_error(attempt, source)),
+            Err(_) => Err(StoreError::Broken { path: self.path.clone() }),
+        }
+    }
+
+    /// The next entry, likewise.
+    pub(super) fn ask_next(
+        &self,
+        attempt: &'static str,
+        entries: &mut sled::Iter,
+    ) -> Option<Result<(sled::IVec, sled::IVec), StoreError>> {
+        self.ask(attempt, || entries.next().transpose()).transpose()
     }
 
     /// Fails while the store is about to be closed: long reads end then.
@@ -115,6 +138,7 @@ impl Store {
             self.mark.write(self.groups());
             return Err(StoreError::Lost { path: self.path.clone(), groups: self.groups() - groups });
         }
+        tail::forget_torn(&self.path);
         writer.blanks_until.clear();
         writer.stopped = false;
         self.failed.store(false, Ordering::Release);

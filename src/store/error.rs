@@ -6,6 +6,20 @@
 use std::io;
 use std::path::PathBuf;
 
+impl StoreError {
+    /// Whether it is about what the files hold, so that trying again changes nothing.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::UnknownVersion { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Broken { .. }
+            | StoreError::Lost { .. } => true,
+            StoreError::Engine { source, .. } => !matches!(source, sled::Error::Io(_)),
+            _ => false,
+        }
+    }
+}
+
 /// An error of the store. All but [`StoreError::TooLong`] mean that the folder needs a person.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -74,10 +88,10 @@ pub enum StoreError {
         /// The most that is taken.
         bytes_max: usize,
     },
-    /// sled broke off while it opened its files.
+    /// sled broke off while it opened or read its files.
     #[error(
-        "{}: the store's files are damaged, so that they cannot be opened; restore a backup into another folder \
-         (`plaza restore`), and keep this one until that has worked",
+        "{}: the store's files are damaged, so that they cannot be read; restore a backup into another folder \
+         (`plaza restore`) or save what can be read (`plaza salvage`), and keep this one until that has worked",
         path.display()
     )]
     Broken {

@@ -173,6 +173,41 @@ pub(super) fn state_suffix(key: &[u8]) -> &[u8] {
     key.get(STATE_PREFIX_BYTES..).unwrap_or_default()
 }
 
+/// Whether a key is one of these, from its first byte to its last, as far as its form tells.
+pub(super) fn is_whole(key: &[u8]) -> bool {
+    match key {
+        [RECORDS | LOOSE, ..] => matches!(key.len(), HEAD_BYTES | PART_BYTES),
+        [STATE, ..] => key.len() >= STATE_PREFIX_BYTES,
+        [REMOVED, ..] => key.len() == REMOVED_BYTES,
+        [0xff, ..] => matches!(key.len(), 1 | NEXT_NUMBER_BYTES),
+        _ => false,
+    }
+}
+
+/// Whether a key names a record, a part of one, or a state entry.
+pub(super) fn is_of_records_or_state(key: &[u8]) -> bool {
+    matches!(key, [RECORDS | LOOSE | STATE, ..])
+}
+
+/// Where the record of a key is kept, and whose it is; `None` for other keys.
+pub(super) fn shelf_of(key: &[u8]) -> Option<(Shelf, CommunityId)> {
+    let (first, rest) = key.split_first()?;
+    let community = CommunityId(u32::from_be_bytes(*rest.first_chunk()?));
+    match *first {
+        RECORDS => Some((Shelf::Packed, community)),
+        LOOSE => Some((Shelf::Loose, community)),
+        _ => None,
+    }
+}
+
+/// The group whose removals a key names; `None` for other keys.
+pub(super) fn read_removed_key(key: &[u8]) -> Option<u64> {
+    match key {
+        [REMOVED, group @ .., _, _] => group.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
+    }
+}
+
 /// A key as a person reads it in an error.
 pub(super) fn describe(key: &[u8]) -> String {
     let community = |key: &[u8]| u32::from_be_bytes([key[1], key[2], key[3], key[4]]);

@@ -22,7 +22,9 @@ pub(crate) mod probe;
 pub mod record;
 mod removed;
 mod restore;
+mod salvage;
 mod scan;
+mod tail;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
 pub use self::error::StoreError;
 pub use self::group::{Group, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
 pub use self::restore::Restorer;
+pub use self::salvage::{Found, Salvage};
 pub use self::tally::Tally;
 
 /// The longest record that the store takes.
@@ -184,8 +187,10 @@ impl Store {
                 path = %store.path.display(),
                 groups = store.groups_missing(),
                 "the newest groups of changes are missing: the store's files are damaged; restore a backup that \
-                 has them"
+                 has them, or save what can be read (`plaza salvage`)"
             );
+        } else {
+            tail::forget_torn(&store.path);
         }
         Ok(store)
     }
@@ -207,6 +212,8 @@ impl Store {
             return Ok(Vec::new());
         }
         let committed = self.commit_held(&mut writer, &group);
+        // sled writes in threads of its own, and stops for good when one of them fails, at whatever moment.
+        writer.stopped |= committed.is_err() && self.engine().is_ok_and(|engine| engine.has_stopped());
         self.failed.store(writer.stopped, Ordering::Release);
         committed
     }
@@ -243,7 +250,7 @@ impl Store {
 
         // sled would leave a batch half done if it could not read a leaf of it: they are in its cache from here on.
         for key in &batch.keys {
-            engine.tree.get(key).map_err(|source| self.engine_error("read", source))?;
+            self.ask("read", || engine.tree.get(key))?;
         }
         writer.stopped = true;
         for (community, number) in &next {
@@ -306,11 +313,11 @@ impl Store {
         };
         let prefix = key::state_prefix(community, table);
         let entries = engine.into_iter().flat_map(move |engine| {
-            let entries = engine.tree.scan_prefix(prefix);
-            entries.map(move |entry| {
+            let mut entries = engine.tree.scan_prefix(prefix);
+            std::iter::from_fn(move || {
                 let _open = &engine;
-                let (key, value) = entry.map_err(|source| self.engine_error("read state", source))?;
-                Ok((key::state_suffix(&key).to_vec(), value.to_vec()))
+                let entry = self.ask_next("read state", &mut entries)?;
+                Some(entry.map(|(key, value)| (key::state_suffix(&key).to_vec(), value.to_vec())))
             })
         });
         closed.into_iter().chain(entries)
@@ -326,8 +333,9 @@ impl Store {
         table: StateTable,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let entry = self.engine()?.tree.get(key::state(community, table, key));
-        Ok(entry.map_err(|source| self.engine_error("read state", source))?.map(|value| value.to_vec()))
+        let engine = self.engine()?;
+        let entry = self.ask("read state", || engine.tree.get(key::state(community, table, key)))?;
+        Ok(entry.map(|value| value.to_vec()))
     }
 
     /// The number that the next record of a community will get at the least.
@@ -405,20 +413,24 @@ impl Store {
 
     fn read_numberings(&self) -> Result<HashMap<CommunityId, Numbering>, StoreError> {
         let engine = self.engine()?;
-        let entries = engine.tree.range(key::META..).skip(1).map(|entry| {
-            let (key, value) = entry.map_err(|source| self.engine_error("read numbers", source))?;
-            let Some(community) = key::read_next_number_key(&key) else {
-                return Err(self.corrupt(&key, "the key is none of ours"));
-            };
-            Ok((community, self.readable(&key, value::read_numbering(&value))?))
-        });
+        let mut entries = engine.tree.range(key::META..);
+        let entries =
+            std::iter::from_fn(|| self.ask_next("read numbers", &mut entries)).skip(1).map(|entry| {
+                let (key, value) = entry?;
+                let Some(community) = key::read_next_number_key(&key) else {
+                    return Err(self.corrupt(&key, "the key is none of ours"));
+                };
+                Ok((community, self.readable(&key, value::read_numbering(&value))?))
+            });
         entries.collect()
     }
 
     fn read_meta(&self) -> Result<Meta, StoreError> {
         match self.read(&key::META)? {
             Some(value) => self.readable(&key::META, Meta::read(&value)),
-            None if self.engine()?.tree.is_empty() => Ok(Meta::default()),
+            None if self.ask_next("read", &mut self.engine()?.tree.iter()).transpose()?.is_none() => {
+                Ok(Meta::default())
+            }
             // Starting to count again would reuse numbers.
             None => Err(self.corrupt(&key::META, "it is missing, though the store holds records")),
         }
@@ -535,7 +547,8 @@ impl Store {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.engine()?.tree.get(key).map_err(|source| self.engine_error("read", source))
+        let engine = self.engine()?;
+        self.ask("read", || engine.tree.get(key))
     }
 
     fn readable<T>(&self, key: &[u8], read: Result<T, Unreadable>) -> Result<T, StoreError> {

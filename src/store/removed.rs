@@ -120,8 +120,9 @@ impl Store {
         }
         let range = key::removed(group.saturating_add(1), 0)..=key::removed(last, u16::MAX);
         let engine = self.engine()?;
-        for entry in engine.tree.range(range) {
-            let (key, value) = entry.map_err(|source| self.engine_error("read removals", source))?;
+        let mut entries = engine.tree.range(range);
+        while let Some(entry) = self.ask_next("read removals", &mut entries) {
+            let (key, value) = entry?;
             self.readable(&key, value::read_removed(&value, &mut removed))?;
         }
         Ok(removed)

@@ -54,9 +54,9 @@ impl<'s> ShelfScan<'s> {
 
     /// The next pack, head or loose record: its number, key and value.
     pub(super) fn next(&mut self) -> Result<Option<(u64, sled::IVec, sled::IVec)>, StoreError> {
-        for entry in &mut self.entries {
+        while let Some(entry) = self.store.ask_next("read records", &mut self.entries) {
             self.store.may_read_on()?;
-            let (key, value) = entry.map_err(|source| self.store.engine_error("read records", source))?;
+            let (key, value) = entry?;
             self.keys_since_page += 1;
             if self.keys_since_page == TRIM_STEP {
                 self.keys_since_page = 0;

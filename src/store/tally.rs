@@ -2,6 +2,8 @@
 //! pages that its files have lost, and says nothing. In: numbers that come and go. Out: whether records that were
 //! found are those that were stored.
 
+use std::sync::PoisonError;
+
 use super::{CommunityId, Store};
 use crate::splitmix::SplitMix;
 
@@ -43,6 +45,13 @@ pub(super) struct Numbering {
 }
 
 impl Store {
+    /// The communities that have records, as far as these were counted.
+    pub fn communities_with_records(&self) -> Vec<CommunityId> {
+        let known = self.numberings.read().unwrap_or_else(PoisonError::into_inner);
+        let has_any = |numbering: &Numbering| numbering.tally.is_some_and(|tally| tally.records > 0);
+        known.iter().filter(|(_, numbering)| has_any(numbering)).map(|(community, _)| *community).collect()
+    }
+
     /// How many records a community must have, if they were counted since the store was made.
     pub fn tally(&self, community: CommunityId) -> Option<Tally> {
         self.numbering(community).tally

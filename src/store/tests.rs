@@ -600,6 +600,40 @@ fn after_a_failed_write_no_group_is_taken_until_the_next_start() {
 }
 
 #[test]
+fn a_store_that_failed_is_opened_again_and_goes_on_where_it_was() {
+    let house = House::new();
+    let first = house.insert(&[vec![1]])[0];
+    let store = house.store();
+    assert_eq!(store.recover().unwrap(), None, "it has not failed");
+    store.writer.lock().unwrap().stopped = true;
+    std::thread::scope(|scope| {
+        // Who reads is waited for.
+        let reading = store.engine().unwrap();
+        let recovery = scope.spawn(|| store.recover());
+        while store.may_read_on().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(!recovery.is_finished());
+        drop(reading);
+        assert_eq!(recovery.join().unwrap().unwrap(), None, "no group was under way");
+    });
+    assert_eq!(store.get(SQUARE, first).unwrap(), Some(vec![1]));
+    assert_eq!(house.insert(&[vec![2]])[0].number, PACK_SLOTS);
+}
+
+#[test]
+fn what_was_safe_before_a_failure_must_be_there_after_it() {
+    let house = House::new();
+    house.insert(&[vec![1]]);
+    house.store().groups.fetch_add(3, Ordering::SeqCst);
+    house.store().writer.lock().unwrap().stopped = true;
+    assert!(matches!(house.store().recover(), Err(StoreError::Lost { groups: 3, .. })));
+    // Less than there was is shown to nobody.
+    assert!(matches!(house.store().get(SQUARE, Location::default()), Err(StoreError::Closed { .. })));
+    assert!(matches!(house.store().recover(), Err(StoreError::Lost { groups: 3, .. })));
+}
+
+#[test]
 fn a_reader_sees_a_long_record_whole_or_not_at_all() {
     let house = House::new();
     for _ in 0..20 {

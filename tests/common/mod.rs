@@ -420,6 +420,22 @@ impl Client {
         answer[2].as_str().expect("a reason").to_owned()
     }
 
+    /// Sends a REQ and reads up to its end: why it was closed, or `None` when all was sent.
+    pub fn closed_or_eose(&mut self, subscription: &str, filter: &Value) -> Option<String> {
+        self.subscribe(subscription, std::slice::from_ref(filter));
+        loop {
+            let message = self.receive();
+            match message[0].as_str() {
+                Some("EVENT") => {}
+                Some("EOSE") => {
+                    self.send(&json!(["CLOSE", subscription]));
+                    return None;
+                }
+                _ => return message[2].as_str().map(str::to_owned),
+            }
+        }
+    }
+
     /// The number that COUNT gives.
     pub fn count(&mut self, filters: &[Value]) -> u64 {
         let mut message = vec![json!("COUNT"), json!("count")];

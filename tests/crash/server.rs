@@ -130,6 +130,15 @@ impl Server {
         Server::export_of(&settings(folder), &data(folder), "/")
     }
 
+    /// What `plaza verify` says of a folder of data in which all is well.
+    pub(crate) fn verify_of(settings: &str, data: &str) -> String {
+        let output = Command::new(PLAZA).args(["verify", "--config", settings, "--data", data]).output();
+        let output = output.expect("the program starts");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
     /// The same of one community, with these settings and this folder of data.
     pub(crate) fn export_of(settings: &str, data: &str, community: &str) -> Vec<Event> {
         let output = Command::new(PLAZA)

@@ -237,6 +237,24 @@ impl Disk {
         Ok(())
     }
 
+    /// What the disk was given of a file since the last sync is lost, but for the file's length.
+    pub(crate) fn forget(&mut self, node: Node) {
+        let Some(file) = self.files.get_mut(&node) else { return };
+        let bytes = file.now.len();
+        let lost: usize = file.changes.drain(..).map(|change| change.what.held_bytes()).sum();
+        self.held_bytes -= lost;
+        file.now.clone_from(&file.safe);
+        file.now.resize(bytes, 0);
+        self.moment += 1;
+        file.changes.push(Change { moment: self.moment, what: What::Resize { bytes } });
+    }
+
+    /// The name of a file or folder.
+    pub(crate) fn name_of(&self, node: Node) -> Option<&OsStr> {
+        let names = self.folders.values().flat_map(|folder| &folder.now);
+        names.into_iter().find(|(_, named)| **named == node).map(|(name, _)| name.as_os_str())
+    }
+
     /// What was left by a power cut becomes what programs see; what has no name any more is gone.
     pub(super) fn settle(&mut self) {
         self.moves.clear();

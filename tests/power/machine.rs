@@ -1,6 +1,7 @@
 //! A machine that loses power: a disk, a relay on it, and the load. In: how the power goes. Out: the relay
 //! again, on what is left of its disk.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -57,6 +58,8 @@ pub(crate) struct Machine {
     ticks: AtomicU64,
     /// How many events in a hundred are long: 20 to 200 KB.
     pub(crate) long_percent: u64,
+    /// Whether the relay may fail to store events.
+    pub(crate) may_fail: bool,
 }
 
 impl Machine {
@@ -80,6 +83,7 @@ impl Machine {
             // Times that no two events share, in the order in which they were made.
             ticks: AtomicU64::new(now() - 1_000_000),
             long_percent: 3,
+            may_fail: false,
         }
     }
 
@@ -111,6 +115,25 @@ impl Machine {
         self.server.as_ref().expect("it was started")
     }
 
+    /// The relay alone ends, and starts again: the kernel remembers what it did.
+    pub(crate) fn restart(&mut self) {
+        drop(self.server.take());
+        let mut server = Server::launch(&self.settings(), &self.data());
+        assert!(server.wait_until_it_listens(|| false), "nobody gave up");
+        self.server = Some(server);
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server().url().trim_start_matches("ws://").parse().expect("an address")
+    }
+
+    /// What `plaza verify` says of its data, which no relay may hold.
+    pub(crate) fn verify(&mut self) -> String {
+        drop(self.server.take());
+        Server::verify_of(&self.settings(), &self.data())
+    }
+
     /// A client of a community.
     pub(crate) fn connect(&self, community: u32) -> Client {
         Client::connect(&format!("{}{}", self.server().url(), COMMUNITIES[community as usize]))
@@ -121,8 +144,8 @@ impl Machine {
         self.server().log()
     }
 
-    /// Writers write until the power goes.
-    pub(crate) fn write_until(&mut self, when: When, promise: &mut Promise, chance: &mut Chance) {
+    /// Writers write until the power goes; what the relay said until then.
+    pub(crate) fn write_until(&mut self, when: When, promise: &mut Promise, chance: &mut Chance) -> String {
         let (answered, counter) = channel();
         let mut writers = Vec::new();
         for who in 0..COMMUNITIES.len() as u32 {
@@ -130,11 +153,12 @@ impl Machine {
             let mut writer = Writer::new(who, self.connect(who), own, promise.history_of(who));
             writer.expiry_seconds = &[2, 4, 86_400];
             writer.long_percent = self.long_percent;
+            writer.may_fail = self.may_fail;
             writers.push(writer);
         }
         let Machine { power, server, ticks, .. } = self;
         let tick = || ticks.fetch_add(1, Ordering::SeqCst);
-        let written = std::thread::scope(|scope| {
+        let (written, log) = std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for writer in writers {
                 let answered = answered.clone();
@@ -148,11 +172,12 @@ impl Machine {
             let ended = threads.into_iter().map(|thread| thread.join().expect("a writer does not panic"));
             let ended: Vec<_> = ended.collect();
             assert!(has_ended, "the relay answers and writes:\n{log}");
-            ended
+            (ended, log)
         });
         for (who, sent, _) in written {
             promise.add(who, sent);
         }
+        log
     }
 
     /// The power goes, if it has not gone yet; what is left of the disk is as its survival says.

@@ -4,10 +4,13 @@
 //! way; `PLAZA_CUTS` sets how many cuts the long form has: `cargo test --test power -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
 
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
 mod disk_tests;
+#[allow(dead_code, reason = "nothing goes wrong here but the power")]
+mod fault;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "only what removes events is used here")]
 mod ledger;
@@ -26,14 +29,13 @@ mod view;
 #[allow(dead_code, reason = "connections end here in one way")]
 mod writer;
 
-use std::cmp::Reverse;
 use std::path::Path;
 use std::time::Duration;
 
+use check::{assert_exported, assert_kept, shown};
 use disk::{Disk, Names};
-use machine::{COMMUNITIES, Machine, When};
+use machine::{Machine, When};
 use mount::{Mounted, Power};
-use plaza::event::Event;
 use promise::{Breach, Promise};
 use random::Chance;
 use survival::Survival;
@@ -175,33 +177,4 @@ fn survive(cuts: u64) {
         accepted += promise.accepted_in_all;
     }
     println!("{cuts} cuts, {accepted} events acknowledged, 0 lost, seed {seed}");
-}
-
-/// What the relay shows in each community.
-fn shown(machine: &Machine) -> Vec<Vec<Event>> {
-    (0..COMMUNITIES.len() as u32).map(|who| view::everything(&mut machine.connect(who))).collect()
-}
-
-/// Asserts that the relay keeps its promise, in whatever way it is asked; what it shows.
-fn assert_kept(machine: &Machine, promise: &mut Promise) -> Vec<Vec<Event>> {
-    let shown = shown(machine);
-    let breaches = promise.check(&shown);
-    assert!(breaches.is_empty(), "{breaches:#?}\n{}", machine.log());
-    // An index that was saved is there when the store names it.
-    assert!(!machine.log().contains("the index is built from the store instead"), "{}", machine.log());
-    for (who, events) in shown.iter().enumerate() {
-        view::assert_consistent(&mut machine.connect(who as u32), who as u32, events);
-    }
-    shown
-}
-
-/// Asserts that the store, asked without its index, holds what was shown. Ends the relay.
-fn assert_exported(machine: &mut Machine, shown: &[Vec<Event>]) {
-    for (who, shown) in shown.iter().enumerate() {
-        let mut exported = machine.export(who as u32);
-        exported.sort_by_key(|event| Reverse(event.created_at));
-        let lasting = |event: &&Event| !promise::may_expire(event);
-        let same = exported.iter().filter(lasting).eq(shown.iter().filter(lasting));
-        assert!(same, "an export of {} holds what was shown", COMMUNITIES[who]);
-    }
 }

@@ -15,7 +15,8 @@ use fuser::{
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::disk::{Disk, Is, Node, Refusal};
+use crate::disk::{Disk, Is, Node, ROOT, Refusal};
+use crate::fault::{Asked, Fault, Faults, Harm};
 
 /// The kernel asks each time: nothing it remembers is older than the disk.
 const NO_TIME: Duration = Duration::ZERO;
@@ -36,6 +37,9 @@ struct State {
     steps_left: Option<u64>,
     /// How long a sync takes.
     sync_time: Duration,
+    faults: Faults,
+    /// Whether the kernel remembers what was written.
+    cached: bool,
 }
 
 /// A disk and its power switch. All clones are the same one.
@@ -44,13 +48,32 @@ pub(crate) struct Power(Arc<(Mutex<State>, Condvar)>);
 
 impl Power {
     pub(crate) fn new(disk: Disk) -> Power {
-        let state = State { disk, phase: Phase::On, steps_left: None, sync_time: Duration::ZERO };
+        let (sync_time, faults) = (Duration::ZERO, Faults::default());
+        let state = State { disk, phase: Phase::On, steps_left: None, sync_time, faults, cached: false };
         Power(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
     /// From now on a sync takes so long; the longer, the more a program writes between two.
     pub(crate) fn set_sync_time(&self, time: Duration) {
         self.state().sync_time = time;
+    }
+
+    /// From now on this goes wrong.
+    pub(crate) fn harm(&self, fault: Fault) {
+        self.state().faults.all.push(fault);
+    }
+
+    /// From now on nothing goes wrong; how often something did, from the beginning on.
+    pub(crate) fn mend(&self) -> u64 {
+        let mut state = self.state();
+        state.faults.all.clear();
+        self.0.1.notify_all();
+        state.faults.met
+    }
+
+    /// Files that are opened from now on are in the kernel's cache as well, as those of a real disk are.
+    pub(crate) fn cache(&self) {
+        self.state().cached = true;
     }
 
     /// The power goes after so many more changes and syncs.
@@ -102,6 +125,49 @@ impl Power {
         self.0.0.lock().expect("nobody panics with the disk")
     }
 
+    /// How files are opened. Past the kernel's cache what a program writes is one write here, and torn only by the
+    /// power.
+    fn how_to_open(&self) -> FopenFlags {
+        if self.state().cached { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_DIRECT_IO }
+    }
+
+    /// Lets happen what goes wrong with something that is asked of a node.
+    fn meet(&self, asked: Asked, node: Node) -> Result<(), Errno> {
+        let state = self.state();
+        if state.faults.all.is_empty() {
+            return Ok(());
+        }
+        let name = state.disk.name_of(node).unwrap_or_default().to_string_lossy().into_owned();
+        self.suffer(state, asked, node, &name)
+    }
+
+    /// The same of a name.
+    fn meet_name(&self, name: &OsStr) -> Result<(), Errno> {
+        self.suffer(self.state(), Asked::Name, ROOT, &name.to_string_lossy())
+    }
+
+    fn suffer(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        asked: Asked,
+        node: Node,
+        name: &str,
+    ) -> Result<(), Errno> {
+        match state.faults.meet(asked, name) {
+            None => Ok(()),
+            Some(Harm::Fails(error)) => Err(error),
+            Some(Harm::Forgets) => {
+                state.disk.forget(node);
+                Err(Errno::EIO)
+            }
+            Some(Harm::Takes(time)) => {
+                let is_slow = |state: &mut State| state.phase == Phase::On && !state.faults.all.is_empty();
+                drop(self.0.1.wait_timeout_while(state, time, is_slow));
+                Ok(())
+            }
+        }
+    }
+
     /// Looks at the disk while it has power.
     fn look<T>(&self, look: impl FnOnce(&mut Disk) -> Result<T, Refusal>) -> Result<T, Errno> {
         let off = self.0.1.wait_while(self.state(), |state| state.phase == Phase::Off);
@@ -121,6 +187,7 @@ impl Power {
 
     /// Syncs a node, unless the power goes meanwhile.
     fn sync(&self, node: Node) -> Result<(), Errno> {
+        self.meet(Asked::Sync, node)?;
         let sync_time = self.state().sync_time;
         let waited = self.0.1.wait_timeout_while(self.state(), sync_time, |state| state.phase == Phase::On);
         drop(waited);
@@ -246,7 +313,10 @@ impl Filesystem for Volume {
         reply: ReplyAttr,
     ) {
         let resized = match size {
-            Some(bytes) => self.0.step(|disk| disk.resize(node.0, bytes as usize)),
+            Some(bytes) => {
+                let met = self.0.meet(Asked::Write, node.0);
+                met.and_then(|()| self.0.step(|disk| disk.resize(node.0, bytes as usize)))
+            }
             None => Ok(()),
         };
         match resized.and_then(|()| self.0.look(|disk| disk.is(node.0))) {
@@ -264,12 +334,14 @@ impl Filesystem for Volume {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        let made = self.0.step(|disk| disk.make_folder(parent.0, name));
+        let met = self.0.meet_name(name);
+        let made = met.and_then(|()| self.0.step(|disk| disk.make_folder(parent.0, name)));
         enter(reply, request, made.map(|node| (node, Is::Folder)));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        answer(reply, self.0.step(|disk| disk.remove_file(parent.0, name)));
+        let met = self.0.meet_name(name);
+        answer(reply, met.and_then(|()| self.0.step(|disk| disk.remove_file(parent.0, name))));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -289,7 +361,9 @@ impl Filesystem for Volume {
         if !flags.is_empty() {
             return reply.error(Errno::EINVAL);
         }
-        answer(reply, self.0.step(|disk| disk.rename((parent.0, name), (new_parent.0, new_name))));
+        let met = self.0.meet_name(name);
+        let rename = |disk: &mut Disk| disk.rename((parent.0, name), (new_parent.0, new_name));
+        answer(reply, met.and_then(|()| self.0.step(rename)));
     }
 
     fn create(
@@ -302,20 +376,19 @@ impl Filesystem for Volume {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        match self.0.step(|disk| disk.make_file(parent.0, name)) {
+        let met = self.0.meet_name(name);
+        match met.and_then(|()| self.0.step(|disk| disk.make_file(parent.0, name))) {
             Ok(node) => {
                 let attributes = attributes(node, Is::File { bytes: 0 }, request);
-                let direct = FopenFlags::FOPEN_DIRECT_IO;
-                reply.created(&NO_TIME, &attributes, Generation(0), FileHandle(0), direct);
+                reply.created(&NO_TIME, &attributes, Generation(0), FileHandle(0), self.0.how_to_open());
             }
             Err(error) => reply.error(error),
         }
     }
 
-    // Past the kernel's cache: what a program writes is one write here, and torn only by the power.
     fn open(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         match self.0.look(|disk| disk.is(node.0)) {
-            Ok(_) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
+            Ok(_) => reply.opened(FileHandle(0), self.0.how_to_open()),
             Err(error) => reply.error(error),
         }
     }
@@ -332,7 +405,7 @@ impl Filesystem for Volume {
         reply: ReplyData,
     ) {
         let read = |disk: &mut Disk| Ok(disk.read(node.0, offset as usize, bytes as usize)?.to_owned());
-        match self.0.look(read) {
+        match self.0.meet(Asked::Read, node.0).and_then(|()| self.0.look(read)) {
             Ok(data) => reply.data(&data),
             Err(error) => reply.error(error),
         }
@@ -350,7 +423,8 @@ impl Filesystem for Volume {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.0.step(|disk| disk.write(node.0, offset as usize, data)) {
+        let met = self.0.meet(Asked::Write, node.0);
+        match met.and_then(|()| self.0.step(|disk| disk.write(node.0, offset as usize, data))) {
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(error),
         }
@@ -400,10 +474,11 @@ impl Filesystem for Volume {
         if mode != 0 {
             return reply.error(Errno::EOPNOTSUPP);
         }
-        let grown = self.0.step(|disk| match disk.is(node.0)? {
+        let met = self.0.meet(Asked::Write, node.0);
+        let grow = |disk: &mut Disk| match disk.is(node.0)? {
             Is::File { bytes } => disk.resize(node.0, bytes.max((offset + length) as usize)),
             Is::Folder => Err(Refusal::IsFolder),
-        });
-        answer(reply, grown);
+        };
+        answer(reply, met.and_then(|()| self.0.step(grow)));
     }
 }
