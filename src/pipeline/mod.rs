@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::Clock;
@@ -40,6 +40,7 @@ pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
 
 use bodies::Bodies;
+use fanout::LiveGroup;
 use memory::Memory;
 use reader::Readers;
 use writer::WriterInput;
@@ -185,6 +186,18 @@ fn spawn<T: Send + 'static>(
     })
 }
 
+fn start_fanout(input: Receiver<LiveGroup>, clock: Clock) -> std::io::Result<JoinHandle<()>> {
+    spawn("plaza-fanout", move || fanout::run(&input, &clock))
+}
+
+fn start_readers(readers: &Readers, threads: usize) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let start = |_| {
+        let reader = readers.thread();
+        spawn("plaza-reader", move || reader.run())
+    };
+    (0..threads).map(start).collect()
+}
+
 impl Pipeline {
     /// Starts all threads.
     ///
@@ -210,11 +223,8 @@ impl Pipeline {
         let (fanout, fanout_input) = bounded(FANOUT_GROUPS_MAX);
         let mut threads = Vec::new();
         for _ in 0..threads_or_cores(config.server.verify_threads) {
-            let verifier = verify::Verifier {
-                input: submissions.clone(),
-                output: writer.clone(),
-                rates: Arc::clone(&rates),
-            };
+            let (input, output, rates) = (submissions.clone(), writer.clone(), Arc::clone(&rates));
+            let verifier = verify::Verifier { input, output, rates };
             threads.push(spawn("plaza-verify", move || verifier.run())?);
         }
         let saver = save::Saver::new(Arc::clone(&communities), Arc::clone(&store), &config.store);
@@ -228,15 +238,11 @@ impl Pipeline {
             &settings,
         );
         threads.push(spawn("plaza-writer", move || writer_thread.run())?);
-        let fanout_clock = clock.clone();
-        threads.push(spawn("plaza-fanout", move || fanout::run(&fanout_input, &fanout_clock))?);
+        threads.push(start_fanout(fanout_input, clock.clone())?);
         let readers =
             Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter));
         let reader_threads = threads_or_cores(config.server.reader_threads);
-        for _ in 0..reader_threads {
-            let reader = readers.thread();
-            threads.push(spawn("plaza-reader", move || reader.run())?);
-        }
+        threads.extend(start_readers(&readers, reader_threads)?);
         let sweeper = sweep::Sweeper::start(
             Arc::clone(current),
             communities,
