@@ -213,12 +213,7 @@ impl Collector for Read {
                 Some(Unit::Bytes),
                 one(store.disk_bytes().unwrap_or(0)),
             ),
-            gauge(
-                "store_failed",
-                "Whether the store has failed and takes no events",
-                None,
-                one(store.has_failed().into()),
-            ),
+            gauge("store_failed", "Whether the store takes no events", None, one(store.has_failed().into())),
             gauge("start_time", "When the relay started", Some(Unit::Seconds), one(*started_at)),
             gauge(
                 "build_info",

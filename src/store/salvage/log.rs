@@ -220,7 +220,9 @@ fn doubtful_message(bytes: &[u8], at: usize, before: &[Message]) -> Option<Messa
 pub(super) fn read_leaf(body: &[u8]) -> Option<Leaf> {
     let mut input = Input::new(body);
     // The next page, one that is being merged, and whether this one is.
-    (input.number()?, input.number()?, input.byte()?);
+    input.number()?;
+    input.number()?;
+    input.byte()?;
     let prefix_bytes = usize::from(input.byte()?);
     let (low, high) = (input.text()?, input.text()?);
     let is_leaf = input.byte()? == 0;
