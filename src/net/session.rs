@@ -74,8 +74,8 @@ type Waiting = (Box<Submission>, u32);
 
 /// What a session does next.
 enum Turn {
-    /// Its client has answers, or less.
-    Send,
+    /// Its client has answers, or less; and whether it may have sent more than was looked at.
+    Send(bool),
     /// An event needs room in the bounds on what is under way; what the client sent after it waits.
     MakeRoom(Box<Submission>, u32),
     /// The client has been silent for a while.
@@ -224,7 +224,14 @@ impl Session {
         let mut alarm = pin!(sleep(interval));
         loop {
             let end = match poll_fn(|cx| self.poll_turn(socket, alarm.as_mut(), cx)).await {
-                Turn::Send => self.send_some(socket).await.err(),
+                Turn::Send(has_more) => {
+                    let sent = self.send_some(socket).await;
+                    if has_more {
+                        // Other sessions have their turn first.
+                        tokio::task::yield_now().await;
+                    }
+                    sent.err()
+                }
                 // However much it sends, it gets its answers.
                 Turn::MakeRoom(submission, bytes) => match Box::pin(self.send(socket)).await {
                     Ok(()) => {
@@ -291,11 +298,12 @@ impl Session {
         if heard > 0 {
             self.heard_at = Instant::now();
         }
+        let has_more = heard == MESSAGES_AT_ONCE_MAX || bytes >= MESSAGE_BYTES_AT_ONCE_MAX;
         if self.listener.outbox.poll_ready(cx).is_ready() || socket.has_gathered() {
-            return Poll::Ready(Turn::Send);
+            return Poll::Ready(Turn::Send(has_more));
         }
-        if heard == MESSAGES_AT_ONCE_MAX || bytes >= MESSAGE_BYTES_AT_ONCE_MAX {
-            // There may be more, but other sessions have their turn first.
+        if has_more {
+            // Here too others have their turn first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

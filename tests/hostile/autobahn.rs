@@ -187,7 +187,8 @@ fn reserved_bits_and_operations_3_and_4() {
     let mut cases = Vec::new();
     for bits in 1..8_u8 {
         for operation in [TEXT, BINARY, PING, PONG, CLOSE] {
-            let sent = [told("first"), frame(END | bits << 4 | operation, b"Hello"), said("never")].concat();
+            let sent =
+                [told("first"), frame(END | (bits << 4) | operation, b"Hello"), said("never")].concat();
             for piece_bytes in [0, 1] {
                 let awaited = vec![Then::Told("first".to_owned()), Then::Closed(1002)];
                 cases.push(Case("3.1 to 3.7", sent.clone(), piece_bytes, awaited));

@@ -180,7 +180,7 @@ fn churn_all(relay: &Running, parts: Vec<Vec<Raw>>, time: Duration, seed: u64) -
         let threads: Vec<_> = (parts.into_iter().zip(0..))
             .map(|(part, number)| {
                 let port = relay.port;
-                scope.spawn(move || churn(port, part, per_second, until, seed ^ number << 32))
+                scope.spawn(move || churn(port, part, per_second, until, seed ^ (number << 32)))
             })
             .collect();
         let done = threads.into_iter().map(|thread| thread.join().expect("no client panics"));
