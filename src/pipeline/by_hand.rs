@@ -91,7 +91,7 @@ impl ByHand {
     /// Does all that is left, when nothing more will come, and ends as threads do.
     pub(crate) fn end(mut self) {
         let parts = self.parts();
-        while parts.iter().fold(false, |some, part| self.step(*part) || some) {}
+        while parts.iter().any(|part| self.step(*part)) {}
         let Stages { verifiers, writer, fanout, readers } = self.stages;
         verifiers.into_iter().for_each(|stage| stage.end());
         writer.end();

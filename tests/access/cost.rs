@@ -28,7 +28,7 @@ fn private() -> Vec<Event> {
         (Person::new(AUTHOR), Person::new(RECIPIENT).hex(), public()[0].id.to_string());
     let secretive = Person::new(SECRETIVE);
     let one = |number: u64| {
-        let (kind, author) = if number % 2 == 0 { (4, &author) } else { (1_059, &secretive) };
+        let (kind, author) = if number.is_multiple_of(2) { (4, &author) } else { (1_059, &secretive) };
         author.event(kind, NOW - number, &[&["p", &recipient], &["t", "x"], &["e", &topic]], "")
     };
     (0..PRIVATE).map(one).collect()
