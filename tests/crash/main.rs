@@ -7,6 +7,7 @@ mod ledger;
 #[path = "../model/random.rs"]
 #[allow(dead_code, reason = "only its numbers are used here")]
 mod random;
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 mod server;
 mod writer;
 

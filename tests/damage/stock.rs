@@ -43,7 +43,7 @@ pub(crate) fn succeed(folder: &Folder, arguments: &[&str]) -> Done {
 }
 
 fn options(folder: &Folder, data: &str) -> Options {
-    Options { path: folder.path(data), cache_bytes: 8 << 20, durability: Durability::Process }
+    Options { path: folder.path(data), cache_bytes: 8 << 20, durability: Durability::Process, touches: 0 }
 }
 
 /// The entry of state that no part of the relay reads.

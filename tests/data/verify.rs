@@ -87,7 +87,6 @@ fn what_is_wrong_in_a_store_is_named() {
     let options = Options {
         path: folder.path("data"),
         cache_bytes: 8 << 20,
-        touches: 0,
         durability: plaza::store::Durability::Process,
         touches: 0,
     };

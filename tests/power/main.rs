@@ -14,7 +14,9 @@ mod fault;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "only what removes events is used here")]
 mod ledger;
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 mod machine;
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 mod mount;
 mod promise;
 #[path = "../model/random.rs"]
