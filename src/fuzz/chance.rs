@@ -100,6 +100,9 @@ const EDGES: &[u64] = &[
     u64::MAX,
 ];
 
+/// What is put there again and again is about so long in the end, or less.
+const REPEATED_BYTES_MAX: usize = 128 * 1024;
+
 /// Seeded chance.
 #[derive(Debug)]
 pub(crate) struct Chance(SplitMix);
@@ -203,7 +206,8 @@ impl Chance {
             5 => {
                 // What costs more than its length shows when it stands there often.
                 let part = bytes[at..end].to_vec();
-                let times = if self.one_in(6) { 1 << self.below(14) } else { 1 + self.below(3) };
+                let times: usize = if self.one_in(6) { 1 << self.below(14) } else { 1 + self.below(3) };
+                let times = times.min(1 + REPEATED_BYTES_MAX / part.len().max(1));
                 bytes.splice(at..at, part.repeat(times));
             }
             _ => {
