@@ -39,6 +39,10 @@ pub(crate) const PATHS: &[Path] = &[
     path("COUNT by kind", stored, |town, who, thing| counts(town, who, thing, kind)),
     path("COUNT by tag", stored, |town, who, thing| counts(town, who, thing, tag)),
     path("COUNT by recipient", addressed, |town, who, thing| counts(town, who, thing, recipient)),
+    path("NEG-OPEN by id", stored, |town, who, thing| reconciles(town, who, thing, id)),
+    path("NEG-OPEN by author", stored, |town, who, thing| reconciles(town, who, thing, author)),
+    path("NEG-OPEN by kind", stored, |town, who, thing| reconciles(town, who, thing, kind)),
+    path("NEG-OPEN of everything", stored, |town, who, thing| reconciles(town, who, thing, |_, _| json!({}))),
     path("live subscription", live, |town, who, thing| town.was_streamed(who, thing)),
     path("management: listevents", judged, |town, who, thing| {
         let ids = json!([[town.event(thing).id.to_string()]]);
@@ -164,4 +168,9 @@ fn finds(town: &mut Town, who: Who, thing: &Thing, filter: fn(&Town, &Thing) -> 
 fn counts(town: &mut Town, who: Who, thing: &Thing, filter: fn(&Town, &Thing) -> Value) -> bool {
     let asked = filter(town, thing);
     town.counts(who, thing, &asked)
+}
+
+fn reconciles(town: &mut Town, who: Who, thing: &Thing, filter: fn(&Town, &Thing) -> Value) -> bool {
+    let asked = filter(town, thing);
+    town.reconciles(who, thing, &asked)
 }

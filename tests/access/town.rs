@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use plaza::event::Event;
+use plaza::nips::nip77::Set;
 use serde_json::{Value, json};
 
 use crate::common::folder::Folder;
@@ -220,6 +221,24 @@ impl Town {
         match answer[0].as_str() {
             Some("COUNT") => answer[2]["count"].as_u64() > Some(0),
             Some("CLOSED") => false,
+            _ => panic!("an answer was awaited, not {answer}"),
+        }
+    }
+
+    /// Whether a reconciliation tells of it (NIP-77).
+    pub(crate) fn reconciles(&mut self, who: Who, thing: &Thing, filter: &Value) -> bool {
+        let (nothing, id) = (Set::default().seal(), self.event(thing).id);
+        let first = hex::encode(nothing.initiate().expect("a first message"));
+        let client = self.client(who, thing.community);
+        client.send(&json!(["NEG-OPEN", "sync", filter, first]));
+        let answer = client.receive();
+        match answer[0].as_str() {
+            Some("NEG-MSG") => {
+                client.send(&json!(["NEG-CLOSE", "sync"]));
+                let message = hex::decode(answer[2].as_str().expect("hex")).expect("hex");
+                nothing.learn(&message).expect("it is understood").only_there.contains(&id)
+            }
+            Some("NEG-ERR") => false,
             _ => panic!("an answer was awaited, not {answer}"),
         }
     }
