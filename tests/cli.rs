@@ -359,7 +359,9 @@ fn a_relay_that_is_not_there_is_named() {
     let nobody = format!("ws://{}", taken.local_addr().expect("its address"));
     drop(taken);
     folder.run(&["export", "--relay", &nobody]).refused(&[&format!("cannot reach {nobody}: ")]);
-    folder.run(&["export", "--relay", "wss://localhost"]).refused(&["wss:// is not spoken here"]);
+    let encrypted = nobody.replace("ws://", "wss://");
+    folder.run(&["export", "--relay", &encrypted]).refused(&[&format!("cannot reach {encrypted}: ")]);
+    folder.run(&["export", "--relay", "http://localhost"]).refused(&["does not begin with ws:// or wss://"]);
     folder.run(&["export", "--relay", "localhost:7777"]).refused(&["does not begin with ws://"]);
     let done = folder.run(&["export", "--relay", &nobody, "--data", "there"]);
     assert_eq!(done.code, 2, "one or the other: {done:?}");

@@ -369,14 +369,7 @@ impl Relay {
             configured: Mutex::new(configured),
         });
         let tls_addresses = addresses_of(&listeners.tls)?;
-        let monitor = {
-            let _runtime = runtime.enter();
-            let listen = |address| {
-                let setting = "metrics.listen";
-                open(address).map_err(|reason| StartError::Listen { address, setting, reason })
-            };
-            config.metrics.listen.map(listen).transpose()?
-        };
+        let monitor = open_monitor(&runtime, config.metrics.listen)?;
         let metrics_address = monitor.as_ref().map(TcpListener::local_addr).transpose()?;
         let control = start_control(&runtime, &store, &communities, &pipeline);
         let relay = Relay {
@@ -577,6 +570,16 @@ fn tell_of_memory(config: &Config) {
         words::bytes(most),
         bound.largest()
     );
+}
+
+/// The socket of `/metrics`, where there is one.
+fn open_monitor(runtime: &Runtime, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let _runtime = runtime.enter();
+    let listen = |address| {
+        let setting = "metrics.listen";
+        open(address).map_err(|reason| StartError::Listen { address, setting, reason })
+    };
+    address.map(listen).transpose()
 }
 
 /// Starts the operator's way in. A relay serves without it as well.

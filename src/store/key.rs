@@ -91,6 +91,11 @@ pub(super) fn part(shelf: Shelf, community: CommunityId, number: u64, part: u16)
     key
 }
 
+/// The end of the key of a part, where of the key of its head only the end is known.
+pub(super) fn part_of(head: &[u8], part: u16) -> Vec<u8> {
+    [head, &part.to_be_bytes()].concat()
+}
+
 /// Reads back a key of the records table.
 pub(super) fn read_record_key(key: &[u8]) -> Option<RecordKey> {
     let number = u64::from_be_bytes(key.get(5..HEAD_BYTES)?.try_into().ok()?);

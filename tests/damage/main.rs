@@ -320,6 +320,12 @@ fn assert_saved(stock: &Stock, harmed: &str, touched: Option<(u64, u64)>, what: 
     fs::remove_dir_all(stock.folder.path(&new)).expect("a folder");
 }
 
+/// A longer record is kept in parts.
+const PART_BYTES_MAX: usize = 6_400;
+
+/// By so many bytes of their text, which repeats itself, long events are known.
+const LONG_TEXT_BYTES: usize = 18;
+
 /// Where the records of events lie in sled's file, each as often as it is there.
 fn places_of(db: &[u8], events: &[Event]) -> std::collections::HashMap<Id, Vec<u64>> {
     let mut places: std::collections::HashMap<Id, Vec<u64>> =
@@ -332,6 +338,12 @@ fn places_of(db: &[u8], events: &[Event]) -> std::collections::HashMap<Id, Vec<u
         {
             found.push(at as u64);
         }
+    }
+    // The parts of long ones lie by themselves, and none is saved without all of them.
+    for event in events.iter().filter(|event| event.content.len() > PART_BYTES_MAX) {
+        let beginning = &event.content.as_bytes()[..LONG_TEXT_BYTES];
+        let of_text = db.windows(LONG_TEXT_BYTES).enumerate().filter(|(_, bytes)| *bytes == beginning);
+        places.entry(event.id).or_default().extend(of_text.map(|(at, _)| at as u64));
     }
     places
 }

@@ -68,7 +68,7 @@ fn events(community: u32) -> Vec<Event> {
             events.push(author.event(0, PAST + version, &[], "{}"));
             events.push(author.event(30_023, PAST + version, &[&["d", "x"]], "an article"));
         }
-        events.push(author.event(1, PAST, &[], &"long ".repeat(6_000)));
+        events.push(author.event(1, PAST, &[], &format!("long {person:03} ").repeat(4_000)));
         let named: Vec<String> = (0..6).map(|back| events[first + 10 + back].id.to_string()).collect();
         let tags: Vec<Vec<&str>> = named.iter().map(|id| vec!["e", id.as_str()]).collect();
         let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();

@@ -265,6 +265,10 @@ fn access(draft: &mut Draft<'_>) {
     draft.some(30, "nip70", "accept", &["false"]);
     draft.some(20, "nip17", "enabled", &["false"]);
     draft.some(20, "nip17", "private_kinds", &["[4, 1059]", "[]"]);
+    // Follows from what was drawn: seeds go on as they did.
+    if draft.sections.get("kinds").map_or(0, Vec::len) == 1 {
+        draft.set("nip17", "count_parties_only", "true");
+    }
 }
 
 fn limits(draft: &mut Draft<'_>) {

@@ -239,10 +239,16 @@ impl World {
             }
         };
         assert_eq!(said, refusal.as_ref().map(Refusal::to_string), "{told}");
+        // What is answered need not be counted.
+        let uncounted = refusal.is_none().then(|| refusal_of_count(&town.community, &filters, *now, &keys));
+        let uncounted = uncounted.flatten().map(|refusal| refusal.to_string());
         match counted {
-            Ok(count) => assert_eq!((count, &said), (expected.len() as u64, &None), "{told}"),
-            Err(why) => assert_eq!(Some(why), said, "{told}"),
+            Ok(count) => {
+                assert_eq!((count, &said, &uncounted), (expected.len() as u64, &None, &None), "{told}")
+            }
+            Err(why) => assert_eq!(Some(why), said.clone().or_else(|| uncounted.clone()), "{told}"),
         }
+        uncounted.into_iter().for_each(|said| self.heard_refusal(&said));
         said.into_iter().for_each(|said| self.heard_refusal(&said));
     }
 
@@ -355,6 +361,18 @@ fn refusal_of_query(
     with_context(&rules, now, keys, |context| {
         rules.policy.admit_query(subscription, &filters, context, &mut |_| {}).err()
     })
+}
+
+fn refusal_of_count(
+    community: &Community,
+    filters: &[Value],
+    now: u64,
+    keys: &[PublicKey],
+) -> Option<Refusal> {
+    let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
+    let filters: Vec<Filter> = filters.iter().map(read).collect();
+    let rules = community.rules();
+    with_context(&rules, now, keys, |context| rules.policy.admit_count(&filters, context, &mut |_| {}).err())
 }
 
 /// Filters whose limit is as high as can be, so that everything that matches must come.

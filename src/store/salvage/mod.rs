@@ -31,6 +31,14 @@ struct Place {
     len: usize,
 }
 
+/// A value of a page of which no version tells where its keys begin.
+struct Orphan {
+    page: u64,
+    /// The end of its key.
+    suffix: Vec<u8>,
+    place: Place,
+}
+
 /// What a store that may be damaged still holds.
 pub struct Salvage {
     path: PathBuf,
@@ -38,7 +46,7 @@ pub struct Salvage {
     files: Vec<Part>,
     values: BTreeMap<Vec<u8>, Place>,
     /// Values of which nobody knows the keys.
-    orphans: Vec<Place>,
+    orphans: Vec<Orphan>,
     /// Where the file is damaged: begin and end of each place, in order.
     pub damaged: Vec<(u64, u64)>,
     /// Whether sled has put something into files of its own, which are not read.
@@ -160,13 +168,43 @@ impl Salvage {
                 _ => {}
             }
         }
-        for place in &self.orphans {
+        let by_key: HashMap<(u64, &[u8]), Place> =
+            self.orphans.iter().map(|orphan| ((orphan.page, &orphan.suffix[..]), orphan.place)).collect();
+        for Orphan { page, suffix, place } in &self.orphans {
             let value = self.read(*place)?;
-            if let Ok(Head::Pack(pack)) = value::read_head(&value) {
-                pack.slots().flatten().try_for_each(|record| visit(Found::Record(None, record)))?;
+            match value::read_head(&value) {
+                Ok(Head::Pack(pack)) => {
+                    pack.slots().flatten().try_for_each(|record| visit(Found::Record(None, record)))?;
+                }
+                // Its parts are of the same page, as a rule: their keys go on where its own ends.
+                Ok(Head::Long(long)) => {
+                    let part = |part: u16| by_key.get(&(*page, &key::part_of(suffix, part)[..])).copied();
+                    if let Some(record) = self.join(&long, part)? {
+                        visit(Found::Record(None, &record))?;
+                    }
+                }
+                Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// A long record of all its parts; `None` when one is missing.
+    fn join(
+        &self,
+        long: &value::Long<'_>,
+        part: impl Fn(u16) -> Option<Place>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut record = long.first.to_vec();
+        for number in 1..=long.parts() {
+            let Some(place) = part(number) else { return Ok(None) };
+            let value = self.read(place)?;
+            match value::read_part(&value, long.record_bytes - record.len()) {
+                Ok(bytes) => record.extend_from_slice(bytes),
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(record))
     }
 
     /// Shows the records of one value.
@@ -194,18 +232,13 @@ impl Salvage {
             }
             Ok(Head::Long(long)) => {
                 let slot = if shelf == Shelf::Packed { 0 } else { Location::LOOSE };
-                let mut record = long.first.to_vec();
-                for part in 1..=long.parts() {
-                    let Some(place) = self.values.get(&key::part(shelf, community, number, part)[..]) else {
-                        return visit(Found::Unreadable(key::describe(&key)));
-                    };
-                    let value = self.read(*place)?;
-                    match value::read_part(&value, long.record_bytes - record.len()) {
-                        Ok(bytes) => record.extend_from_slice(bytes),
-                        Err(_) => return visit(Found::Unreadable(key::describe(&key))),
+                let part = |part| self.values.get(&key::part(shelf, community, number, part)[..]).copied();
+                match self.join(&long, part)? {
+                    Some(record) => {
+                        visit(Found::Record(Some((community, Location { number, slot })), &record))
                     }
+                    None => visit(Found::Unreadable(key::describe(&key))),
                 }
-                visit(Found::Record(Some((community, Location { number, slot })), &record))
             }
             Err(_) => visit(Found::Unreadable(key::describe(&key))),
         }
@@ -311,7 +344,7 @@ impl Salvage {
             match message.what {
                 What::Node | What::Link if message.is_doubtful => {
                     let body = self.body(*base, message)?;
-                    self.take_doubtful(pages.get(&message.page), message.what, &body, at);
+                    self.take_doubtful(pages.get(&message.page), message, &body, at);
                 }
                 What::Node => {
                     if let Some(leaf) = log::read_leaf(&self.body(*base, message)?) {
@@ -325,7 +358,7 @@ impl Salvage {
                 }
                 What::Link => {
                     if let Some(link) = log::read_link(&self.body(*base, message)?) {
-                        self.change(pages.get(&message.page), link, at);
+                        self.change(pages.get(&message.page), message.page, link, at);
                     }
                 }
                 What::Elsewhere => self.has_blobs = true,
@@ -358,22 +391,26 @@ impl Salvage {
         }
     }
 
-    fn change(&mut self, page: Option<&Page>, (suffix, place): Link, body_at: u64) {
+    fn change(&mut self, page: Option<&Page>, number: u64, (suffix, place): Link, body_at: u64) {
         match (page.and_then(|page| whole_key(page, &suffix)), place) {
             (Some(key), Some(place)) => self.set(key, body_at, place),
             (Some(key), None) => drop(self.values.remove(&key)),
-            (None, Some((at, len))) => self.orphans.push(Place { at: body_at + at as u64, len }),
+            (None, Some(place)) => self.orphan(number, suffix, body_at, place),
             (None, None) => {}
         }
     }
 
+    fn orphan(&mut self, page: u64, suffix: Vec<u8>, body_at: u64, (at, len): (usize, usize)) {
+        self.orphans.push(Orphan { page, suffix, place: Place { at: body_at + at as u64, len } });
+    }
+
     /// Takes what a message holds whose checksum is wrong. What is wrong of it is found when records are verified, as
     /// each event has its own hash; but where they belong only a page tells that is known otherwise.
-    fn take_doubtful(&mut self, page: Option<&Page>, what: What, body: &[u8], at: u64) {
-        if what == What::Link {
+    fn take_doubtful(&mut self, page: Option<&Page>, message: &Message, body: &[u8], at: u64) {
+        if message.what == What::Link {
             // What is removed by it may be something else.
             if let Some((suffix, Some(place))) = log::read_link(body) {
-                self.change(page, (suffix, Some(place)), at);
+                self.change(page, message.page, (suffix, Some(place)), at);
             }
             return;
         }
@@ -385,7 +422,7 @@ impl Salvage {
             if is_known && key::is_whole(&key) {
                 self.set(key, at, place);
             } else if !is_known {
-                self.orphans.push(Place { at: at + place.0 as u64, len: place.1 });
+                self.orphan(message.page, suffix, at, place);
             }
         }
     }
