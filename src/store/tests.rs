@@ -67,22 +67,19 @@ impl House {
     /// Writes a value behind the store's back.
     fn damage(&self, key: &[u8], value: Option<&[u8]>) {
         match value {
-            Some(value) => self.store().engine().unwrap().tree.insert(key, value).unwrap(),
-            None => self.store().engine().unwrap().tree.remove(key).unwrap(),
+            Some(value) => self.tree().insert(key, value).unwrap(),
+            None => self.tree().remove(key).unwrap(),
         };
+    }
+
+    fn tree(&self) -> sled::Db {
+        self.store().engine().unwrap().tree.clone()
     }
 
     /// The keys of records, the meta record and state.
     fn kept(&self) -> Vec<Vec<u8>> {
         let removals = key::removed(0, 0).to_vec()..=key::removed(u64::MAX, u16::MAX).to_vec();
-        let entries = self
-            .store()
-            .engine()
-            .unwrap()
-            .tree
-            .iter()
-            .map(Result::unwrap)
-            .filter(|(_, value)| !value.is_empty());
+        let entries = self.tree().iter().map(Result::unwrap).filter(|(_, value)| !value.is_empty());
         let keys = entries.map(|(key, _)| key.to_vec());
         let is_number = |key: &Vec<u8>| key::read_next_number_key(key).is_some();
         keys.filter(|key| !is_number(key) && !removals.contains(key)).collect()
@@ -244,16 +241,7 @@ fn records_at_the_bounds_of_a_value_read_back() {
     for (location, record) in expected {
         assert_eq!(house.store().get(SQUARE, location).unwrap(), Some(record));
     }
-    assert!(
-        house
-            .store()
-            .engine()
-            .unwrap()
-            .tree
-            .iter()
-            .values()
-            .all(|value| value.unwrap().len() <= VALUE_BYTES_MAX)
-    );
+    assert!(house.tree().iter().values().all(|value| value.unwrap().len() <= VALUE_BYTES_MAX));
     house.remove(&locations);
     assert_eq!(house.kept(), [key::META.to_vec()], "all but the meta record is removed");
 }
@@ -266,29 +254,14 @@ fn a_pack_closes_at_64_slots_and_at_its_target() {
     assert_eq!([63, 64, 149].map(|at| locations[at].slot), [63, 0, 21]);
     assert_eq!(house.store().next_number(SQUARE), 192, "each pack begins at a multiple of 64");
     house.insert(&vec![vec![1; 900]; 20]);
-    assert!(
-        house
-            .store()
-            .engine()
-            .unwrap()
-            .tree
-            .iter()
-            .values()
-            .all(|value| value.unwrap().len() <= value::PACK_BYTES_TARGET)
-    );
+    assert!(house.tree().iter().values().all(|value| value.unwrap().len() <= value::PACK_BYTES_TARGET));
 }
 
 #[test]
 fn packs_fill_the_blanks_before_them() {
     let mut house = House::new();
     let packed_keys = |house: &House| {
-        let keys = house
-            .store()
-            .engine()
-            .unwrap()
-            .tree
-            .range(key::head_range(Shelf::Packed, SQUARE, 0..u64::MAX))
-            .keys();
+        let keys = house.tree().range(key::head_range(Shelf::Packed, SQUARE, 0..u64::MAX)).keys();
         keys.map(|key| key.unwrap()).collect::<Vec<_>>()
     };
     for round in 0..40 {

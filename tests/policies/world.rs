@@ -8,8 +8,8 @@ use plaza::community::{Community, Rules};
 use plaza::config::{Config, Durability, Limits, Mode};
 use plaza::event::{Event, Id, KindClass, PublicKey};
 use plaza::filter::Filter;
-use plaza::policy::{Explanation, head_of, mode_of, rules};
-use plaza::rule::{Check, Context, Head, Refusal, RelayNames};
+use plaza::policy::{Explanation, Policy, head_of, mode_of, rules};
+use plaza::rule::{Check, Context, Decision, Head, Refusal, RelayNames};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -158,13 +158,8 @@ impl World {
         for number in 0..self.towns[town].viewers.len() {
             let town = &mut self.towns[town];
             let said = town.viewers[number].listen();
-            let expected = refusal_of_query(
-                &town.community,
-                "live",
-                &[json!({"limit": 0})],
-                self.now,
-                &town.viewers[number].keys,
-            );
+            let (asked, keys) = ([json!({"limit": 0})], &town.viewers[number].keys);
+            let expected = refusal_of_query(&town.community, &asked, self.now, keys);
             assert_eq!(said, expected.map(|refusal| refusal.to_string()));
         }
     }
@@ -220,7 +215,7 @@ impl World {
         let filters = questions(chance, *now, &town.known);
         let number = chance.below(town.viewers.len() as u64) as usize;
         let keys = town.viewers[number].keys.clone();
-        let refusal = refusal_of_query(&town.community, "ask", &filters, *now, &keys);
+        let refusal = refusal_of_query(&town.community, &filters, *now, &keys);
         let expected: BTreeSet<Id> =
             if refusal.is_some() { BTreeSet::new() } else { town.seen(&filters, *now, &keys) };
         let told = format!("{filters:?} in {:?} by {keys:?}", town.community.path());
@@ -240,8 +235,10 @@ impl World {
         };
         assert_eq!(said, refusal.as_ref().map(Refusal::to_string), "{told}");
         // What is answered need not be counted.
-        let uncounted = refusal.is_none().then(|| refusal_of_count(&town.community, &filters, *now, &keys));
-        let uncounted = uncounted.flatten().map(|refusal| refusal.to_string());
+        let uncounted = refusal_of(&town.community, &filters, *now, &keys, |policy, filters, context| {
+            policy.admit_count(filters, context, &mut |_| {})
+        });
+        let uncounted = uncounted.filter(|_| refusal.is_none()).map(|refusal| refusal.to_string());
         match counted {
             Ok(count) => {
                 assert_eq!((count, &said, &uncounted), (expected.len() as u64, &None, &None), "{told}")
@@ -350,29 +347,27 @@ fn parsed(community: &Community, filters: &[Value]) -> Vec<Filter> {
 
 fn refusal_of_query(
     community: &Community,
-    subscription: &str,
     filters: &[Value],
     now: u64,
     keys: &[PublicKey],
 ) -> Option<Refusal> {
-    let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
-    let filters: Vec<Filter> = filters.iter().map(read).collect();
-    let rules = community.rules();
-    with_context(&rules, now, keys, |context| {
-        rules.policy.admit_query(subscription, &filters, context, &mut |_| {}).err()
+    refusal_of(community, filters, now, keys, |policy, filters, context| {
+        policy.admit_query("asked", filters, context, &mut |_| {})
     })
 }
 
-fn refusal_of_count(
+/// What refuses a query, if anything does: `ask` asks the rules.
+fn refusal_of(
     community: &Community,
     filters: &[Value],
     now: u64,
     keys: &[PublicKey],
+    ask: impl FnOnce(&Policy, &[Filter], &Context<'_>) -> Decision,
 ) -> Option<Refusal> {
     let read = |filter: &Value| Filter::from_json(&filter.to_string()).expect("a filter");
     let filters: Vec<Filter> = filters.iter().map(read).collect();
     let rules = community.rules();
-    with_context(&rules, now, keys, |context| rules.policy.admit_count(&filters, context, &mut |_| {}).err())
+    with_context(&rules, now, keys, |context| ask(&rules.policy, &filters, context).err())
 }
 
 /// Filters whose limit is as high as can be, so that everything that matches must come.
