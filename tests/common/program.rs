@@ -43,6 +43,18 @@ impl Program {
         line.split_once(wanted).map_or(String::new(), |(_, rest)| rest.to_owned())
     }
 
+    /// The rest of the first line that has each of these in it, in whatever order they come.
+    pub fn says_all<const N: usize>(&self, wanted: [&str; N]) -> [String; N] {
+        let mut found = [const { None }; N];
+        while found.contains(&None) {
+            let line = self.says_whole("");
+            for (place, wanted) in found.iter_mut().zip(wanted).filter(|(place, _)| place.is_none()) {
+                *place = line.split_once(wanted).map(|(_, rest)| rest.to_owned());
+            }
+        }
+        found.map(Option::unwrap_or_default)
+    }
+
     /// What it says from here on, until it has ended.
     pub fn said(&self) -> String {
         self.words.iter().collect::<Vec<String>>().join("\n")
