@@ -48,12 +48,21 @@ impl Engine {
             files::make_folder(path)?;
         }
         let tree = open_tree(path, cache_bytes)?;
-        files::sync_all(path, &ancestors)?;
-        let db = path.join(files::DB);
-        let file =
-            OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
-        report_blobs(path)?;
-        Ok(Engine { tree, file })
+        let make_safe = || -> Result<File, StoreError> {
+            files::sync_all(path, &ancestors)?;
+            let db = path.join(files::DB);
+            let file =
+                OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
+            report_blobs(path)?;
+            Ok(file)
+        };
+        match make_safe() {
+            Ok(file) => Ok(Engine { tree, file }),
+            Err(error) => {
+                drop_tree(tree);
+                Err(error)
+            }
+        }
     }
 
     /// Whether sled has met an error of which it knows that it must not go on.
@@ -61,10 +70,15 @@ impl Engine {
         self.tree.context.global_error().is_err()
     }
 
-    /// Closes it; tells whether that went well. sled panics when it cannot sync its file.
+    /// Closes it; tells whether that went well.
     pub(super) fn close(self) -> bool {
-        catch_unwind(AssertUnwindSafe(|| drop(self))).is_ok()
+        drop_tree(self.tree)
     }
+}
+
+/// Lets go of a tree; tells whether that went well. sled panics when it cannot sync its file.
+fn drop_tree(tree: sled::Db) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(tree))).is_ok()
 }
 
 impl Store {
