@@ -14,6 +14,7 @@ use common::{Client, NOW, Person, TestRelay};
 use plaza::config::Config;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ALL_VERSIONS, HandshakeKind, SupportedProtocolVersion};
 
@@ -255,6 +256,12 @@ fn folder() -> TempDir {
     folder
 }
 
+/// The certificate that a relay shows.
+fn shown(authority: &Authority, address: SocketAddr) -> CertificateDer<'static> {
+    let stream = handshake(&authority.client(), address, NAME).expect("a handshake");
+    stream.conn.peer_certificates().expect("certificates")[0].clone()
+}
+
 #[test]
 fn a_new_certificate_is_taken_up_and_a_wrong_one_is_not() {
     let (authority, folder) = (Authority::new(), folder());
@@ -262,10 +269,7 @@ fn a_new_certificate_is_taken_up_and_a_wrong_one_is_not() {
     first.write(folder.path());
     let relay = Program::start(plaza(folder.path(), &[]));
     let address: SocketAddr = relay.says("plaza: listening on wss://").parse().expect("an address");
-    let shown = || {
-        let stream = handshake(&authority.client(), address, NAME).expect("a handshake");
-        stream.conn.peer_certificates().expect("certificates")[0].clone()
-    };
+    let shown = || shown(&authority, address);
     assert_eq!(shown(), first.der());
     let mut early = authority.connect(address);
 
@@ -296,10 +300,7 @@ fn files_of_other_names_are_taken_up_when_the_settings_name_them() {
     first.write(folder.path());
     let relay = Program::start(plaza(folder.path(), &[]));
     let address: SocketAddr = relay.says("plaza: listening on wss://").parse().expect("an address");
-    let shown = || {
-        let stream = handshake(&authority.client(), address, NAME).expect("a handshake");
-        stream.conn.peer_certificates().expect("certificates")[0].clone()
-    };
+    let shown = || shown(&authority, address);
     fs::write(folder.path().join("new.pem"), &second.certificate).expect("a file");
     fs::write(folder.path().join("new-key.pem"), &second.key).expect("a file");
     let rename = |certificate: &str, key: &str| {

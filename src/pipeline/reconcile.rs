@@ -11,7 +11,7 @@ use super::reader::{Job, Reader, SLICE_ENTRIES};
 use crate::community::Community;
 use crate::filter::Filter;
 use crate::index::{Place, Progress, Scan};
-use crate::memory::Charge;
+use crate::memory::{self, Charge};
 use crate::message;
 use crate::nips::nip77::{self, Sealed, Set};
 use crate::outbox::{Frame, Listener, Subscription};
@@ -25,8 +25,18 @@ const SLICES_AT_ONCE: usize = 16;
 pub struct Reconciliation {
     /// Its name and filter, and whether it was ended.
     pub query: Arc<Subscription>,
-    /// What it is about, as soon as that is known, and the room that it takes.
-    set: Mutex<Option<(Sealed, OwnedSemaphorePermit)>>,
+    /// What it is about, as soon as that is known.
+    set: Mutex<Option<Kept>>,
+}
+
+/// What is kept of a reconciliation until it ends.
+#[derive(Debug)]
+struct Kept {
+    set: Sealed,
+    /// Its part of the bound on all of them.
+    _room: Option<OwnedSemaphorePermit>,
+    /// What it takes of the memory of all clients.
+    _charge: Charge,
 }
 
 impl Reconciliation {
@@ -43,17 +53,19 @@ pub struct Exchange {
     listener: Arc<Listener>,
     reconciliation: Arc<Reconciliation>,
     message: Vec<u8>,
+    /// What the message takes of the memory of all clients.
+    _charge: Charge,
     /// What is collected, when the message begins it.
     gathering: Option<Gathering>,
 }
 
 /// The events that a reconciliation will be about, as far as they are found.
-#[derive(Default)]
 struct Gathering {
     /// Where the scan stopped, and as of which number it is; `None` before it began.
     scan: Option<(u64, Place)>,
     set: Set,
     room: Option<OwnedSemaphorePermit>,
+    charge: Charge,
 }
 
 /// Why a set cannot be gathered.
@@ -63,35 +75,28 @@ enum Failed {
 }
 
 impl Exchange {
-    /// The message that begins a reconciliation.
-    pub fn open(
+    /// A message of a reconciliation, the one that begins it or a later one; `charge` is what it takes of the memory of
+    /// all clients.
+    pub fn new(
         community: Arc<Community>,
         listener: Arc<Listener>,
         reconciliation: Arc<Reconciliation>,
         message: Vec<u8>,
+        charge: Charge,
+        begins: bool,
     ) -> Exchange {
-        let gathering = Some(Gathering::default());
-        Exchange { community, listener, reconciliation, message, gathering }
-    }
-
-    /// A later message.
-    pub fn go_on(
-        community: Arc<Community>,
-        listener: Arc<Listener>,
-        reconciliation: Arc<Reconciliation>,
-        message: Vec<u8>,
-    ) -> Exchange {
-        Exchange { community, listener, reconciliation, message, gathering: None }
+        let gathering = begins.then(|| Gathering {
+            scan: None,
+            set: Set::default(),
+            room: None,
+            charge: listener.outbox.memory().nothing(),
+        });
+        Exchange { community, listener, reconciliation, message, _charge: charge, gathering }
     }
 
     /// Whose it is.
     pub(super) fn source(&self) -> Source {
         Source::of(&self.listener)
-    }
-
-    /// The client's name for the reconciliation.
-    pub fn name(&self) -> &str {
-        &self.reconciliation.query.id
     }
 
     /// Ends the reconciliation with the reason.
@@ -114,7 +119,10 @@ impl Reader {
         let mut set = reconciliation.set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut gathering) = exchange.gathering.take() {
             match self.gather(&exchange, &mut gathering) {
-                Ok(true) => *set = gathering.room.map(|room| (gathering.set.seal(), room)),
+                Ok(true) => {
+                    let Gathering { set: found, room, charge, .. } = gathering;
+                    *set = Some(Kept { set: found.seal(), _room: room, _charge: charge });
+                }
                 Ok(false) => {
                     exchange.gathering = Some(gathering);
                     return self.shared.jobs.push(exchange.source(), Job::Exchange(exchange));
@@ -123,7 +131,7 @@ impl Reader {
                 Err(Failed::Refused(refusal)) => return exchange.fail(&refusal, None),
             }
         }
-        let Some((set, _)) = &*set else { return exchange.fail(&nip77::too_early(), None) };
+        let Some(Kept { set, .. }) = &*set else { return exchange.fail(&nip77::too_early(), None) };
         match set.answer(&exchange.message) {
             Ok(answer) => {
                 let query = Arc::clone(&reconciliation.query);
@@ -175,6 +183,9 @@ impl Reader {
             Some(room) => room.merge(more),
             none => *none = Some(more),
         }
-        Ok(())
+        match gathering.charge.set(gathering.set.len() * nip77::EVENT_BYTES) {
+            true => Ok(()),
+            false => Err(Failed::Refused(memory::refusal())),
+        }
     }
 }

@@ -82,8 +82,7 @@ impl Session {
             return self.refuse_reconciliation(&name, &memory::refusal());
         };
         let one = self.reconciliations.add(name, filter, charge);
-        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
-        self.exchange(Exchange::open(community, listener, one, message));
+        self.exchange(one, message, true);
     }
 
     /// Goes on with one. Whether its client may read is asked again each time.
@@ -96,13 +95,18 @@ impl Session {
         {
             return self.refuse_reconciliation(name, &refusal);
         }
-        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
-        self.exchange(Exchange::go_on(community, listener, one, message));
+        self.exchange(one, message, false);
     }
 
-    fn exchange(&mut self, exchange: Exchange) {
-        let name = exchange.name().to_owned();
-        if let Err(refusal) = self.shared.pipeline.readers.exchange(exchange) {
+    fn exchange(&mut self, one: Arc<Reconciliation>, message: Vec<u8>, begins: bool) {
+        let name = one.query.id.clone();
+        let (community, listener) = (Arc::clone(&self.community), Arc::clone(&self.listener));
+        let charge = listener.outbox.charge(message.len()).ok_or_else(memory::refusal);
+        let handed = charge.and_then(|charge| {
+            let exchange = Exchange::new(community, listener, one, message, charge, begins);
+            self.shared.pipeline.readers.exchange(exchange)
+        });
+        if let Err(refusal) = handed {
             self.refuse_reconciliation(&name, &refusal);
         }
     }
