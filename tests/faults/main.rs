@@ -15,6 +15,7 @@ mod common;
 mod disk;
 #[path = "../power/fault.rs"]
 mod fault;
+mod full;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "only what removes events is used here")]
 mod ledger;
