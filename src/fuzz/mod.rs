@@ -53,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     asked::TOKEN,
     asked::CALL,
     crate::net::probe::REQUEST,
+    crate::nips::nip77::probe::NEGENTROPY,
+    crate::nips::nip77::probe::RECONCILIATION,
     stored::RECORD,
     stored::COPY,
     crate::store::probe::VALUE,

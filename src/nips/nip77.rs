@@ -2,6 +2,8 @@
 //! set of events, and what the other side says. Out: what to say. The protocol itself is `negentropy`'s.
 
 pub mod between;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
 
 use negentropy::{Error, Id as Item, Negentropy, NegentropyStorageVector};
 

@@ -15,6 +15,12 @@ pub(crate) type Held = Vec<TcpStream>;
 /// Attacks a relay, so many times as much as is done in a moment.
 pub(crate) type Attack = fn(&Running, usize) -> Held;
 
+/// Events that each reconciliation is about: one more than a list has room for that grew by doubling.
+const RECONCILED_EVENTS: usize = 8_193;
+
+/// Reconciliations that a connection may have open, unless it is set.
+const RECONCILIATIONS_MAX: usize = 4;
+
 /// By name.
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("subscriptions at every limit", subscriptions),
@@ -24,6 +30,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("requests over HTTP that are half sent", half_requests),
     ("handshakes of TLS that are half done", half_handshakes),
     ("requests and counts that nobody reads", storms),
+    ("reconciliations of all that is stored", reconciliations),
     ("proofs of keys that are none", proofs),
     ("events that nobody reads the answers to", unread_answers),
     ("a new address for each connection", addresses),
@@ -157,6 +164,46 @@ fn storms(running: &Running, scale: usize) -> Held {
         _ => format!(r#"["COUNT","{number}",{}]"#, kinds.join(",")),
     };
     say_all(&mut held, &(0..2_000).map(ask).collect::<Vec<_>>());
+    held
+}
+
+/// Stores events that are short, many under way at once.
+fn store_short(running: &Running, number: usize) {
+    let mut client = running.client();
+    let events: Vec<_> = (0..number).map(|at| Person::new(9).note(&at.to_string())).collect();
+    for some in events.chunks(50) {
+        some.iter().for_each(|event| client.submit(event));
+        some.iter().for_each(|event| assert!(client.answer_to(event).0, "it is stored"));
+    }
+}
+
+/// As many reconciliations as a connection may have, over as many connections as it takes until there is no room; then
+/// each asks for all ids, and nobody reads them.
+fn reconciliations(running: &Running, scale: usize) -> Held {
+    store_short(running, RECONCILED_EVENTS);
+    let mut held = sessions(running, 150 * scale);
+    let (mut opened, mut refused) = (0, 0);
+    for stream in &mut held {
+        for name in 0..RECONCILIATIONS_MAX {
+            // The fingerprint of everything, which nobody has.
+            let digits = format!("61000001{}", "00".repeat(16));
+            let text = format!(r#"["NEG-OPEN","{name}",{{}},"{digits}"]"#);
+            stream.write_all(&frame(&text)).expect("the relay reads");
+            loop {
+                let answer = hear(stream).expect("an answer");
+                match () {
+                    () if answer.starts_with("[\"NEG-MSG\"") => opened += 1,
+                    () if answer.contains("rate-limited: ") => refused += 1,
+                    () => continue,
+                }
+                break;
+            }
+        }
+    }
+    println!("{opened} reconciliations of {RECONCILED_EVENTS} events were opened, {refused} refused");
+    assert!(opened > 0 && refused > 0, "{opened} and {refused}");
+    let ask = |name: usize| format!(r#"["NEG-MSG","{name}","6100000200"]"#);
+    say_all(&mut held, &(0..RECONCILIATIONS_MAX).map(ask).collect::<Vec<_>>());
     held
 }
 

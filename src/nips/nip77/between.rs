@@ -12,18 +12,18 @@ use crate::event::Id;
 const VERSION: u8 = 0x61;
 
 /// In place of a time: after everything.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// Where a range ends: events before it belong to the range.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Bound {
-    time: u64,
+pub(super) struct Bound {
+    pub(super) time: u64,
     /// What ids of that time begin with at least, without zeros at its end.
-    prefix: Vec<u8>,
+    pub(super) prefix: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Says {
+pub(super) enum Says {
     /// There is nothing to say.
     Nothing,
     /// What the ids of the range come to.
@@ -33,9 +33,9 @@ enum Says {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Range {
-    end: Bound,
-    says: Says,
+pub(super) struct Range {
+    pub(super) end: Bound,
+    pub(super) says: Says,
 }
 
 /// One of the two sides.
@@ -120,7 +120,7 @@ impl Between {
     }
 }
 
-fn encode(ranges: &[Range]) -> Vec<u8> {
+pub(super) fn encode(ranges: &[Range]) -> Vec<u8> {
     let mut out = vec![VERSION];
     let mut time = 0;
     for Range { end, says } in ranges {
@@ -147,7 +147,7 @@ fn encode(ranges: &[Range]) -> Vec<u8> {
     out
 }
 
-fn decode(message: &[u8]) -> Result<Vec<Range>, Malformed> {
+pub(super) fn decode(message: &[u8]) -> Result<Vec<Range>, Malformed> {
     let mut rest = message;
     if take(&mut rest, 1)? != [VERSION] {
         return Err(Malformed("another version of the protocol"));
