@@ -89,6 +89,10 @@ fn numbers_tell_what_happened() {
     for name in [
         "plaza_received_bytes_total",
         "plaza_sent_bytes_total",
+        "plaza_sent_compressible_bytes_total",
+        "plaza_sent_compressed_bytes_total",
+        "plaza_received_decompressed_bytes_total",
+        "plaza_received_compressed_bytes_total",
         "plaza_store_disk_bytes",
         "plaza_process_memory_bytes",
     ] {

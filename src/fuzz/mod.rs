@@ -53,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     asked::TOKEN,
     asked::CALL,
     crate::net::probe::REQUEST,
+    crate::net::deflate::probe::OFFER,
+    crate::net::deflate::probe::DEFLATE,
     stored::RECORD,
     stored::COPY,
     crate::store::probe::VALUE,
