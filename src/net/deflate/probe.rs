@@ -16,22 +16,28 @@ pub(crate) const DEFLATE: Target = Target::new("deflate", 64 * 1024, build_defla
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 fn build_offer(chance: &mut Chance) -> Vec<u8> {
-    let offers = chance.some(4, |chance| {
-        let mut parts = vec![chance.pick(&["permessage-deflate", "permessage-deflate", "foo"]).to_owned()];
-        parts.extend(chance.some(4, |chance| {
+    let offers = chance.some(6, |chance| {
+        let name = if chance.one_in(6) { "foo" } else { "permessage-deflate" };
+        let mut parts = vec![name.to_owned()];
+        parts.extend(chance.some(3, |chance| {
             let name = chance.pick(&[
                 "server_no_context_takeover",
                 "client_no_context_takeover",
                 "server_max_window_bits",
                 "client_max_window_bits",
-                "mystery",
             ]);
-            let value = chance.pick(&["", "", "=8", "=15", "=\"12\"", "= 9", "=7", "=\"", "=a b"]);
+            let name = if chance.one_in(12) { "mystery" } else { name };
+            let value = match () {
+                () if chance.one_in(8) => chance.pick(&["", "=", "=7", "=\"", "=a b", "=16", "=09"]),
+                () if name.contains("bits") => chance.pick(&["=8", "=15", "=\"12\"", " = 9"]),
+                () => "",
+            };
             format!("{name}{value}")
         }));
         parts.join(chance.pick(&[";", "; ", " ; "]))
     });
-    offers.join(chance.pick(&[",", ", ", "\n", ",,"])).into_bytes()
+    let parts = chance.pick(&[",", ", ", "\n", ",,"]);
+    offers.join(parts).into_bytes()
 }
 
 /// Whatever is agreed on lies within what was offered, and its answer can be read as an offer.

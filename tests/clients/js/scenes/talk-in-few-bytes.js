@@ -26,7 +26,8 @@ async function ask(options, events, filter) {
     socket.on("message", (text) => {
       const message = JSON.parse(text);
       heard.push(message);
-      if (message[0] === "EOSE") resolve();
+      const count = (verb) => heard.filter(([heard]) => heard === verb).length;
+      if (count("EOSE") === 1 && count("OK") === events.length) resolve();
     });
   });
   const { extensions } = socket;
