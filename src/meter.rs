@@ -139,6 +139,9 @@ fn shape_of(filter: &Filter) -> String {
     for (letter, values) in &filter.tags {
         parts.push(format!("{} of #{}", values.len(), char::from(*letter)));
     }
+    if !filter.all_tags.is_empty() {
+        parts.push(format!("all of {} tags", filter.all_tags.len()));
+    }
     if !filter.prefixes.is_empty() {
         parts.push(format!("{} places", filter.prefixes.len()));
     }
