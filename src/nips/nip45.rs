@@ -75,7 +75,7 @@ fn offset(value: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzz::Chance;
+    use crate::splitmix::SplitMix;
 
     fn value(filter: &str) -> Option<HyperLogLog> {
         HyperLogLog::of(&[Filter::from_json(filter).expect("a filter")])
@@ -156,15 +156,15 @@ mod tests {
 
     #[test]
     fn merged_registers_are_those_of_the_union_and_tell_about_how_many() {
-        let mut chance = Chance::new(45);
+        let mut chance = SplitMix(45);
         for count in [1, 2, 5, 20, 100, 500, 2_000, 10_000, 100_000] {
             for digit in ['0', '7', 'f'] {
                 let (mut all, mut parts) = (reactions(digit), [reactions(digit), reactions(digit)]);
                 for _ in 0..count {
-                    let author = PublicKey(chance.bytes());
+                    let author = PublicKey(std::array::from_fn(|_| chance.next() as u8));
                     all.add(&author);
                     // Each is known to one relay, or to both, which may have several events of theirs.
-                    let which = chance.below(3);
+                    let which = chance.below(3) as usize;
                     parts.iter_mut().enumerate().filter(|(at, _)| *at != which).for_each(|(_, part)| {
                         part.add(&author);
                         part.add(&author);
