@@ -55,6 +55,8 @@ pub const TARGETS: &[Target] = &[
     crate::net::probe::REQUEST,
     crate::nips::nip77::probe::NEGENTROPY,
     crate::nips::nip77::probe::RECONCILIATION,
+    crate::net::deflate::probe::OFFER,
+    crate::net::deflate::probe::DEFLATE,
     stored::RECORD,
     stored::COPY,
     crate::store::probe::VALUE,

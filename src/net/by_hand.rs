@@ -103,7 +103,7 @@ impl RelayByHand {
         let community = self.shared.communities.at(path)?;
         let relay = self.names(&community);
         let session = Session::new(Arc::clone(&self.shared), community, relay, ADDRESS, ADDRESS);
-        Some(session::run(session.with_challenge(challenge), stream, Vec::new()))
+        Some(session::run(session.with_challenge(challenge), stream, Vec::new(), None))
     }
 
     fn names(&self, community: &Community) -> Arc<RelayNames> {

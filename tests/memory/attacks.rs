@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpStream};
 
+use flate2::{Compress, Compression, FlushCompress};
 use serde_json::json;
 
 use crate::common::{NOW, Person, json_of};
@@ -34,6 +35,8 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("proofs of keys that are none", proofs),
     ("events that nobody reads the answers to", unread_answers),
     ("a new address for each connection", addresses),
+    ("compressed messages that are too long, or half sent", bombs),
+    ("contexts of compressed messages", contexts),
 ];
 
 /// Sessions that have begun, as many of so many as there is room for.
@@ -124,6 +127,51 @@ fn half_messages(running: &Running, scale: usize) -> Held {
     let mut fragments = sessions(running, 100 * scale);
     fragments.retain_mut(|stream| stream.write_all(&fragment).is_ok());
     held.append(&mut fragments);
+    held
+}
+
+/// What a client offers of compression.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+/// A compressed frame of this text.
+fn packed(text: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(text.len() + 1_000);
+    let mut zlib = Compress::new(Compression::new(6), false);
+    zlib.compress_vec(text, &mut packed, FlushCompress::Sync).expect("deflate");
+    packed.truncate(packed.len() - 4);
+    let mut frame = head(packed.len());
+    frame[0] = 0xc1;
+    frame.extend(packed);
+    frame
+}
+
+/// Each says what would be hundreds of times longer than a message may be; others send half of what may be one, or much
+/// that is nothing but long.
+fn bombs(running: &Running, scale: usize) -> Held {
+    let offering = |number| (0..number).filter_map(|_| try_upgrade(running.address, OFFER).ok());
+    let bomb = packed(&vec![b' '; 100_000_000]);
+    let mut held: Held = offering(100 * scale).collect();
+    held.retain_mut(|stream| stream.write_all(&bomb).is_ok());
+    let long = packed(&[&vec![b' '; MESSAGE_BYTES_MAX - 100], &b"[]"[..]].concat());
+    let mut more: Held = offering(100 * scale).collect();
+    more.retain_mut(|stream| stream.write_all(&long.repeat(20)).is_ok());
+    let mut half = head(MESSAGE_BYTES_MAX - 100);
+    half[0] = 0x41;
+    half.extend(std::iter::repeat_n(0x55, 100_000));
+    let mut halves: Held = offering(400 * scale).collect();
+    halves.retain_mut(|stream| stream.write_all(&half).is_ok());
+    held.extend(more);
+    held.extend(halves);
+    held
+}
+
+/// Each gets an answer that fills its context, and says as much.
+fn contexts(running: &Running, scale: usize) -> Held {
+    store_long(running, 2);
+    let mut held: Held = (0..400 * scale).filter_map(|_| try_upgrade(running.address, OFFER).ok()).collect();
+    let said = packed(&[&vec![b' '; 40_000], &b"[]"[..]].concat());
+    held.retain_mut(|stream| stream.write_all(&said).is_ok());
+    say_all(&mut held, &[r#"["REQ","long",{"kinds":[1],"limit":2}]"#.to_owned()]);
     held
 }
 
