@@ -430,7 +430,7 @@ pub struct Limits {
     pub ingest_events_per_connection_max: usize,
     /// Requests that wait for a reader thread; further ones are closed at once.
     pub reads_queued_max: usize,
-    /// Events that all open reconciliations (NIP-77) may be about together, at 40 bytes of memory each; further ones
+    /// Events that all open reconciliations (NIP-77) may be about together, at 41 bytes of memory each; further ones
     /// are told to try again.
     pub reconciled_events_max: usize,
     /// Seconds that an event's `created_at` may lie in the future; an event further ahead is refused.

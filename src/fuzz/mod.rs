@@ -120,7 +120,7 @@ impl Target {
 }
 
 /// How long this thread has run, where Linux tells.
-fn own_time() -> Option<Duration> {
+pub(crate) fn own_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::OnceLock;
 
+use negentropy::Negentropy;
+
 use super::between::{Between, Bound, NEVER, Range, Says, Side, decode, encode};
 use super::{ANSWER_BYTES_MAX, Sealed, Set};
 use crate::event::Id;
@@ -140,6 +142,11 @@ fn check_message(bytes: &[u8]) -> bool {
     }
     match sealed.answer(message) {
         Ok(answer) => {
+            if read.is_ok() {
+                let twin = Negentropy::borrowed(sealed, ANSWER_BYTES_MAX).expect("a side").reconcile(message);
+                let twin = twin.expect("what can be read is answered");
+                assert_eq!(decode(&answer), decode(&twin), "the crate says the same");
+            }
             assert!(answer.len() as u64 <= ANSWER_BYTES_MAX, "{} bytes of an answer", answer.len());
             let is_other_version = message.first() != Some(&answer[0]);
             assert!(is_other_version || decode(&answer).is_ok() || read.is_err(), "an answer can be read");
