@@ -122,15 +122,21 @@ fn cut_tail(out: &mut Vec<u8>) -> bool {
     is_whole
 }
 
+/// Where an event's JSON lies in memory, and how long it is.
+type Place = (usize, usize);
+
+/// An event's JSON, and the same compressed.
+type Both = (Bytes, Box<[u8]>);
+
 /// Events as they were compressed, by where they lie in memory: all who are sent one share it.
 #[derive(Default)]
 struct Kept {
-    by_place: HashMap<(usize, usize), (Bytes, Box<[u8]>)>,
-    in_order: VecDeque<(usize, usize)>,
+    by_place: HashMap<Place, Both>,
+    in_order: VecDeque<Place>,
     bytes: usize,
 }
 
-fn place(body: &Bytes) -> (usize, usize) {
+fn place(body: &Bytes) -> Place {
     (body.as_ptr() as usize, body.len())
 }
 
