@@ -231,7 +231,8 @@ mod tests {
         let began = own_time();
         let there = there.seal();
         println!("gathered in {gathered:?}, sealed in {:?}", own_time() - began);
-        let answers: [(&str, fn(&Sealed, &[u8]) -> Vec<u8>); 2] = [
+        type Answer = fn(&Sealed, &[u8]) -> Vec<u8>;
+        let answers: [(&str, Answer); 2] = [
             ("by sums", |there, said| there.answer(said).expect("an answer")),
             ("by its twin", |there, said| {
                 let mut side = Negentropy::borrowed(there, ANSWER_BYTES_MAX).expect("a side");

@@ -197,7 +197,7 @@ impl<'w> Round<'w> {
     /// The step is over: notes how far the relay is.
     fn mark(&mut self) {
         let mut marks = Vec::with_capacity(self.records.len());
-        for town in 0..self.records.len() {
+        for (town, path) in TOWNS.iter().enumerate().take(self.records.len()) {
             let (house, record) = (&self.house, &mut self.records[town]);
             let stored_below = house.stored_below(town);
             if stored_below > record.stored_below {
@@ -207,7 +207,7 @@ impl<'w> Round<'w> {
             let passed_on = house.passed_on_count(town) - record.passed_on_before;
             let mark = Mark { changes: record.changes.len(), passed_on };
             if record.marks.last() != Some(&mark) {
-                self.tell(format_args!("{} {mark:?}", TOWNS[town]));
+                self.tell(format_args!("{} {mark:?}", path));
             }
             marks.push(mark);
         }

@@ -187,7 +187,7 @@ fn check_reconciliation(bytes: &[u8]) -> bool {
     let only = [0, 1].map(|here| -> BTreeSet<Id> {
         sides[here].difference(&sides[1 - here]).map(|(_, id)| *id).collect()
     });
-    let sealed = sides.each_ref().map(|side| seal(side));
+    let sealed = sides.each_ref().map(seal);
     let rounds_max = ROUNDS_MIN + 2 * who_has.len().div_ceil(ANSWER_IDS_MIN);
     check_two(&sealed, &only, rounds_max);
     check_between(&sealed, &only, rounds_max, sides.iter().map(BTreeSet::len).sum());
