@@ -32,6 +32,7 @@ pub mod net;
 pub mod nips;
 pub mod outbox;
 pub mod pipeline;
+pub mod plugin;
 pub mod policy;
 pub mod rate;
 pub mod reload;

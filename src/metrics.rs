@@ -13,8 +13,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::community::{Communities, Community};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Desk, Pipeline};
 use crate::pipeline::memory::Memory;
+use crate::plugin::Numbers;
 use crate::store::Store;
 
 /// The media type of the text.
@@ -223,9 +224,46 @@ impl Collector for Read {
             ),
         ];
         families.iter().try_for_each(|family| family.write(&mut encoder))?;
+        plugins(communities, &mut encoder)?;
         memory_of(memory, &mut encoder)?;
         process(&mut encoder)
     }
+}
+
+/// What is counted of plugins, in communities that have some.
+fn plugins(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut all = Vec::new();
+    for community in communities.iter() {
+        for (plugin, numbers) in community.desk.get().map(Desk::numbers).unwrap_or_default() {
+            let labels = vec![("community", community.path().to_owned()), ("plugin", plugin)];
+            all.push((labels, numbers));
+        }
+    }
+    let of_each = |number: fn(&Numbers) -> f64| -> Vec<(Labels, f64)> {
+        all.iter().map(|(labels, numbers)| (labels.clone(), number(numbers))).collect()
+    };
+    let verdicts = all.iter().flat_map(|(labels, numbers)| {
+        numbers.verdicts.iter().map(move |(verdict, number)| {
+            let labels = labels.iter().cloned().chain([("verdict", (*verdict).to_owned())]);
+            (labels.collect(), *number as f64)
+        })
+    });
+    let family = |name, help, metric_type, numbers| Family { name, help, unit: None, metric_type, numbers };
+    let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
+    let families = [
+        family("plugin_requests", "Events that plugins were asked about", counter, of_each(|of| of.asked as f64)),
+        family("plugin_verdicts", "What plugins said, by verdict", counter, verdicts.collect()),
+        family("plugin_answers", "Requests that were answered", counter, of_each(|of| of.answers as f64)),
+        Family {
+            unit: Some(Unit::Seconds),
+            ..family("plugin_answer", "Time up to the answers, all together", counter, of_each(|of| of.answer_seconds))
+        },
+        family("plugin_nonsense", "Lines of plugins that were no answers", counter, of_each(|of| of.nonsense as f64)),
+        family("plugin_starts", "Times that plugins were started", counter, of_each(|of| of.started as f64)),
+        family("plugin_in_flight", "Requests without an answer yet", gauge, of_each(|of| of.in_flight as f64)),
+        family("plugin_waiting", "Events that wait to be asked about", gauge, of_each(|of| of.waiting as f64)),
+    ];
+    families.iter().filter(|family| !family.numbers.is_empty()).try_for_each(|family| family.write(encoder))
 }
 
 /// Outcomes of events: the label's value, and the count's name.

@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 mod tally;
 mod traffic;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
@@ -27,6 +27,7 @@ use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
 use crate::outbox::Subscription;
+use crate::pipeline::Desk;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
@@ -49,6 +50,8 @@ pub struct Community {
     pub tally: Tally,
     /// What it was sent and asked.
     pub traffic: Traffic,
+    /// Where its plugins are asked, if it had some since the relay started.
+    pub(crate) desk: OnceLock<Desk>,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -204,6 +207,7 @@ impl Community {
             connected: Connected::default(),
             tally: Tally::default(),
             traffic: Traffic::default(),
+            desk: OnceLock::new(),
             index: RwLock::default(),
         }
     }
@@ -337,7 +341,8 @@ impl Community {
         decision.inspect_err(|refusal| self.tally.refused(refusal))
     }
 
-    fn would_refuse(&self, refusal: &Refusal) {
+    /// Counts and logs what is refused in shadow mode.
+    pub(crate) fn would_refuse(&self, refusal: &Refusal) {
         tracing::info!(community = self.path(), rule = refusal.rule, "in shadow mode: {refusal}");
         self.tally.shadowed(refusal);
     }

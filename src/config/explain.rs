@@ -95,6 +95,7 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
     ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
     ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("plugins.chain", "[[plugins.chain]] tables, each with a command", "[{ command = \"./plugin.js\" }]"),
     ("log.addresses", "\"none\", \"hashed\" or \"full\"", "\"none\""),
     ("metrics.listen", "an IP address and a port in quotes", "\"127.0.0.1:9100\""),
     ("log.format", "\"text\" or \"json\"", "\"text\""),

@@ -250,7 +250,10 @@ fn threads(config: &Config) -> u64 {
     let server = &config.server;
     let others =
         threads_or_cores(server.reader_threads) + threads_or_cores(server.verify_threads) + OTHER_THREADS;
-    threads_or_cores(0) * NET_THREAD_BYTES + others * THREAD_BYTES
+    // A desk, and for each plugin those that write, read and listen to what it says.
+    let chains = config.all().map(|one| one.plugins.chain.len() as u64).filter(|plugins| *plugins > 0);
+    let of_plugins: u64 = chains.map(|plugins| 1 + 4 * plugins).sum();
+    threads_or_cores(0) * NET_THREAD_BYTES + (others + of_plugins) * THREAD_BYTES
 }
 
 /// Each thread that serves sockets reads one message at a time.

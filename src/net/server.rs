@@ -27,7 +27,7 @@ use crate::geo::Area;
 use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
 use crate::pipeline::bodies::BodyError;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, PluginError};
 use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::rule::RelayNames;
@@ -95,6 +95,9 @@ pub enum StartError {
     /// The machine gives no more threads or descriptors.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+    /// A plugin cannot be run.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The machine gives no more threads.
     #[error(transparent)]
     Threads(#[from] pipeline::StartError),
@@ -358,6 +361,10 @@ impl Relay {
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
+        if let Err(error) = pipeline.ask_plugins(&communities)? {
+            pipeline.stop();
+            return Err(error.into());
+        }
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
@@ -524,6 +531,7 @@ impl Relay {
         } = self;
         drop(reloader);
         stop.set();
+        pipeline.hurry_plugins(patience / 2);
         if let Some(control) = control {
             control.stop();
         }

@@ -27,6 +27,7 @@ use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
 use crate::nips::nip40;
+use crate::plugin::Origin;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Decision, Load, Prefix, Refusal, RelayNames, Want};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
@@ -40,6 +41,8 @@ pub(super) struct Checked {
     pub(super) reply: Reply,
     /// When it passed the other rules; `None` for what an operator brings, of which no rule is asked.
     pub(super) admitted_at: Option<u64>,
+    /// Where it came from, for plugins; `None` where none is asked.
+    pub(super) origin: Option<Box<Origin>>,
     /// Held until the event is answered.
     pub(super) permits: Permits,
 }
@@ -64,6 +67,8 @@ pub(super) struct Remove {
 pub(super) enum WriterInput {
     /// Each with its turn; `None` for one that was refused.
     Events(Vec<(u64, Option<Checked>)>),
+    /// What plugins were asked about and may go on; its turns were over before.
+    Asked(Vec<Checked>),
     Sweep(Sweep),
     /// State that is changed by itself, and who is told when it is durable.
     State(Group, Sender<Result<(), StoreError>>),
@@ -301,8 +306,13 @@ impl Stage for Writer {
                     let came = events.len();
                     events.into_iter().for_each(|(turn, checked)| self.turns.add(turn, checked));
                     while let Some(checked) = self.turns.take() {
-                        self.place(checked, &mut gathering);
+                        self.take_up(checked, &mut gathering);
                     }
+                    gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
+                }
+                WriterInput::Asked(events) => {
+                    let came = events.len();
+                    events.into_iter().for_each(|checked| self.place(checked, &mut gathering));
                     gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
                 }
                 WriterInput::Sweep(sweep) => {
@@ -414,6 +424,16 @@ impl Writer {
     fn is_full(&self, gathering: &Gathering) -> bool {
         let events = gathering.placed.len().max(gathering.seen);
         events >= self.events_max || gathering.bytes >= self.bytes_max
+    }
+
+    /// Places an event whose turn has come, unless plugins are asked about it first: then it goes to their desk, and the
+    /// turns of others are not held up.
+    fn take_up(&mut self, checked: Checked, gathering: &mut Gathering) {
+        let community = Arc::clone(&checked.community);
+        match community.desk.get() {
+            Some(desk) if checked.admitted_at.is_some() || checked.origin.is_some() => desk.take(checked),
+            _ => self.place(checked, gathering),
+        }
     }
 
     fn place(&mut self, checked: Checked, gathering: &mut Gathering) {

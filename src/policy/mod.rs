@@ -13,6 +13,7 @@ mod moderation;
 mod needs;
 mod place;
 mod places;
+mod plugins;
 mod quota;
 mod trust;
 
@@ -58,6 +59,7 @@ const TABLES: &[&[Rule]] = &[
     nip57::RULES,
     nip75::RULES,
     blocklist::RULES,
+    plugins::RULES,
     quota::RULES,
 ];
 
@@ -129,6 +131,8 @@ impl Policy {
                 Check::Place { wants, check } => {
                     policy.place.push(Active { run: (wants, check), is_shadow });
                 }
+                // Asked by the pipeline.
+                Check::Plugins => {}
                 Check::Query(run) => policy.query.push(Active { run, is_shadow }),
                 Check::Count(run) => policy.count.push(Active { run, is_shadow }),
                 Check::Visible(run) if is_shadow => policy.visible_shadow.push((rule.id, run)),
@@ -231,7 +235,10 @@ pub fn restricts_writes(settings: &Settings) -> bool {
     let plain = Settings::default();
     rules().any(|rule| {
         let is_about_writing =
-            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Place { .. });
+            matches!(
+            rule.check,
+            Check::Admit(_) | Check::Verified(_) | Check::Plugins | Check::Place { .. }
+        );
         is_about_writing
             && !["limits.", "retention."].iter().any(|section| rule.id.starts_with(section))
             && (rule.sentence)(&plain).is_none()

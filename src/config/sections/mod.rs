@@ -12,6 +12,7 @@ mod kinds;
 mod market;
 mod media;
 mod nip05;
+mod plugins;
 mod reports;
 mod retention;
 mod tags;
@@ -29,6 +30,7 @@ pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use nip05::Nip05;
+pub use plugins::{Command, Plugin, Plugins, WhenDead};
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
 pub use tags::Tags;
@@ -55,6 +57,7 @@ pub(super) const RANGES: &[&[(&str, u64, u64)]] =
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.nip05.check()?;
+    settings.plugins.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
