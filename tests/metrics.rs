@@ -99,7 +99,8 @@ fn numbers_tell_what_happened() {
 
 #[test]
 fn every_number_is_explained_and_every_one_that_is_explained_is_there() {
-    let relay = watched("[kinds]\ndenied = [4]\nmode = \"shadow\"");
+    let plugin = "[[plugins.chain]]\ncommand = \"cat\"\nkinds = [40_000]";
+    let relay = watched(&format!("[kinds]\ndenied = [4]\nmode = \"shadow\"\n{plugin}"));
     let author = Person::new(10);
     relay.connect().publish_ok(&author.event(4, NOW, &[&["p", &author.hex()]], ""));
     assert!(!relay.connect().publish(&author.event(1, NOW + 100_000, &[], "")).0);

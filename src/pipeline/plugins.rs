@@ -3,11 +3,11 @@
 //! connection in their order; answers to whom something was refused. What waits here holds up nobody else: it has left
 //! the way from the verify pool to the writer, and may take only a part of the room for events under way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 use tokio::sync::oneshot;
@@ -242,7 +242,7 @@ struct Runner {
     /// Times in a row that it ended soon after its start.
     failures: u32,
     /// Files that it is made of, and when they changed last.
-    files: Vec<(PathBuf, Option<SystemTime>)>,
+    files: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 /// Who works at a desk.
@@ -306,6 +306,7 @@ impl Clerk {
 
     /// Takes up what is there; whether this is the end.
     fn take_up(&mut self, first: Option<Input>) -> bool {
+        self.look_for_changes();
         let mut next = first;
         let mut is_ending = next.is_none();
         let mut taken = 0;
@@ -332,7 +333,6 @@ impl Clerk {
             taken += 1;
             next = if taken < TAKEN_AT_ONCE_MAX { self.input.try_recv().ok() } else { None };
         }
-        self.look_for_changes();
         is_ending
     }
 
@@ -604,8 +604,19 @@ impl Runner {
     }
 }
 
-fn changed_at(file: &PathBuf) -> Option<SystemTime> {
-    std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+/// What is different of a file that was changed or replaced.
+type Stamp = (u64, i64, i64, u64);
+
+#[cfg(unix)]
+fn changed_at(file: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = file.metadata().ok()?;
+    Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
+}
+
+#[cfg(not(unix))]
+fn changed_at(file: &Path) -> Option<Stamp> {
+    file.metadata().ok().map(|metadata| (0, 0, 0, metadata.len()))
 }
 
 fn error_of(error: &Option<PluginError>) -> Option<PluginError> {

@@ -393,3 +393,7 @@ fn new_link(plugin: &Plugin, counts: &mut Vec<(String, Arc<Counts>)>) -> Link {
     let counts = known.map(|at| counts.swap_remove(at).1).unwrap_or_default();
     Link::new(plugin.clone(), counts)
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -165,7 +165,7 @@ impl Link {
                 break;
             }
             self.due.pop_front();
-            hangs |= self.answered_at.is_none_or(|answered_at| answered_at < asked_at);
+            hangs |= self.answered_at.is_none_or(|answered_at| answered_at <= asked_at);
             expired.extend(slot.ticket.take());
             self.late.push_back((asked_at, number));
         }

@@ -132,7 +132,9 @@ fn command(plugin: &Plugin) -> io::Result<Command> {
     let mut command = match &plugin.command {
         config::Command::Line(line) => {
             let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", line]);
+            // A path alone takes the shell's place, so that it is the process that is waited for.
+            let is_path = line.chars().all(|char| char.is_alphanumeric() || "/._-+@".contains(char));
+            shell.arg("-c").arg(if is_path { format!("exec {line}") } else { line.clone() });
             shell
         }
         config::Command::Program(arguments) => {
