@@ -34,9 +34,10 @@ pub use networks::parse_network;
 pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
-    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command, ContentWarning,
-    Followers, Geohash, Kinds, Market, Media, Nip05, Plugin, Plugins, Read, Replies, Reports, Retention, SectionFault,
-    ShownTo, Tags, Trust, WhenDead, Write, Zaps,
+    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
+    ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Plugin, Plugins,
+    Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust, UntilVerdict, WhenDead,
+    WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -128,6 +129,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Programs that are asked about events.
     pub plugins: Plugins,
+    /// A service that is sent events and gives verdicts.
+    pub moderation_service: ModerationService,
 }
 
 impl Settings {
@@ -152,6 +155,7 @@ impl Settings {
             "zaps" => self.zaps.mode,
             "blocklist" => self.blocklist.mode,
             "plugins" => self.plugins.mode,
+            "moderation_service" => self.moderation_service.mode,
             _ => Mode::Enforce,
         }
     }

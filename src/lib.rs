@@ -37,6 +37,7 @@ pub mod policy;
 pub mod rate;
 pub mod reload;
 pub mod replay;
+pub mod review;
 pub mod rule;
 mod splitmix;
 pub mod store;

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
 use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
 use crate::pipeline::{Pipeline, StartError};
+use crate::review;
 use crate::store::Store;
 
 /// Reads the settings that the relay is to go by.
@@ -147,6 +148,7 @@ impl Reloader {
         let (config, not_by_file) = in_effect(configured, &self.store)?;
         let settings = self.current.get().difference(&config);
         let commit = |group| self.pipeline.change_state(group);
+        review::begin(&config, &self.communities, &self.store, &self.pipeline).map_err(OpenError::from)?;
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
         self.pipeline.rates.reconfigure(&config.rate);
         self.current.set(config);

@@ -8,13 +8,13 @@ use super::history::is_shown;
 use super::queue::{self, Reported};
 use super::{Admin, Caller, Denied, audit, may_call};
 use crate::community::Rules;
-use crate::event::{PublicKey, draft};
+use crate::event::{Id, PublicKey, draft};
 use crate::nips::nip86::{Method, NAMES};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::explain;
 use crate::policy::Verdict;
 use crate::rule::hidden::Target;
-use crate::rule::moderation::{Dismissal, Moderation, Ruling, Standing};
+use crate::rule::moderation::{Dismissal, Label, Moderation, Ruling, Standing};
 use crate::usage::Usage;
 
 pub(super) fn failed(error: &BodyError) -> Denied {
@@ -37,6 +37,17 @@ fn entry(name: &str, key: String, ruling: &Ruling) -> Value {
 fn kinds(moderation: &Moderation, standing: Standing) -> Value {
     let kinds = moderation.kinds.iter().filter(|(_, ruling)| ruling.standing == standing);
     kinds.map(|(kind, _)| json!(kind.0)).collect()
+}
+
+/// What a moderation service called events, newest first.
+fn labels(moderation: &Moderation) -> Value {
+    let mut all: Vec<_> = moderation.labels.iter().collect();
+    all.sort_by_key(|(id, label)| (std::cmp::Reverse(label.at), **id));
+    let entry = |(id, label): (&Id, &Label)| {
+        let Label { label, reason, by, at } = label;
+        json!({"id": id.to_string(), "label": label, "reason": reason, "by": by, "at": at})
+    };
+    all.into_iter().map(entry).collect()
 }
 
 impl Admin {
@@ -86,6 +97,7 @@ impl Admin {
                 };
                 all.into_iter().map(entry).collect()
             }
+            Method::ListLabels => labels(moderation),
             Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Caller, Denied};
 use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
-use crate::event::PublicKey;
+use crate::event::{Id, PublicKey};
 use crate::nips::nip86::{Method, rank_to_assign};
 use crate::rule::moderation::{ADMIN, Dismissal, Duties, MODERATOR, Rank, Ruling, Standing};
 
@@ -18,6 +18,8 @@ pub(super) struct Made {
     pub(super) answer: Value,
     /// What it was about, for the record.
     pub(super) about: Value,
+    /// Events that are held no more.
+    pub(super) releases: Vec<Id>,
 }
 
 /// A call and what it goes by.
@@ -28,7 +30,7 @@ struct Call<'a> {
 }
 
 fn made(changes: impl IntoIterator<Item = Change>, about: Value) -> Made {
-    Made { changes: changes.into_iter().collect(), answer: json!(true), about }
+    Made { changes: changes.into_iter().collect(), answer: json!(true), about, releases: Vec::new() }
 }
 
 fn refused<T>(sentence: impl Into<String>) -> Result<T, Denied> {

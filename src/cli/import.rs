@@ -81,7 +81,7 @@ impl Summary {
 
     fn add(&mut self, line: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Stored => self.stored += 1,
+            Outcome::Stored | Outcome::Held => self.stored += 1,
             Outcome::Duplicate => self.duplicates += 1,
             Outcome::Superseded => self.superseded += 1,
             Outcome::PassedOn => self.ephemeral += 1,
@@ -222,7 +222,8 @@ impl Here {
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = community.find(&communities)?;
         let current = Current::new(config);
-        let pipeline = Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
+        let pipeline =
+            Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
         Ok(Here { pipeline, community, communities, store })
     }
 

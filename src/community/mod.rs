@@ -19,7 +19,7 @@ pub use connected::Connected;
 pub use moderation::{AboutText, Change, in_effect};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
-pub use traffic::Traffic;
+pub use traffic::{Count as Counter, Traffic};
 
 use crate::config::{Mode, Settings};
 use crate::event::{Event, PublicKey, Verified};
@@ -28,6 +28,7 @@ use crate::index::Index;
 use crate::live::Live;
 use crate::outbox::Subscription;
 use crate::pipeline::Desk;
+use crate::review::Numbers;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
@@ -50,6 +51,8 @@ pub struct Community {
     pub tally: Tally,
     /// What it was sent and asked.
     pub traffic: Traffic,
+    /// What is counted of its moderation service.
+    pub review: Numbers,
     /// Where its plugins are asked, if it had some since the relay started.
     pub(crate) desk: OnceLock<Desk>,
     /// How many events its index was built from when it was opened, beside a snapshot.
@@ -185,6 +188,7 @@ impl Community {
     /// When it cannot be read, or makes no sense.
     pub(crate) fn read_decisions(&self, store: &Store) -> Result<(), OpenError> {
         let decided = Arc::new(moderation::load(store, self.id)?);
+        self.known().held.replace(moderation::held(store, self.id)?);
         self.change_rules(|rules| {
             rules.known.moderation = decided;
             rules.take_texts();
@@ -207,6 +211,7 @@ impl Community {
             connected: Connected::default(),
             tally: Tally::default(),
             traffic: Traffic::default(),
+            review: Numbers::default(),
             desk: OnceLock::new(),
             index: RwLock::default(),
         }

@@ -6,8 +6,11 @@ use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
 use super::error::ConfigError;
-use super::{Config, Tls};
+use super::{Config, ModerationService, Tls};
 use crate::geo::POLYGON_BYTES_MAX;
+
+/// A secret is no longer than this.
+const SECRET_BYTES_MAX: usize = 4_096;
 
 /// Reads them, and says where they are from now on.
 ///
@@ -31,6 +34,11 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             // They are read by who watches them; one that is not there at the start is a slip in the path.
             File::open(&*list).map_err(|cause| unreadable(list, "blocklist.files", cause))?;
         }
+        let service = &mut settings.moderation_service;
+        if let Some(file) = &mut service.secret_file {
+            *file = folder.join(&*file);
+            service.secret = secret_of(file)?;
+        }
         for plugin in &mut settings.plugins.chain {
             plugin.folder = folder.to_owned();
             let Some(program) = plugin.file() else { continue };
@@ -46,6 +54,17 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             .map_err(|fault| refused(&file, "geohash.polygon_file", &fault.problem, &fault.remedy, None))?;
     }
     Ok(())
+}
+
+/// The secret in a file, without the end of its line.
+fn secret_of(file: &Path) -> Result<Vec<u8>, ConfigError> {
+    const KEY: &str = "moderation_service.secret_file";
+    let text = text_of(file, SECRET_BYTES_MAX).map_err(|cause| unreadable(file, KEY, cause))?;
+    let secret = text.trim_end().as_bytes().to_vec();
+    if ModerationService::is_short(&secret) {
+        return Err(refused(file, KEY, "it has fewer than 16 bytes", "write a longer secret into it", None));
+    }
+    Ok(secret)
 }
 
 /// Whether a program can be run, as far as its file tells.

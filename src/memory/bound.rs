@@ -6,6 +6,7 @@ use crate::config::{self, Config, Limits};
 use crate::nips::nip67::BOUNDARY_EXTRA_MAX;
 use crate::policy::Needs;
 use crate::replay::REPLAY_BYTES_MAX;
+use crate::rule::held::HELD_MAX;
 use crate::words;
 
 const KIB: u64 = 1024;
@@ -187,6 +188,7 @@ impl Bound {
                 RATE_TABLES * RATE_KEY_BYTES * rate_keys_max(config) as u64,
             ),
             term("ephemeral events for who joins late", "geohash.replay_seconds", replays(config)),
+            term("events held for a verdict", "moderation_service.until_verdict", held(config)),
             term("managing: sessions, tokens, commands", "", MANAGING_BYTES),
             term("the index and the store's table of pages", "what is stored", of_index(index_bytes)),
             term(
@@ -311,6 +313,13 @@ const VALUE_FACTOR: u64 = 32;
 fn replays(config: &Config) -> u64 {
     let kept = config.all().filter(|one| one.geohash.replay_seconds > 0).count();
     kept as u64 * REPLAY_BYTES_MAX as u64
+}
+
+/// An event that is held: its id and time, in a table that grows.
+const HELD_BYTES: u64 = 96;
+
+fn held(config: &Config) -> u64 {
+    config.all().filter(|one| one.moderation_service.holds()).count() as u64 * HELD_MAX as u64 * HELD_BYTES
 }
 
 /// With the slack of its arrays, and sled's record of pages.

@@ -30,6 +30,7 @@ use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline, PluginError};
 use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
+use crate::review;
 use crate::rule::RelayNames;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 use crate::words;
@@ -116,6 +117,24 @@ pub(super) struct Shared {
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
     pictures: Mutex<Pictures>,
+}
+
+impl review::House for Shared {
+    fn communities(&self) -> &Communities {
+        &self.communities
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    fn store(&self) -> &Store {
+        self.admin.store()
+    }
 }
 
 /// The names of the relay by the ways on which connections came, so that those of one way share them; and the
@@ -365,6 +384,7 @@ impl Relay {
             pipeline.stop();
             return Err(error.into());
         }
+        review::begin(&config, &communities, &store, &pipeline)?;
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
@@ -414,6 +434,7 @@ impl Relay {
             let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline, started_at));
             self.runtime.spawn(monitor::serve(listener, Arc::clone(&shared), metrics));
         }
+        self.runtime.spawn(review::serve_all(Arc::clone(&shared)));
         let accept = |listener, tls| {
             let connections = Arc::clone(&self.connections);
             self.runtime.spawn(accept(listener, tls, Arc::clone(&shared), connections));

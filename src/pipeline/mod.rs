@@ -9,16 +9,18 @@ pub(crate) mod fair;
 mod fanout;
 mod learn;
 pub mod memory;
+mod plugins;
 pub mod reader;
 pub mod reconcile;
-mod plugins;
 mod relate;
+mod release;
 mod retention;
 mod room;
 mod save;
 mod stage;
 mod sweep;
 mod trouble;
+mod turns;
 mod verify;
 mod writer;
 
@@ -66,11 +68,16 @@ const FANOUT_GROUPS_MAX: usize = 64;
 /// Groups of events between the verify pool and their answers: one that is made durable, and the next one.
 const GROUPS_UNDER_WAY: usize = 2;
 
+/// What is said of an event that is held.
+const HELD_SAID: &str = "held: others see it when it was looked at";
+
 /// What became of a submitted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Stored, and safe.
     Stored,
+    /// The same, and only its author and moderators see it until a verdict comes.
+    Held,
     /// Passed on to who listens; ephemeral events are not stored.
     PassedOn,
     /// It was stored before.
@@ -87,7 +94,7 @@ impl Outcome {
     /// Counts it among what a community was sent.
     pub(crate) fn count_in(&self, traffic: &Traffic) {
         let count = match self {
-            Outcome::Stored => &traffic.stored,
+            Outcome::Stored | Outcome::Held => &traffic.stored,
             Outcome::PassedOn => &traffic.passed_on,
             Outcome::Duplicate => &traffic.duplicates,
             Outcome::Superseded => &traffic.superseded,
@@ -121,6 +128,7 @@ impl Reply {
             Reply::Listener(listener) => {
                 let text = match outcome {
                     Outcome::Stored | Outcome::PassedOn | Outcome::Feigned => message::accepted(id, ""),
+                    Outcome::Held => message::accepted(id, HELD_SAID),
                     Outcome::Duplicate => message::accepted(id, "duplicate: already have this event"),
                     Outcome::Superseded => message::refused(id, &superseded()),
                     Outcome::Refused(refusal) => message::refused(id, &refusal),
@@ -398,6 +406,15 @@ impl Pipeline {
         let remove = writer::Remove { community: Arc::clone(community), found, done };
         self.writer.send(WriterInput::Remove(remove)).ok()?;
         finished.recv().ok()
+    }
+
+    /// Lets events go that are held for a verdict, and waits until it is done.
+    pub(crate) fn release(&self, community: &Arc<Community>, ids: Vec<Id>) {
+        let (done, finished) = bounded(1);
+        let release = release::Release { community: Arc::clone(community), ids, done };
+        if self.writer.send(WriterInput::Release(release)).is_ok() {
+            let _ = finished.recv();
+        }
     }
 
     /// Has every community learn from its stored events what its rules need, and keeps it learning. A relay does

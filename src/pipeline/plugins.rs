@@ -129,7 +129,10 @@ impl Desks {
     ///
     /// # Errors
     /// When the machine gives no more threads.
-    pub(super) fn reconfigure(&self, communities: &Communities) -> Result<Result<(), PluginError>, StartError> {
+    pub(super) fn reconfigure(
+        &self,
+        communities: &Communities,
+    ) -> Result<Result<(), PluginError>, StartError> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
         for community in communities.iter() {
@@ -226,12 +229,18 @@ fn answer(checked: &Checked, outcome: Outcome) {
 
 /// A plugin's process, or why there is none.
 enum Phase {
-    Running { since: Instant },
+    Running {
+        since: Instant,
+    },
     /// It answers what it was asked, and then another one takes its place.
     Draining,
     /// It is about to be gone; then it is started anew, at once or after a rest.
-    Ending { rests: bool },
-    Resting { until: Instant },
+    Ending {
+        rests: bool,
+    },
+    Resting {
+        until: Instant,
+    },
 }
 
 struct Runner {

@@ -105,8 +105,11 @@ impl<T> Chain<T> {
     pub(crate) fn reconfigure(&mut self, plugins: &Plugins, now: Instant) -> Vec<Option<usize>> {
         self.is_shadow = plugins.mode == Mode::Shadow;
         let mut old: Vec<Option<Link>> = std::mem::take(&mut self.links).into_iter().map(Some).collect();
-        let mut counts: Vec<(String, Arc<Counts>)> =
-            old.iter().flatten().map(|link| (link.plugin.name().to_owned(), Arc::clone(&link.counts))).collect();
+        let mut counts: Vec<(String, Arc<Counts>)> = old
+            .iter()
+            .flatten()
+            .map(|link| (link.plugin.name().to_owned(), Arc::clone(&link.counts)))
+            .collect();
         let mut came_from = Vec::new();
         for plugin in &plugins.chain {
             let same = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.plugin == *plugin);

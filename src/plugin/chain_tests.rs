@@ -97,8 +97,9 @@ fn each_event_has_one_answer_and_each_connection_its_order() {
         let mut now = Instant::now();
         let dead = |dice: &mut SplitMix| if dice.below(2) == 0 { WhenDead::Refuse } else { WhenDead::Accept };
         let many = |dice: &mut SplitMix| 1 + dice.below(6) as usize;
-        let mut plugins: Vec<Plugin> =
-            (0..1 + dice.below(3)).map(|at| plugin(&format!("p{at}"), many(&mut dice), dead(&mut dice))).collect();
+        let mut plugins: Vec<Plugin> = (0..1 + dice.below(3))
+            .map(|at| plugin(&format!("p{at}"), many(&mut dice), dead(&mut dice)))
+            .collect();
         let mut chain = chain(plugins.clone(), now);
         let (mut seen, mut next) = (Seen::default(), 0_u64);
         let mut open: Vec<(usize, Id)> = Vec::new();
@@ -135,11 +136,14 @@ fn each_event_has_one_answer_and_each_connection_its_order() {
                     plugins.rotate_left(1);
                     let at = dice.below(plugins.len() as u64) as usize;
                     plugins[at].timeout_milliseconds += 1;
-                    let came_from = chain.reconfigure(&Plugins { mode: Mode::Enforce, chain: plugins.clone() }, now);
+                    let came_from =
+                        chain.reconfigure(&Plugins { mode: Mode::Enforce, chain: plugins.clone() }, now);
                     assert_eq!(came_from.iter().filter(|from| from.is_none()).count(), 1);
                     open = open
                         .iter()
-                        .filter_map(|(at, id)| Some((came_from.iter().position(|from| *from == Some(*at))?, *id)))
+                        .filter_map(|(at, id)| {
+                            Some((came_from.iter().position(|from| *from == Some(*at))?, *id))
+                        })
                         .collect();
                     (0..plugins.len()).for_each(|at| chain.set_health(at, Health::Ready, now));
                 }

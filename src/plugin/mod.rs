@@ -18,7 +18,8 @@ pub(crate) const REFUSED: &str = "plugins.chain";
 
 /// What a client is told when a plugin says nothing.
 pub(crate) fn dead() -> Refusal {
-    let sentence = "this relay asks a program of its operator's about events, and it does not answer; try again later";
+    let sentence =
+        "this relay asks a program of its operator's about events, and it does not answer; try again later";
     Refusal::new(Prefix::Error, "plugins.dead", sentence)
 }
 

@@ -181,7 +181,10 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Value>(&line).expect("JSON"), wanted);
         }
         let sync = request(b"{}", 7, &Origin::sync("wss://a.example/\"x"));
-        assert_eq!(serde_json::from_slice::<Value>(&sync).expect("JSON")["sourceInfo"], "wss://a.example/\"x");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&sync).expect("JSON")["sourceInfo"],
+            "wss://a.example/\"x"
+        );
     }
 
     #[test]

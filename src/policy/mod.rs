@@ -15,6 +15,7 @@ mod place;
 mod places;
 mod plugins;
 mod quota;
+mod review;
 mod trust;
 
 pub use explain::{Case, Explanation, Step, Verdict, explain};
@@ -22,6 +23,7 @@ pub use followers::is_marked_for_followers;
 pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
 pub use quota::excess;
+pub(crate) use review::saw_held;
 pub use trust::is_rate_exempt;
 
 use crate::config::{AfterClosed, Mode, Settings};
@@ -36,6 +38,7 @@ use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 const TABLES: &[&[Rule]] = &[
     limits::RULES,
     moderation::RULES,
+    review::RULES,
     access::RULES,
     trust::RULES,
     nip51::RULES,
@@ -235,10 +238,7 @@ pub fn restricts_writes(settings: &Settings) -> bool {
     let plain = Settings::default();
     rules().any(|rule| {
         let is_about_writing =
-            matches!(
-            rule.check,
-            Check::Admit(_) | Check::Verified(_) | Check::Plugins | Check::Place { .. }
-        );
+            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Plugins | Check::Place { .. });
         is_about_writing
             && !["limits.", "retention."].iter().any(|section| rule.id.starts_with(section))
             && (rule.sentence)(&plain).is_none()

@@ -204,13 +204,19 @@ fn mistakes_in_settings_are_told() {
         ("command = \"\"".to_owned(), "plugins.chain: of plugin 1, command is empty; name a program"),
         ("command = []".to_owned(), "plugins.chain: of plugin 1, command is empty; name a program"),
         ("name = \"x\"".to_owned(), "must be [[plugins.chain]] tables, each with a command"),
-        ("command = \"x\"\ntimeout = 5".to_owned(), "relay.toml:3: settings: unknown field `timeout`, expected one of"),
+        (
+            "command = \"x\"\ntimeout = 5".to_owned(),
+            "relay.toml:3: settings: unknown field `timeout`, expected one of",
+        ),
         (
             "command = \"x\"\ntimeout_milliseconds = 0".to_owned(),
             "of plugin 1, timeout_milliseconds must be from 1 to 600000, but is 0",
         ),
         ("command = \"x\"\nin_flight_max = 0".to_owned(), "in_flight_max must be from 1 to 10000, but is 0"),
-        ("command = \"x\"\nwhen_dead = \"no\"".to_owned(), "unknown variant `no`, expected `refuse` or `accept`"),
+        (
+            "command = \"x\"\nwhen_dead = \"no\"".to_owned(),
+            "unknown variant `no`, expected `refuse` or `accept`",
+        ),
         (format!("command = \"{here}/none.js\""), "there is no such file, and plugins.chain names it"),
         (
             format!("command = [\"{plain}\", \"x\"]"),

@@ -22,10 +22,12 @@ fn measure(events: u16, milliseconds: u32, in_flight_max: usize) -> Duration {
     let scripts = Scripts::new();
     let text = PATIENT.replace("MILLISECONDS", &milliseconds.to_string());
     let path = scripts.write("patient.py", &format!("{PYTHON}{text}"));
-    let relay = relay(&[table(&path, &format!("in_flight_max = {in_flight_max}\ntimeout_milliseconds = 60_000"))]);
+    let relay =
+        relay(&[table(&path, &format!("in_flight_max = {in_flight_max}\ntimeout_milliseconds = 60_000"))]);
     let mut client = relay.connect();
     client.publish_ok(&Person::new(1).note("it has begun"));
-    let events: Vec<_> = (0..events).map(|number| Person::new(1).event(1, NOW, &[], &number.to_string())).collect();
+    let events: Vec<_> =
+        (0..events).map(|number| Person::new(1).event(1, NOW, &[], &number.to_string())).collect();
     let began = Instant::now();
     for event in &events {
         client.submit(event);

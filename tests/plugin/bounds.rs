@@ -18,7 +18,8 @@ fn who_floods_a_community_with_a_slow_plugin_is_refused_and_others_have_room() {
     let relay = TestRelay::configured(&text);
     let ann = Person::new(1);
     let mut flood = relay.connect_at("/slow");
-    let events: Vec<_> = (0..100).map(|number| ann.note(&format!("{number} {}", "x".repeat(8_000)))).collect();
+    let events: Vec<_> =
+        (0..100).map(|number| ann.note(&format!("{number} {}", "x".repeat(8_000)))).collect();
     events.iter().for_each(|event| flood.submit(event));
     // An eighth of the room is 131,072 bytes: fifteen of them.
     let refused = (0..85).map(|_| flood.receive()).collect::<Vec<_>>();

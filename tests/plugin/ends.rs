@@ -47,7 +47,8 @@ fn what_a_dead_plugin_means_is_a_setting() {
 fn a_plugin_that_ends_is_started_again_and_rests_longer_each_time() {
     let scripts = Scripts::new();
     let starts = scripts.path("starts");
-    let text = format!("#!/bin/sh\necho $$ >> {}\n{}exit\ndone\n", starts.display(), &SH["#!/bin/sh\n".len()..]);
+    let text =
+        format!("#!/bin/sh\necho $$ >> {}\n{}exit\ndone\n", starts.display(), &SH["#!/bin/sh\n".len()..]);
     let path = scripts.write("mortal", &text.replace("exit", &format!("{ACCEPT}\nexit")));
     let relay = relay(&[table(&path, "in_flight_max = 1")]);
     let mut client = relay.connect();
@@ -72,7 +73,8 @@ fn a_plugin_that_ends_is_started_again_and_rests_longer_each_time() {
 fn a_plugin_that_hangs_is_started_anew() {
     let scripts = Scripts::new();
     let hung = scripts.path("hung");
-    let text = format!("{SH}if [ ! -e {0} ]; then touch {0}; exec sleep 1000; fi\n{ACCEPT}\ndone\n", hung.display());
+    let text =
+        format!("{SH}if [ ! -e {0} ]; then touch {0}; exec sleep 1000; fi\n{ACCEPT}\ndone\n", hung.display());
     let path = scripts.write("moody", &text);
     let relay = relay(&[table(&path, "timeout_milliseconds = 300")]);
     let mut client = relay.connect();
@@ -107,7 +109,8 @@ fn what_makes_no_sense_is_passed_over_and_counted() {
     }
     let scripts = Scripts::new();
     let path = scripts.write("mad.py", &format!("{PYTHON}{MAD}"));
-    let parsed = plaza::config::Config::parse(&settings("", &[table(&path, "")]), std::path::Path::new("relay.toml"));
+    let parsed =
+        plaza::config::Config::parse(&settings("", &[table(&path, "")]), std::path::Path::new("relay.toml"));
     let root = parsed.expect("settings").root;
     let relay = TestRelay::with(|config| {
         config.root = root;
@@ -117,8 +120,10 @@ fn what_makes_no_sense_is_passed_over_and_counted() {
     for number in 0..20 {
         client.publish_ok(&Person::new(1).note(&number.to_string()));
     }
-    let numbers = crate::common::http::get(relay.relay().metrics_address().expect("an address"), "/metrics").body;
-    let line = numbers.lines().find(|line| line.starts_with("plaza_plugin_nonsense_total")).expect("a number");
+    let numbers =
+        crate::common::http::get(relay.relay().metrics_address().expect("an address"), "/metrics").body;
+    let line =
+        numbers.lines().find(|line| line.starts_with("plaza_plugin_nonsense_total")).expect("a number");
     let count: f64 = line.rsplit_once(' ').expect("a number").1.parse().expect("a number");
     // The greeting, and of each event seven lines before its answer; the one after it may not be read yet.
     assert!((1.0 + 7.0 * 20.0..=1.0 + 8.0 * 20.0).contains(&count), "{count}");
@@ -194,17 +199,22 @@ fn plugins_inherit_neither_sockets_nor_secrets() {
     std::fs::write(folder.path().join("relay.toml"), settings("", &[table(&path, "")])).expect("a file");
     let (socket, address) = listening();
     let mut command = plaza_with(&[socket], folder.path(), &["--config", "relay.toml"]);
-    command.env("PLAZA_SECRET", "hush").env("LANG", "C.UTF-8").env("NOTIFY_SOCKET", folder.path().join("notify"));
+    command
+        .env("PLAZA_SECRET", "hush")
+        .env("LANG", "C.UTF-8")
+        .env("NOTIFY_SOCKET", folder.path().join("notify"));
     let mut program = Program::start(command);
     program.says("listening on ");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     let mut client = Client::connect(&format!("ws://{address}"));
     client.publish_ok(&Person::new(1).event(1, now.max(NOW), &[], "hello"));
     let open = written(&seen);
     assert!(open.len() >= 4, "{open:?}");
     let foreign = ["socket:", "anon_inode", "/data", "control.sock"];
     assert!(!open.iter().any(|line| foreign.iter().any(|what| line.contains(what))), "{open:#?}");
-    let names: Vec<String> = written(&environment).iter().map(|line| line.split('=').next().unwrap_or("").to_owned()).collect();
+    let names: Vec<String> =
+        written(&environment).iter().map(|line| line.split('=').next().unwrap_or("").to_owned()).collect();
     assert!(names.iter().any(|name| name == "LANG") && names.iter().any(|name| name == "PATH"), "{names:?}");
     let secret = ["PLAZA_SECRET", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"];
     assert!(!names.iter().any(|name| secret.contains(&name.as_str())), "{names:?}");

@@ -63,7 +63,8 @@ const SH: &str = "#!/bin/sh\nwhile read -r line; do\n\
 
 /// The lines that answer.
 const ACCEPT: &str = "echo \"{\\\"id\\\":\\\"$id\\\",\\\"action\\\":\\\"accept\\\"}\"";
-const REJECT: &str = "echo \"{\\\"id\\\":\\\"$id\\\",\\\"action\\\":\\\"reject\\\",\\\"msg\\\":\\\"blocked: not today\\\"}\"";
+const REJECT: &str =
+    "echo \"{\\\"id\\\":\\\"$id\\\",\\\"action\\\":\\\"reject\\\",\\\"msg\\\":\\\"blocked: not today\\\"}\"";
 
 /// How a plugin in Python begins; `answer` answers.
 const PYTHON: &str = "#!/usr/bin/env python3

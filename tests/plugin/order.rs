@@ -33,7 +33,8 @@ fn events_of_one_client_take_effect_in_their_order() {
     listener.request("all", &[json!({"kinds": [1, 2]})]);
     let (mut one, mut two) = (relay.connect(), relay.connect());
     let of = |who: &Person, number: u16| who.event(1 + number % 2, NOW, &[], &number.to_string());
-    let (ours, theirs): (Vec<_>, Vec<_>) = (0..100).map(|number| (of(&ann, number), of(&bob, number))).unzip();
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        (0..100).map(|number| (of(&ann, number), of(&bob, number))).unzip();
     for (ours, theirs) in ours.iter().zip(&theirs) {
         one.submit(ours);
         two.submit(theirs);
@@ -58,8 +59,10 @@ fn events_of_one_client_take_effect_in_their_order() {
 fn what_is_not_asked_about_keeps_its_order_too() {
     let scripts = Scripts::new();
     let go = scripts.path("go");
-    let path =
-        scripts.write("gate", &format!("{SH}while [ ! -e {} ]; do sleep 0.01; done\n{ACCEPT}\ndone\n", go.display()));
+    let path = scripts.write(
+        "gate",
+        &format!("{SH}while [ ! -e {} ]; do sleep 0.01; done\n{ACCEPT}\ndone\n", go.display()),
+    );
     let relay = relay(&[table(&path, "kinds = [1]")]);
     let ann = Person::new(1);
     let mut client = relay.connect();
@@ -81,10 +84,8 @@ fn a_plugin_that_never_answers_holds_up_no_other_community_and_no_query() {
     let scripts = Scripts::new();
     let path = scripts.write("silent", "#!/bin/sh\nexec cat > /dev/null\n");
     let slow = "timeout_milliseconds = 600_000";
-    let settings = format!(
-        "[[community]]\npath = \"/slow\"\n[[community.plugins.chain]]\n{}\n",
-        table(&path, slow)
-    );
+    let settings =
+        format!("[[community]]\npath = \"/slow\"\n[[community.plugins.chain]]\n{}\n", table(&path, slow));
     let relay = TestRelay::configured(&settings);
     let ann = Person::new(1);
     let mut stuck: Vec<_> = (0..3).map(|_| relay.connect_at("/slow")).collect();
@@ -105,7 +106,8 @@ fn a_plugin_that_never_answers_holds_up_no_other_community_and_no_query() {
 fn copies_that_are_under_way_together_are_each_answered() {
     let scripts = Scripts::new();
     let go = scripts.path("go");
-    let path = scripts.noting("gate", &format!("while [ ! -e {} ]; do sleep 0.01; done\n{ACCEPT}", go.display()));
+    let path =
+        scripts.noting("gate", &format!("while [ ! -e {} ]; do sleep 0.01; done\n{ACCEPT}", go.display()));
     let relay = relay(&[table(&path, "")]);
     let note = Person::new(1).note("twice");
     let (mut one, mut two) = (relay.connect(), relay.connect());

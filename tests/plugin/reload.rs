@@ -10,7 +10,8 @@ use crate::{ACCEPT, REJECT, SH, Scripts, is_there, relay, settings, table, wait_
 /// A plugin that tells its process, and answers so.
 fn telling(scripts: &Scripts, name: &str, answer: &str) -> String {
     let pids = scripts.path(&format!("{name}.pids"));
-    let text = format!("#!/bin/sh\necho $$ >> {}\n{}{answer}\ndone\n", pids.display(), &SH["#!/bin/sh\n".len()..]);
+    let text =
+        format!("#!/bin/sh\necho $$ >> {}\n{}{answer}\ndone\n", pids.display(), &SH["#!/bin/sh\n".len()..]);
     scripts.write(name, &text)
 }
 
@@ -102,7 +103,10 @@ fn what_waits_for_a_plugin_that_goes_is_asked_about_again() {
     let notes: Vec<_> = (0..3).map(|number| ann.note(&number.to_string())).collect();
     notes.iter().for_each(|note| client.submit(note));
     wait_until("it is asked", || scripts.asked("silent").len() == 1);
-    let picky = scripts.noting("picky", &format!("case \"$line\" in *'\"content\":\"1\"'*) {REJECT} ;; *) {ACCEPT} ;; esac"));
+    let picky = scripts.noting(
+        "picky",
+        &format!("case \"$line\" in *'\"content\":\"1\"'*) {REJECT} ;; *) {ACCEPT} ;; esac"),
+    );
     reload(&relay, &settings("", &[table(&picky, "")]));
     let mut taken: Vec<(String, bool)> = Vec::new();
     for _ in &notes {
