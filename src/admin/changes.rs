@@ -52,7 +52,7 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
                 _ => Standing::Allowed,
             };
             room(&moderation.events, id, "events")?;
-            made([Change::Event(*id, Some(call.ruling(standing, reason)))], about("id", id, reason))
+            call.event(id, standing, reason)
         }
         Method::UnbanEvent(id, reason) => made(
             forget(moderation.event(id), Standing::Banned, Change::Event(*id, None)),
@@ -153,6 +153,19 @@ impl Call<'_> {
             changes.push(Change::Duties(*key, None));
         }
         Ok(made(changes, about("pubkey", key, reason)))
+    }
+
+    /// What a person decides of an event that waits for a verdict is that verdict.
+    fn event(&self, id: &Id, standing: Standing, reason: &str) -> Made {
+        let mut made =
+            made([Change::Event(*id, Some(self.ruling(standing, reason)))], about("id", id, reason));
+        if self.rules.known.held.has(id) {
+            match standing {
+                Standing::Allowed => made.releases.push(*id),
+                Standing::Banned => made.changes.push(Change::Unheld(*id)),
+            }
+        }
+        made
     }
 
     fn forget_author(&self, key: &PublicKey, standing: Standing, reason: &str) -> Result<Made, Denied> {

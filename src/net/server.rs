@@ -135,6 +135,10 @@ impl review::House for Shared {
     fn store(&self) -> &Store {
         self.admin.store()
     }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.is_set()
+    }
 }
 
 /// The names of the relay by the ways on which connections came, so that those of one way share them; and the

@@ -19,7 +19,7 @@ use hyper::{Request, header};
 use crate::admin::{Admin, Caller};
 use crate::community::{Communities, Community};
 use crate::config::{Config, ModerationService, UntilVerdict, WithoutVerdict};
-use crate::event::Event;
+use crate::event::{Event, Id};
 use crate::net::https::{BoxError, Client};
 use crate::nips::nip86::Method;
 use crate::pipeline::Pipeline;
@@ -60,6 +60,8 @@ pub(crate) trait House: Send + Sync + 'static {
     fn admin(&self) -> &Admin;
     /// Where they are.
     fn store(&self) -> &Store;
+    /// Whether the relay is stopping.
+    fn is_stopping(&self) -> bool;
 }
 
 /// Why a service is not sent what it should be.
@@ -132,7 +134,7 @@ pub(crate) fn begin(
 /// Serves the services of all communities that have one, also of those that get one later.
 pub(crate) async fn serve_all<H: House>(house: Arc<H>) {
     let served: Arc<Mutex<HashSet<CommunityId>>> = Arc::default();
-    loop {
+    while !house.is_stopping() {
         for community in house.communities().iter() {
             let has_work =
                 community.settings().moderation_service.url.is_some() || !community.known().held.is_empty();
@@ -155,7 +157,8 @@ async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
     loop {
         let settings = community.settings().moderation_service.clone();
         let is_there = house.communities().at(community.path()).is_some();
-        if !is_there || settings.url.is_none() && community.known().held.is_empty() {
+        let is_over = house.is_stopping() || settings.url.is_none() && community.known().held.is_empty();
+        if !is_there || is_over {
             community.review.idle();
             return;
         }
@@ -361,15 +364,18 @@ fn decide_overdue<H: House>(house: &H, community: &Arc<Community>, settings: &Mo
     let removes = settings.until_verdict == UntilVerdict::Hold
         && settings.without_verdict == WithoutVerdict::Remove
         && settings.holds();
-    if !removes {
-        house.pipeline().release(community, overdue);
-        return;
-    }
     let verdict = |id| Verdict {
         id,
         verdict: Action::Remove,
         reason: "no verdict came in time".to_owned(),
         label: String::new(),
     };
-    take(house, community, overdue.into_iter().map(verdict).collect());
+    if removes {
+        take(house, community, overdue.iter().copied().map(verdict).collect());
+    }
+    // Also what is gone, or is not a service's to remove.
+    let left: Vec<Id> = overdue.into_iter().filter(|id| held.has(id)).collect();
+    if !left.is_empty() {
+        house.pipeline().release(community, left);
+    }
 }

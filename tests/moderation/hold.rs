@@ -81,6 +81,27 @@ fn what_is_held_stays_held_over_a_restart_and_goes_by_its_verdict() {
     assert_eq!(relay.connect_as(&[&ann]).ids(json!({})), [good.id.to_string()]);
 }
 
+/// What a moderator decides of it is its verdict, and what is gone before its verdict is forgotten.
+#[test]
+fn moderators_decide_about_what_is_held_too() {
+    let service = Service::start(|_| (500, String::new()));
+    let relay = relay(&service, &format!("{HOLD}without_verdict = \"remove\"\nverdict_seconds_max = 60"));
+    let ann = Person::new(1);
+    let mut client = relay.connect();
+    let (good, bad, gone) = (ann.note("good"), ann.note("bad"), ann.note("gone"));
+    [&good, &bad, &gone].iter().for_each(|event| held(&mut client, event));
+    let mut listener = relay.connect();
+    listener.request("live", &[json!({"kinds": [1]})]);
+    relay.call_ok(&owner(), "allowevent", json!([good.id.to_string(), "fine"]));
+    relay.call_ok(&owner(), "banevent", json!([bad.id.to_string(), "no"]));
+    assert_eq!(relay.heard_by(&mut listener), [("live".to_owned(), good.id.to_string())]);
+    assert_eq!(relay.call_ok(&owner(), "stats", json!([]))["moderation_service"]["held"], 1);
+    client.publish_ok(&ann.event(5, NOW, &[&["e", &gone.id.to_string()]], ""));
+    relay.clock.set(NOW + 62);
+    wait_until("it is forgotten", || number(&relay, "plaza_moderation_held") == 0.0);
+    assert_eq!(client.ids(json!({"kinds": [1]})), [good.id.to_string()]);
+}
+
 /// What is not to wait does not: of moderators, of other kinds, requests to delete, what an operator brings.
 #[test]
 fn some_events_are_not_held() {
