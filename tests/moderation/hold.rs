@@ -43,7 +43,7 @@ fn only_its_author_and_moderators_see_what_is_held() {
         for filter in
             [json!({"kinds": [1]}), json!({"ids": [note.id.to_string()]}), json!({"authors": [ann.hex()]})]
         {
-            assert_eq!(client.count(&[filter.clone()]) == 1, *sees, "{filter}");
+            assert_eq!(client.count(std::slice::from_ref(&filter)) == 1, *sees, "{filter}");
             assert_eq!(client.ids(filter.clone()).len() == 1, *sees, "{filter}");
         }
     }
