@@ -1,5 +1,6 @@
-//! What verdicts of a moderation service change (docs/moderation.md). In: verdicts, who gives them, what holds now. Out:
-//! changes, events to be released, and what became of each verdict. In shadow mode they are recorded and change nothing.
+//! What verdicts of a moderation service change (docs/moderation.md). In: verdicts, who gives them, what holds now.
+//! Out: changes, events to be released, and what became of each verdict. In shadow mode they are recorded and change
+//! nothing.
 
 use std::collections::HashSet;
 

@@ -21,8 +21,6 @@ pub enum SourceType {
     Ip6,
     /// A file that an operator brings.
     Import,
-    /// Another relay, by reconciliation.
-    Sync,
 }
 
 impl SourceType {
@@ -31,7 +29,6 @@ impl SourceType {
             SourceType::Ip4 => "IP4",
             SourceType::Ip6 => "IP6",
             SourceType::Import => "Import",
-            SourceType::Sync => "Sync",
         }
     }
 }
@@ -41,7 +38,7 @@ impl SourceType {
 pub struct Origin {
     /// By which way.
     pub source_type: SourceType,
-    /// The client's address, or a relay's; empty for files.
+    /// The client's address; empty for files.
     pub source_info: String,
     /// A key that the client has proved (NIP-42).
     pub authed: Option<PublicKey>,
@@ -60,11 +57,6 @@ impl Origin {
     /// A file's, which an operator brings.
     pub fn import() -> Origin {
         Origin { source_type: SourceType::Import, source_info: String::new(), authed: None }
-    }
-
-    /// Another relay's.
-    pub fn sync(relay: &str) -> Origin {
-        Origin { source_type: SourceType::Sync, source_info: relay.to_owned(), authed: None }
     }
 }
 
@@ -180,11 +172,10 @@ mod tests {
             }
             assert_eq!(serde_json::from_slice::<Value>(&line).expect("JSON"), wanted);
         }
-        let sync = request(b"{}", 7, &Origin::sync("wss://a.example/\"x"));
-        assert_eq!(
-            serde_json::from_slice::<Value>(&sync).expect("JSON")["sourceInfo"],
-            "wss://a.example/\"x"
-        );
+        let import = request(b"{}", 7, &Origin::import());
+        let wanted =
+            json!({"type": "new", "event": {}, "receivedAt": 7, "sourceType": "Import", "sourceInfo": ""});
+        assert_eq!(serde_json::from_slice::<Value>(&import).expect("JSON"), wanted);
     }
 
     #[test]
