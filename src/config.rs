@@ -36,9 +36,10 @@ pub use networks::parse_network;
 pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
-    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
-    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
-    ShownTo, Tags, Trust, Write, Zaps,
+    Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
+    ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Plugin, Plugins,
+    Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust, UntilVerdict, WhenDead,
+    WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -130,6 +131,10 @@ pub struct Settings {
     pub nip05: Nip05,
     /// How long events are kept, and how many.
     pub retention: Retention,
+    /// Programs that are asked about events.
+    pub plugins: Plugins,
+    /// A service that is sent events and gives verdicts.
+    pub moderation_service: ModerationService,
 }
 
 impl Settings {
@@ -153,6 +158,8 @@ impl Settings {
             "bridge" => self.bridge.mode,
             "zaps" => self.zaps.mode,
             "blocklist" => self.blocklist.mode,
+            "plugins" => self.plugins.mode,
+            "moderation_service" => self.moderation_service.mode,
             _ => Mode::Enforce,
         }
     }

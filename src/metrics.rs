@@ -12,9 +12,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::clock::Clock;
 use crate::community::{Communities, Community};
-use crate::pipeline::Pipeline;
 use crate::pipeline::memory::Memory;
+use crate::pipeline::{Desk, Pipeline};
+use crate::plugin::Numbers;
 use crate::store::Store;
 
 /// The media type of the text.
@@ -27,6 +29,7 @@ struct Read {
     memory: Arc<Memory>,
     /// When the process started, in seconds since 1970.
     started_at: u64,
+    clock: Clock,
 }
 
 impl fmt::Debug for Read {
@@ -104,7 +107,13 @@ impl Metrics {
             seconds(),
             meter.query_seconds.clone(),
         );
-        registry.register_collector(Box::new(Read { communities, store, memory, started_at }));
+        registry.register_collector(Box::new(Read {
+            communities,
+            store,
+            memory,
+            started_at,
+            clock: pipeline.clock.clone(),
+        }));
         Metrics(registry)
     }
 
@@ -169,7 +178,7 @@ fn of_each_by(
 
 impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Read { communities, store, memory, started_at } = self;
+        let Read { communities, store, memory, started_at, .. } = self;
         let gauge =
             |name, help, unit, numbers| Family { name, help, unit, metric_type: MetricType::Gauge, numbers };
         let counter = |name, help, numbers| Family {
@@ -232,9 +241,138 @@ impl Collector for Read {
             ),
         ];
         families.iter().try_for_each(|family| family.write(&mut encoder))?;
+        plugins(communities, &mut encoder)?;
+        services(communities, self.clock.now(), &mut encoder)?;
         memory_of(memory, &mut encoder)?;
         process(&mut encoder)
     }
+}
+
+/// What is counted of moderation services, in communities that have one.
+fn services(communities: &Communities, now: u64, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let with_service: Vec<Arc<Community>> =
+        communities.iter().filter(|one| one.settings().moderation_service.url.is_some()).collect();
+    let of_each = |number: &dyn Fn(&Community) -> u64| -> Vec<(Labels, f64)> {
+        let each = with_service.iter();
+        each.map(|one| (vec![("community", one.path().to_owned())], number(one) as f64)).collect()
+    };
+    let verdicts = |is_shadow: bool| -> Vec<(Labels, f64)> {
+        let all = with_service.iter().flat_map(|one| {
+            let community = one.path().to_owned();
+            one.review.verdicts(is_shadow).into_iter().map(move |(verdict, number)| {
+                (vec![("community", community.clone()), ("verdict", verdict)], number as f64)
+            })
+        });
+        all.collect()
+    };
+    let family = |name, help, metric_type, numbers| Family { name, help, unit: None, metric_type, numbers };
+    let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
+    let families = [
+        family(
+            "moderation_sent",
+            "Events that moderation services took",
+            counter,
+            of_each(&|of| of.review.sent.get()),
+        ),
+        family(
+            "moderation_requests",
+            "Requests to moderation services",
+            counter,
+            of_each(&|of| of.review.requests.get()),
+        ),
+        family("moderation_failures", "Rounds that failed", counter, of_each(&|of| of.review.failures.get())),
+        family(
+            "moderation_passed_over",
+            "Events never sent",
+            counter,
+            of_each(&|of| of.review.passed_over.get()),
+        ),
+        family("moderation_verdicts", "Verdicts that counted", counter, verdicts(false)),
+        family("moderation_shadow_verdicts", "Verdicts that were only recorded", counter, verdicts(true)),
+        family(
+            "moderation_backlog",
+            "Events that wait to be sent",
+            gauge,
+            of_each(&|of| of.review.backlog()),
+        ),
+        Family {
+            unit: Some(Unit::Seconds),
+            ..family(
+                "moderation_behind",
+                "How long some have waited",
+                gauge,
+                of_each(&|of| of.review.behind_seconds(now)),
+            )
+        },
+        family(
+            "moderation_held",
+            "Events held for a verdict",
+            gauge,
+            of_each(&|of| of.known().held.len() as u64),
+        ),
+    ];
+    families.iter().filter(|family| !family.numbers.is_empty()).try_for_each(|family| family.write(encoder))
+}
+
+/// What is counted of plugins, in communities that have some.
+fn plugins(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut all = Vec::new();
+    for community in communities.iter() {
+        for (plugin, numbers) in community.desk.get().map(Desk::numbers).unwrap_or_default() {
+            let labels = vec![("community", community.path().to_owned()), ("plugin", plugin)];
+            all.push((labels, numbers));
+        }
+    }
+    let of_each = |number: fn(&Numbers) -> f64| -> Vec<(Labels, f64)> {
+        all.iter().map(|(labels, numbers)| (labels.clone(), number(numbers))).collect()
+    };
+    let verdicts = all.iter().flat_map(|(labels, numbers)| {
+        numbers.verdicts.iter().map(move |(verdict, number)| {
+            let labels = labels.iter().cloned().chain([("verdict", (*verdict).to_owned())]);
+            (labels.collect(), *number as f64)
+        })
+    });
+    let family = |name, help, metric_type, numbers| Family { name, help, unit: None, metric_type, numbers };
+    let (counter, gauge) = (MetricType::Counter, MetricType::Gauge);
+    let families = [
+        family(
+            "plugin_requests",
+            "Events that plugins were asked about",
+            counter,
+            of_each(|of| of.asked as f64),
+        ),
+        family("plugin_verdicts", "What plugins said, by verdict", counter, verdicts.collect()),
+        family("plugin_answers", "Requests that were answered", counter, of_each(|of| of.answers as f64)),
+        Family {
+            unit: Some(Unit::Seconds),
+            ..family(
+                "plugin_answer",
+                "Time up to the answers, all together",
+                counter,
+                of_each(|of| of.answer_seconds),
+            )
+        },
+        family(
+            "plugin_nonsense",
+            "Lines of plugins that were no answers",
+            counter,
+            of_each(|of| of.nonsense as f64),
+        ),
+        family("plugin_starts", "Times that plugins were started", counter, of_each(|of| of.started as f64)),
+        family(
+            "plugin_in_flight",
+            "Requests without an answer yet",
+            gauge,
+            of_each(|of| of.in_flight as f64),
+        ),
+        family(
+            "plugin_waiting",
+            "Events that wait to be asked about",
+            gauge,
+            of_each(|of| of.waiting as f64),
+        ),
+    ];
+    families.iter().filter(|family| !family.numbers.is_empty()).try_for_each(|family| family.write(encoder))
 }
 
 /// Outcomes of events: the label's value, and the count's name.

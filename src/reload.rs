@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
 use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, StartError};
+use crate::review;
 use crate::store::Store;
 
 /// Reads the settings that the relay is to go by.
@@ -22,6 +23,9 @@ pub enum ReloadError {
     /// A new community cannot be opened.
     #[error("a community cannot be opened: {0}")]
     Open(#[from] OpenError),
+    /// The machine gives no more threads.
+    #[error(transparent)]
+    Threads(#[from] StartError),
     /// The relay was started without a file.
     #[error("this relay was started without a settings file; write relay.toml and restart it")]
     NoFile,
@@ -144,9 +148,12 @@ impl Reloader {
         let (config, not_by_file) = in_effect(configured, &self.store)?;
         let settings = self.current.get().difference(&config);
         let commit = |group| self.pipeline.change_state(group);
+        review::begin(&config, &self.communities, &self.store, &self.pipeline).map_err(OpenError::from)?;
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
         self.pipeline.rates.reconfigure(&config.rate);
         self.current.set(config);
+        // Of one that cannot be run the log has told; it is tried again.
+        let _ = self.pipeline.ask_plugins(&self.communities)?;
         let now = self.clock.now();
         for path in &communities.changed {
             if let Some(community) = self.communities.at(path) {

@@ -137,7 +137,9 @@ fn what_was_compressed_is_told_before_and_after() {
 
 #[test]
 fn every_number_is_explained_and_every_one_that_is_explained_is_there() {
-    let relay = watched("[kinds]\ndenied = [4]\nmode = \"shadow\"");
+    let more = "[[plugins.chain]]\ncommand = \"cat\"\nkinds = [40_000]\n[moderation_service]\nurl = \"http://127.0.0.1:9/\"\n\
+        secret_file = \"x\"\npubkey = \"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"";
+    let relay = watched(&format!("[kinds]\ndenied = [4]\nmode = \"shadow\"\n{more}"));
     let author = Person::new(10);
     relay.connect().publish_ok(&author.event(4, NOW, &[&["p", &author.hex()]], ""));
     assert!(!relay.connect().publish(&author.event(1, NOW + 100_000, &[], "")).0);

@@ -8,13 +8,13 @@ use super::history::is_shown;
 use super::queue::{self, Reported};
 use super::{Admin, Caller, Denied, audit, may_call};
 use crate::community::Rules;
-use crate::event::{PublicKey, draft};
+use crate::event::{Id, PublicKey, draft};
 use crate::nips::nip86::{Method, NAMES};
 use crate::pipeline::bodies::BodyError;
-use crate::pipeline::explain;
+use crate::pipeline::{Desk, explain};
 use crate::policy::Verdict;
 use crate::rule::hidden::Target;
-use crate::rule::moderation::{Dismissal, Moderation, Ruling, Standing};
+use crate::rule::moderation::{Dismissal, Label, Moderation, Ruling, Standing};
 use crate::usage::Usage;
 
 pub(super) fn failed(error: &BodyError) -> Denied {
@@ -37,6 +37,30 @@ fn entry(name: &str, key: String, ruling: &Ruling) -> Value {
 fn kinds(moderation: &Moderation, standing: Standing) -> Value {
     let kinds = moderation.kinds.iter().filter(|(_, ruling)| ruling.standing == standing);
     kinds.map(|(kind, _)| json!(kind.0)).collect()
+}
+
+/// What is counted of plugins, by name.
+fn plugin_stats(desk: &Desk) -> Value {
+    let each = desk.numbers().into_iter().map(|(name, numbers)| {
+        let verdicts =
+            numbers.verdicts.iter().map(|(verdict, number)| ((*verdict).to_owned(), json!(number)));
+        let more =
+            [("in_flight", numbers.in_flight), ("waiting", numbers.waiting), ("starts", numbers.started)];
+        let more = more.map(|(what, number)| (what.to_owned(), json!(number)));
+        (name, Value::Object(verdicts.chain(more).collect()))
+    });
+    Value::Object(each.collect())
+}
+
+/// What a moderation service called events, newest first.
+fn labels(moderation: &Moderation) -> Value {
+    let mut all: Vec<_> = moderation.labels.iter().collect();
+    all.sort_by_key(|(id, label)| (std::cmp::Reverse(label.at), **id));
+    let entry = |(id, label): (&Id, &Label)| {
+        let Label { label, reason, by, at } = label;
+        json!({"id": id.to_string(), "label": label, "reason": reason, "by": by, "at": at})
+    };
+    all.into_iter().map(entry).collect()
 }
 
 impl Admin {
@@ -86,6 +110,7 @@ impl Admin {
                 };
                 all.into_iter().map(entry).collect()
             }
+            Method::ListLabels => labels(moderation),
             Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
@@ -123,6 +148,13 @@ impl Admin {
             "traffic": Value::Object(traffic.into_iter().collect()),
             "rules": Value::Object(rules.collect()),
         });
+        let settings = community.settings();
+        if settings.moderation_service.url.is_some() {
+            stats["moderation_service"] = self.service_stats(caller);
+        }
+        if let Some(desk) = community.desk.get().filter(|_| !settings.plugins.chain.is_empty()) {
+            stats["plugins"] = plugin_stats(desk);
+        }
         if community.path() == "/" {
             let meter = &self.pipeline.meter;
             stats["process"] = json!({
@@ -144,6 +176,19 @@ impl Admin {
             stats["slow_queries"] = slow.collect();
         }
         stats
+    }
+
+    /// How far the moderation service is.
+    fn service_stats(&self, caller: &Caller<'_>) -> Value {
+        let review = &caller.community.review;
+        json!({
+            "backlog": review.backlog(),
+            "behind_seconds": review.behind_seconds(self.pipeline.clock.now()),
+            "held": caller.community.known().held.len(),
+            "sent": review.sent.get(),
+            "failures": review.failures.get(),
+            "passed_over": review.passed_over.get(),
+        })
     }
 
     fn audit_log(&self, caller: &Caller<'_>, count: usize, before: Option<u64>) -> Result<Value, Denied> {

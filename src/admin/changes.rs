@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Caller, Denied};
 use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
-use crate::event::PublicKey;
+use crate::event::{Id, PublicKey};
 use crate::nips::nip86::{Method, rank_to_assign};
 use crate::rule::moderation::{ADMIN, Dismissal, Duties, MODERATOR, Rank, Ruling, Standing};
 
@@ -18,6 +18,8 @@ pub(super) struct Made {
     pub(super) answer: Value,
     /// What it was about, for the record.
     pub(super) about: Value,
+    /// Events that are held no more.
+    pub(super) releases: Vec<Id>,
 }
 
 /// A call and what it goes by.
@@ -28,7 +30,7 @@ struct Call<'a> {
 }
 
 fn made(changes: impl IntoIterator<Item = Change>, about: Value) -> Made {
-    Made { changes: changes.into_iter().collect(), answer: json!(true), about }
+    Made { changes: changes.into_iter().collect(), answer: json!(true), about, releases: Vec::new() }
 }
 
 fn refused<T>(sentence: impl Into<String>) -> Result<T, Denied> {
@@ -50,7 +52,7 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
                 _ => Standing::Allowed,
             };
             room(&moderation.events, id, "events")?;
-            made([Change::Event(*id, Some(call.ruling(standing, reason)))], about("id", id, reason))
+            call.event(id, standing, reason)
         }
         Method::UnbanEvent(id, reason) => made(
             forget(moderation.event(id), Standing::Banned, Change::Event(*id, None)),
@@ -151,6 +153,19 @@ impl Call<'_> {
             changes.push(Change::Duties(*key, None));
         }
         Ok(made(changes, about("pubkey", key, reason)))
+    }
+
+    /// What a person decides of an event that waits for a verdict is that verdict.
+    fn event(&self, id: &Id, standing: Standing, reason: &str) -> Made {
+        let mut made =
+            made([Change::Event(*id, Some(self.ruling(standing, reason)))], about("id", id, reason));
+        if self.rules.known.held.has(id) {
+            match standing {
+                Standing::Allowed => made.releases.push(*id),
+                Standing::Banned => made.changes.push(Change::Unheld(*id)),
+            }
+        }
+        made
     }
 
     fn forget_author(&self, key: &PublicKey, standing: Standing, reason: &str) -> Result<Made, Denied> {

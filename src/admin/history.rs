@@ -21,7 +21,7 @@ const EVENTS_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 60;
 
 /// What moderators judge of is not hidden from them; all else is as it is to any reader.
-const OF_MODERATION: [&str; 2] = ["admin.", "reports."];
+const OF_MODERATION: [&str; 3] = ["admin.", "reports.", "moderation_service."];
 
 /// Whether a reader with the context's keys may see an event, what was moderated aside.
 pub(super) fn is_shown(event: &Event, context: &Context<'_>) -> bool {

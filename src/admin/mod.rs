@@ -9,6 +9,7 @@ mod history;
 mod queue;
 mod sessions;
 mod settings;
+mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,11 @@ impl Admin {
         Admin { pipeline, store, reloader, records, tokens, sessions }
     }
 
+    /// Where all is kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Takes a token, once.
     ///
     /// # Errors
@@ -130,9 +136,11 @@ impl Admin {
         permit(&rules, &caller.key, name)?;
         let made = match (method, reloaded) {
             (_, Some(said)) => {
-                Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) }
+                let (changes, releases) = (Vec::new(), Vec::new());
+                Made { changes, answer: Value::from(&*said), about: Value::from(said), releases }
             }
             (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
+            (Method::GiveVerdicts(verdicts), None) => verdicts::of(verdicts, caller, &rules, now),
             (_, None) => changes::of(method, caller, &rules, now)?,
         };
         let number = audit::next(&mut records, &self.store, caller.community.id)?;
@@ -148,6 +156,7 @@ impl Admin {
             community: Arc::clone(caller.community),
             changes: made.changes,
             answer: made.answer,
+            releases: made.releases,
             now,
         }))
     }
@@ -181,6 +190,8 @@ pub(crate) struct Changing<'a> {
     community: Arc<Community>,
     changes: Vec<Change>,
     answer: Value,
+    /// Events that are held no more.
+    releases: Vec<Id>,
     now: u64,
 }
 
@@ -198,10 +209,11 @@ impl Begun<'_> {
     /// # Errors
     /// When the store fails.
     pub(crate) fn finish(self) -> Result<Value, Denied> {
-        let Changing { admin, done, mut records, number, community, changes, answer, now } = match self {
-            Begun::Answered(answer) => return Ok(answer),
-            Begun::Changing(changing) => changing,
-        };
+        let Changing { admin, done, mut records, number, community, changes, answer, releases, now } =
+            match self {
+                Begun::Answered(answer) => return Ok(answer),
+                Begun::Changing(changing) => changing,
+            };
         admin.pipeline.finish_change_of_state(&done).map_err(|error| {
             tracing::error!("cannot keep what a moderator decided: {error}");
             // It may be there nevertheless when the store goes on, and its number taken.
@@ -211,6 +223,9 @@ impl Begun<'_> {
         records.insert(community.id, number + 1);
         let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
         take_effect(&community, changes, now);
+        if !releases.is_empty() {
+            admin.pipeline.release(&community, releases);
+        }
         if is_about_settings {
             admin.refresh()?;
         }
@@ -262,6 +277,9 @@ fn may_call(rules: &Rules, key: &PublicKey, name: &str) -> bool {
     let is_banned = moderation.author(key) == Some(Standing::Banned);
     let rank = rules.rank(key);
     let given = moderation.staff.get(key).filter(|_| !is_banned);
+    if name == "giveverdicts" && rules.settings.moderation_service.key() == Some(*key) {
+        return true;
+    }
     match nip86::rank_of(name) {
         // Who manages nothing is told nothing.
         Some(Rank::Nobody) => rank > Rank::Nobody || given.is_some_and(|duties| !duties.methods.is_empty()),

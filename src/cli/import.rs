@@ -20,6 +20,7 @@ use crate::config::Current;
 use crate::event::Event;
 use crate::nips::nip40;
 use crate::pipeline::{Outcome, Permits, Pipeline, Reply, Submission};
+use crate::plugin::Origin;
 use crate::rule::{Prefix, Refusal};
 use crate::store::Store;
 
@@ -40,6 +41,9 @@ pub(super) struct Import {
     /// Send them to a relay that is running, such as ws://127.0.0.1:7777 or wss://…; its limits apply
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     relay: Option<String>,
+    /// Ask the community's plugins about each event; without this no rule is asked
+    #[arg(long, conflicts_with = "relay")]
+    plugins: bool,
     #[command(flatten)]
     community: CommunityArgument,
     #[command(flatten)]
@@ -77,10 +81,11 @@ impl Summary {
 
     fn add(&mut self, line: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Stored => self.stored += 1,
+            Outcome::Stored | Outcome::Held => self.stored += 1,
             Outcome::Duplicate => self.duplicates += 1,
             Outcome::Superseded => self.superseded += 1,
             Outcome::PassedOn => self.ephemeral += 1,
+            Outcome::Feigned => self.refuse("by a plugin, which would not tell the sender".to_owned()),
             Outcome::Refused(refusal)
                 if refusal.prefix == Prefix::Invalid && refusal.rule.starts_with("nip01.") =>
             {
@@ -184,6 +189,9 @@ impl Import {
     fn import(&self, lines: &mut Lines) -> Result<Summary, Failure> {
         let here = Here::open(&self.store, &self.community)?;
         let mut intake = here.intake();
+        if self.plugins {
+            intake.ask_plugins()?;
+        }
         let mut read = || -> Result<(), Failure> {
             while let Some((number, line)) = lines.next()? {
                 intake.take(number, event(line, &here.pipeline))?;
@@ -200,6 +208,7 @@ impl Import {
 pub(super) struct Here {
     pub(super) pipeline: Pipeline,
     pub(super) community: Arc<Community>,
+    communities: Arc<Communities>,
     store: Arc<Store>,
 }
 
@@ -213,20 +222,21 @@ impl Here {
         let communities = Arc::new(Communities::open(&config, &store)?);
         let community = community.find(&communities)?;
         let current = Current::new(config);
-        let pipeline = Pipeline::start(&current, Arc::clone(&store), communities, Clock::system())?;
-        Ok(Here { pipeline, community, store })
+        let pipeline =
+            Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), Clock::system())?;
+        Ok(Here { pipeline, community, communities, store })
     }
 
     /// A way in.
     pub(super) fn intake(&self) -> Intake<'_> {
         let (answers, outcomes) = unbounded();
-        Intake { here: self, answers, outcomes, under_way: 0, summary: Summary::default() }
+        Intake { here: self, answers, outcomes, under_way: 0, summary: Summary::default(), origin: None }
     }
 
     /// Ends all work and closes the store.
     pub(super) fn close(self) -> Result<(), Failure> {
         self.pipeline.stop();
-        drop(self.community);
+        drop((self.community, self.communities));
         match Arc::into_inner(self.store) {
             Some(store) => Ok(store.close()?),
             None => Ok(()),
@@ -241,9 +251,17 @@ pub(super) struct Intake<'h> {
     outcomes: Receiver<(u64, Outcome)>,
     under_way: usize,
     summary: Summary,
+    origin: Option<Box<Origin>>,
 }
 
 impl Intake<'_> {
+    /// Has plugins be asked about what comes.
+    pub(super) fn ask_plugins(&mut self) -> Result<(), Failure> {
+        self.here.pipeline.ask_plugins(&self.here.communities)??;
+        self.origin = Some(Box::new(Origin::import()));
+        Ok(())
+    }
+
     /// Takes an event, or counts what is none.
     pub(super) fn take(&mut self, number: u64, event: Result<Event, Refused>) -> Result<(), Failure> {
         match event {
@@ -256,6 +274,7 @@ impl Intake<'_> {
                     event,
                     reply: Reply::Channel(number, self.answers.clone()),
                     admitted_at: None,
+                    origin: self.origin.clone(),
                     permits: Permits::default(),
                 });
                 self.under_way += 1;

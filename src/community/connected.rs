@@ -50,6 +50,12 @@ impl Connected {
         drop(left);
     }
 
+    /// A connection's address, whoever its rates are charged to.
+    pub(crate) fn address(&self, number: u32) -> Option<IpAddr> {
+        let slots = self.slots();
+        slots.connections.get(number as usize)?.as_ref().map(|(_, address)| *address)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         let slots = self.slots();

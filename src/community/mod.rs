@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 mod tally;
 mod traffic;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
@@ -19,7 +19,7 @@ pub use connected::Connected;
 pub use moderation::{AboutText, Change, in_effect};
 pub use rules::Rules;
 pub use tally::{Count, Tally};
-pub use traffic::Traffic;
+pub use traffic::{Count as Counter, Traffic};
 
 use crate::config::{Mode, Settings};
 use crate::event::{Event, PublicKey, Verified};
@@ -27,6 +27,8 @@ use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
 use crate::outbox::Subscription;
+use crate::pipeline::Desk;
+use crate::review::Numbers;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
@@ -49,6 +51,10 @@ pub struct Community {
     pub tally: Tally,
     /// What it was sent and asked.
     pub traffic: Traffic,
+    /// What is counted of its moderation service.
+    pub review: Numbers,
+    /// Where its plugins are asked, if it had some since the relay started.
+    pub(crate) desk: OnceLock<Desk>,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -182,6 +188,7 @@ impl Community {
     /// When it cannot be read, or makes no sense.
     pub(crate) fn read_decisions(&self, store: &Store) -> Result<(), OpenError> {
         let decided = Arc::new(moderation::load(store, self.id)?);
+        self.known().held.replace(moderation::held(store, self.id)?);
         self.change_rules(|rules| {
             rules.known.moderation = decided;
             rules.take_texts();
@@ -204,6 +211,8 @@ impl Community {
             connected: Connected::default(),
             tally: Tally::default(),
             traffic: Traffic::default(),
+            review: Numbers::default(),
+            desk: OnceLock::new(),
             index: RwLock::default(),
         }
     }
@@ -337,7 +346,8 @@ impl Community {
         decision.inspect_err(|refusal| self.tally.refused(refusal))
     }
 
-    fn would_refuse(&self, refusal: &Refusal) {
+    /// Counts and logs what is refused in shadow mode.
+    pub(crate) fn would_refuse(&self, refusal: &Refusal) {
         tracing::info!(community = self.path(), rule = refusal.rule, "in shadow mode: {refusal}");
         self.tally.shadowed(refusal);
     }

@@ -1,7 +1,7 @@
 //! What moderators decided, as it is kept: one entry of a state table for each decision. In: the store at start,
 //! changes later. Out: [`Moderation`], and what a group writes. Never decides what changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Community, OpenError, Rules, all};
 use crate::config::{Aside, Config, Overlay};
 use crate::event::{Id, Kind, PublicKey};
-use crate::rule::moderation::{Adjusted, Dismissal, Duties, Moderation, Rank, Role, Ruling};
+use crate::rule::moderation::{Adjusted, Dismissal, Duties, Label, Moderation, Rank, Role, Ruling};
 use crate::store::{CommunityId, Group, StateTable, Store};
 
 const AUTHORS: StateTable = StateTable(10);
@@ -27,6 +27,10 @@ pub(crate) const AUDIT: StateTable = StateTable(18);
 
 const SETTINGS: StateTable = StateTable(19);
 const DISMISSED: StateTable = StateTable(20);
+const LABELS: StateTable = StateTable(21);
+
+/// Events that wait for a verdict, and since when, as eight bytes.
+pub(crate) const HELD: StateTable = StateTable(23);
 
 /// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
@@ -58,6 +62,10 @@ pub enum Change {
     Setting(String, Option<Adjusted>),
     /// The reports about a person.
     Dismissal(PublicKey, Option<Dismissal>),
+    /// What the moderation service calls an event.
+    Label(Id, Option<Label>),
+    /// An event is held no more.
+    Unheld(Id),
 }
 
 impl AboutText {
@@ -93,6 +101,8 @@ impl Change {
             Change::About(which, text) => (ABOUT, which.key().to_vec(), text.clone().map(String::into_bytes)),
             Change::Setting(key, value) => (SETTINGS, key.clone().into_bytes(), value.as_ref().map(json)),
             Change::Dismissal(key, dismissal) => (DISMISSED, key.0.to_vec(), dismissal.as_ref().map(json)),
+            Change::Label(id, label) => (LABELS, id.0.to_vec(), label.as_ref().map(json)),
+            Change::Unheld(id) => (HELD, id.0.to_vec(), None),
         }
     }
 
@@ -128,6 +138,9 @@ impl Change {
             Change::About(AboutText::Icon, text) => to.about.icon = text,
             Change::Setting(key, value) => set!(to.settings, key, value),
             Change::Dismissal(key, dismissal) => set!(to.dismissed, key, dismissal),
+            Change::Label(id, label) => set!(to.labels, id, label),
+            // It stands beside what was decided.
+            Change::Unheld(_) => {}
         }
     }
 }
@@ -160,6 +173,19 @@ fn text_of(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
+/// What is held in a community, as the store has it.
+pub(super) fn held(store: &Store, id: CommunityId) -> Result<HashMap<Id, u64>, OpenError> {
+    let mut held = HashMap::new();
+    for entry in store.state(id, HELD) {
+        let (key, since) = entry?;
+        let damaged = || OpenError::Moderation { table: HELD.0, key: hex::encode(&key) };
+        let event = <[u8; 32]>::try_from(&*key).map_err(|_| damaged())?;
+        let since = <[u8; 8]>::try_from(&*since).map_err(|_| damaged())?;
+        held.insert(Id(event), u64::from_le_bytes(since));
+    }
+    Ok(held)
+}
+
 /// What moderators of a community decided, as the store has it.
 pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenError> {
     let mut all = Moderation::default();
@@ -167,6 +193,7 @@ pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenErr
         |table, read: fn(&[u8], &[u8]) -> Option<Change>| load_table(store, id, table, &mut all, read);
     table(AUTHORS, |key, value| Some(Change::Author(key_of(key)?, parsed(value)?)))?;
     table(EVENTS, |key, value| Some(Change::Event(Id(<[u8; 32]>::try_from(key).ok()?), parsed(value)?)))?;
+    table(LABELS, |key, value| Some(Change::Label(Id(<[u8; 32]>::try_from(key).ok()?), parsed(value)?)))?;
     table(KINDS, |key, value| {
         Some(Change::Kind(Kind(u16::from_be_bytes(<[u8; 2]>::try_from(key).ok()?)), parsed(value)?))
     })?;
@@ -236,11 +263,18 @@ impl Community {
     /// Makes changes that are durable already: they hold from now on, for what is stored and for live
     /// subscriptions.
     pub(crate) fn apply(&self, changes: Vec<Change>) {
+        let unheld: Vec<Id> = changes
+            .iter()
+            .filter_map(|change| if let Change::Unheld(id) = change { Some(*id) } else { None })
+            .collect();
         self.change_rules(|rules| {
             let mut moderation = Moderation::clone(&rules.known.moderation);
             changes.into_iter().for_each(|change| change.apply(&mut moderation));
             rules.known.moderation = std::sync::Arc::new(moderation);
             rules.take_texts();
         });
+        // What else was decided of them holds already.
+        let held = self.known().held;
+        unheld.iter().for_each(|id| held.release(id));
     }
 }

@@ -95,6 +95,14 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
     ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
     ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("moderation_service.url", "text in quotes", "\"https://moderation.example.com/events\""),
+    ("moderation_service.secret_file", "a path in quotes", "\"moderation.secret\""),
+    ("moderation_service.pubkey", "a public key in quotes", "\"npub1…\""),
+    ("moderation_service.kinds", "a list of kinds and ranges", "[1, \"30000-39999\"]"),
+    ("moderation_service.until_verdict", "\"show\" or \"hold\"", "\"show\""),
+    ("moderation_service.without_verdict", "\"show\" or \"remove\"", "\"show\""),
+    ("moderation_service.labels_hidden", "a list of texts", "[\"spam\"]"),
+    ("plugins.chain", "[[plugins.chain]] tables, each with a command", "[{ command = \"./plugin.js\" }]"),
     ("log.addresses", "\"none\", \"hashed\" or \"full\"", "\"none\""),
     ("metrics.listen", "an IP address and a port in quotes", "\"127.0.0.1:9100\""),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
@@ -222,8 +230,15 @@ fn wanted(key: &str) -> (String, String) {
 
 /// The refused value as the file has it. A key is never repeated: it may be the secret one by mistake.
 fn shown(document: &Document<'_>, key: &str, span: &Range<usize>) -> String {
-    let are_keys =
-        ["authors.", "admin.owners", "nip05.", "trust.roots", "reports.moderators", "reports.reporters"];
+    let are_keys = [
+        "authors.",
+        "admin.owners",
+        "moderation_service.pubkey",
+        "nip05.",
+        "trust.roots",
+        "reports.moderators",
+        "reports.reporters",
+    ];
     if key == "relay.pubkey" || key == "relay.self" || are_keys.iter().any(|keys| key.starts_with(keys)) {
         "not".to_owned()
     } else {

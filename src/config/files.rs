@@ -1,13 +1,16 @@
 //! Files that settings name. In: checked settings and where relay.toml is. Out: the settings with what those
 //! files say. A relative path starts at the folder of relay.toml.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
 use super::error::ConfigError;
-use super::{Config, Tls};
+use super::{Config, ModerationService, Tls};
 use crate::geo::POLYGON_BYTES_MAX;
+
+/// A secret is no longer than this.
+const SECRET_BYTES_MAX: usize = 4_096;
 
 /// Reads them, and says where they are from now on.
 ///
@@ -31,6 +34,16 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             // They are read by who watches them; one that is not there at the start is a slip in the path.
             File::open(&*list).map_err(|cause| unreadable(list, "blocklist.files", cause))?;
         }
+        let service = &mut settings.moderation_service;
+        if let Some(file) = &mut service.secret_file {
+            *file = folder.join(&*file);
+            service.secret = secret_of(file)?;
+        }
+        for plugin in &mut settings.plugins.chain {
+            plugin.folder = folder.to_owned();
+            let Some(program) = plugin.file() else { continue };
+            check_program(&program)?;
+        }
         let Some(named) = settings.geohash.file() else { continue };
         let file = folder.join(named);
         let text = text_of(&file, POLYGON_BYTES_MAX)
@@ -41,6 +54,40 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             .map_err(|fault| refused(&file, "geohash.polygon_file", &fault.problem, &fault.remedy, None))?;
     }
     Ok(())
+}
+
+/// The secret in a file, without the end of its line.
+fn secret_of(file: &Path) -> Result<Vec<u8>, ConfigError> {
+    const KEY: &str = "moderation_service.secret_file";
+    let text = text_of(file, SECRET_BYTES_MAX).map_err(|cause| unreadable(file, KEY, cause))?;
+    let secret = text.trim_end().as_bytes().to_vec();
+    if ModerationService::is_short(&secret) {
+        return Err(refused(file, KEY, "it has fewer than 16 bytes", "write a longer secret into it", None));
+    }
+    Ok(secret)
+}
+
+/// Whether a program can be run, as far as its file tells.
+fn check_program(program: &Path) -> Result<(), ConfigError> {
+    const KEY: &str = "plugins.chain";
+    let metadata = program.metadata().map_err(|cause| unreadable(program, KEY, cause))?;
+    let (problem, remedy) = match (metadata.is_file(), is_executable(&metadata)) {
+        (true, true) => return Ok(()),
+        (true, false) => ("it may not be run", "make it executable: chmod +x"),
+        (false, _) => ("it is no file", "name the right path"),
+    };
+    Err(refused(program, KEY, problem, remedy, None))
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &Metadata) -> bool {
+    true
 }
 
 /// Why a file that a setting names cannot be used.

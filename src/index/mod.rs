@@ -164,6 +164,11 @@ impl Index {
         (row.kind, *self.authors.key(row.author))
     }
 
+    /// The event of this id, if it is stored.
+    pub fn find(&self, id: &Id) -> Option<Stored> {
+        self.ordinal_of(id).map(|ordinal| self.stored(ordinal))
+    }
+
     /// An event that was found before, if it is still there.
     pub fn stored_at(&self, id: &Id, location: Location) -> Option<Stored> {
         let stored = self.stored(self.ordinal_of(id)?);

@@ -8,6 +8,7 @@ use crate::config::{self, Config, Limits};
 use crate::nips::nip67::BOUNDARY_EXTRA_MAX;
 use crate::policy::Needs;
 use crate::replay::REPLAY_BYTES_MAX;
+use crate::rule::held::HELD_MAX;
 use crate::words;
 
 const KIB: u64 = 1024;
@@ -194,6 +195,7 @@ impl Bound {
                 "compression.enabled, compression.context_bytes_max",
                 compression(config, plan),
             ),
+            term("events held for a verdict", "moderation_service.until_verdict", held(config)),
             term("managing: sessions, tokens, commands", "", MANAGING_BYTES),
             term("the index and the store's table of pages", "what is stored", of_index(index_bytes)),
             term(
@@ -257,7 +259,10 @@ fn threads(config: &Config) -> u64 {
     let server = &config.server;
     let others =
         threads_or_cores(server.reader_threads) + threads_or_cores(server.verify_threads) + OTHER_THREADS;
-    threads_or_cores(0) * NET_THREAD_BYTES + others * THREAD_BYTES
+    // A desk, and for each plugin those that write, read and listen to what it says.
+    let chains = config.all().map(|one| one.plugins.chain.len() as u64).filter(|plugins| *plugins > 0);
+    let of_plugins: u64 = chains.map(|plugins| 1 + 4 * plugins).sum();
+    threads_or_cores(0) * NET_THREAD_BYTES + (others + of_plugins) * THREAD_BYTES
 }
 
 /// Each thread that serves sockets reads one message at a time.
@@ -328,6 +333,13 @@ fn compression(config: &Config, plan: &Plan) -> u64 {
 fn replays(config: &Config) -> u64 {
     let kept = config.all().filter(|one| one.geohash.replay_seconds > 0).count();
     kept as u64 * REPLAY_BYTES_MAX as u64
+}
+
+/// An event that is held: its id and time, in a table that grows.
+const HELD_BYTES: u64 = 96;
+
+fn held(config: &Config) -> u64 {
+    config.all().filter(|one| one.moderation_service.holds()).count() as u64 * HELD_MAX as u64 * HELD_BYTES
 }
 
 /// With the slack of its arrays, and sled's record of pages.

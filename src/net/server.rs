@@ -27,9 +27,10 @@ use crate::geo::Area;
 use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
 use crate::pipeline::bodies::BodyError;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, PluginError};
 use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
+use crate::review;
 use crate::rule::RelayNames;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 use crate::words;
@@ -95,6 +96,9 @@ pub enum StartError {
     /// The machine gives no more threads or descriptors.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+    /// A plugin cannot be run.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The machine gives no more threads.
     #[error(transparent)]
     Threads(#[from] pipeline::StartError),
@@ -115,6 +119,28 @@ pub(super) struct Shared {
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
     pictures: Mutex<Pictures>,
+}
+
+impl review::House for Shared {
+    fn communities(&self) -> &Communities {
+        &self.communities
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    fn store(&self) -> &Store {
+        self.admin.store()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.is_set()
+    }
 }
 
 /// The names of the relay by the ways on which connections came, so that those of one way share them; and the
@@ -369,6 +395,11 @@ impl Relay {
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
+        if let Err(error) = pipeline.ask_plugins(&communities)? {
+            pipeline.stop();
+            return Err(error.into());
+        }
+        review::begin(&config, &communities, &store, &pipeline)?;
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
@@ -418,6 +449,7 @@ impl Relay {
             let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline, started_at));
             self.runtime.spawn(monitor::serve(listener, Arc::clone(&shared), metrics));
         }
+        self.runtime.spawn(review::serve_all(Arc::clone(&shared)));
         let accept = |listener, tls| {
             let connections = Arc::clone(&self.connections);
             self.runtime.spawn(accept(listener, tls, Arc::clone(&shared), connections));
@@ -535,6 +567,7 @@ impl Relay {
         } = self;
         drop(reloader);
         stop.set();
+        pipeline.hurry_plugins(patience / 2);
         if let Some(control) = control {
             control.stop();
         }

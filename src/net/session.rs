@@ -25,7 +25,7 @@ use super::deflate::Deflate;
 use super::server::Shared;
 use super::socket::{Received, Socket, Unreadable};
 use crate::community::{Community, Rules};
-use crate::event::{Event, Verified};
+use crate::event::{Event, PublicKey, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
 use crate::message::{self, ClientMessage, Malformed};
@@ -33,6 +33,7 @@ use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Permits, Reply, Submission};
+use crate::plugin::Origin;
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
 use crate::rule::{Decision, Prefix, Refusal, RelayNames};
@@ -546,9 +547,10 @@ impl Session {
             reply.send(&event.id, outcome);
             return None;
         }
-        let community = Arc::clone(community);
-        let mut submission =
-            Submission { community, event, reply, admitted_at: Some(now), permits: Permits::default() };
+        let origin = self.origin(&event.pubkey);
+        let community = Arc::clone(&self.community);
+        let (admitted_at, permits) = (Some(now), Permits::default());
+        let mut submission = Submission { community, event, reply, admitted_at, origin, permits };
         let (one, all) = (self.room(), &self.shared.pipeline.ingest_bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let one = one.try_acquire_owned();
@@ -560,6 +562,13 @@ impl Session {
             }
             Err(_) => Some((Box::new(submission), bytes)),
         }
+    }
+
+    /// Where an event of this connection comes from, where plugins want to know.
+    fn origin(&self, author: &PublicKey) -> Option<Box<Origin>> {
+        self.community.desk.get()?;
+        let address = self.community.connected.address(self.number)?;
+        Some(Box::new(self.listener.with_keys(|keys| Origin::client(address, author, keys))))
     }
 
     /// Room for events of this connection.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config::Overlay;
 use crate::event::{Id, Kind, PublicKey};
+use crate::review::Verdict;
 use crate::rule::moderation::{ADMIN, Rank, Role};
 
 /// The media type of requests and answers.
@@ -136,6 +137,10 @@ pub enum Method {
     ListSettings,
     /// Beyond NIP-86: changes settings, by their keys in relay.toml; a null gives way to what that says.
     ChangeSettings(Overlay),
+    /// Beyond NIP-86: what a moderation service says of events.
+    GiveVerdicts(Vec<Verdict>),
+    /// Beyond NIP-86: what it called events.
+    ListLabels,
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -340,6 +345,8 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("listdismissedreports", Rank::Moderator),
     ("listsettings", Rank::Admin),
     ("changesettings", Rank::Admin),
+    ("giveverdicts", Rank::Moderator),
+    ("listlabels", Rank::Moderator),
 ];
 
 /// Who may call a method of this name at the least; `None` when there is no such method.
@@ -429,6 +436,11 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         "undismissreports" => Method::UndismissReports(given.key()?, given.reason()?),
         "listdismissedreports" => Method::ListDismissedReports,
         "listsettings" => Method::ListSettings,
+        "giveverdicts" => {
+            let verdicts = given.0.next().unwrap_or(&Value::Null);
+            Method::GiveVerdicts(Verdict::read_all(verdicts).map_err(Unreadable::Parameter)?)
+        }
+        "listlabels" => Method::ListLabels,
         "changesettings" => Method::ChangeSettings(given.settings()?),
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
         "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),
@@ -467,6 +479,7 @@ mod tests {
                 "setname" | "removename" => serde_json::json!(["ann", key]),
                 "blockip" | "unblockip" => serde_json::json!(["192.0.2.1"]),
                 "explain" => serde_json::json!([{}]),
+                "giveverdicts" => serde_json::json!([[{"id": key, "verdict": "accept"}]]),
                 "changesettings" => serde_json::json!([{"access.write": "members"}]),
                 _ => serde_json::json!([key, "why"]),
             };

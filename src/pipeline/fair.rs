@@ -11,10 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::outbox::Listener;
 
 /// Whose work it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Source {
-    address: IpAddr,
-    connection: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source {
+    pub(crate) address: IpAddr,
+    pub(crate) connection: usize,
 }
 
 impl Source {
@@ -28,7 +28,7 @@ impl Source {
 }
 
 /// Lines that take turns; those that are empty are forgotten.
-struct Turns<K, L> {
+pub(crate) struct Turns<K, L> {
     lines: HashMap<K, L>,
     /// The one whose turn it is first.
     order: VecDeque<K>,
@@ -41,8 +41,13 @@ impl<K, L> Default for Turns<K, L> {
 }
 
 impl<K: Hash + Eq + Copy, L: Default> Turns<K, L> {
+    /// Whether there is nothing in any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     /// The line of this name, to which something is added now.
-    fn line(&mut self, name: K) -> &mut L {
+    pub(crate) fn line(&mut self, name: K) -> &mut L {
         let order = &mut self.order;
         self.lines.entry(name).or_insert_with(|| {
             order.push_back(name);
@@ -51,7 +56,7 @@ impl<K: Hash + Eq + Copy, L: Default> Turns<K, L> {
     }
 
     /// Takes from the line whose turn it is. `take` returns what it took, and whether the line has more.
-    fn take<T>(&mut self, take: impl FnOnce(&mut L) -> (Option<T>, bool)) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, take: impl FnOnce(&mut L) -> (Option<T>, bool)) -> Option<T> {
         let name = self.order.pop_front()?;
         let (taken, has_more) = take(self.lines.get_mut(&name)?);
         if has_more {
@@ -85,7 +90,7 @@ impl<T> Waiting<T> {
     fn take(&mut self) -> Option<(u64, T)> {
         let work = self.addresses.take(|connections| {
             let work = connections.take(|line| (line.pop_front(), !line.is_empty()));
-            (work, !connections.order.is_empty())
+            (work, !connections.is_empty())
         })?;
         self.len -= 1;
         self.taken += 1;

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::community::Community;
 use crate::live::LiveEvent;
 use crate::outbox::Listener;
-use crate::policy::head_of;
+use crate::policy::{head_of, saw_held};
 use crate::replay::ReplaySettings;
 use crate::rule::{Context, Head};
 
@@ -23,6 +23,8 @@ pub(super) struct LiveGroup {
     pub(super) events: Vec<LiveEvent>,
     /// Their room in the bound on what is under way, all of it in one.
     pub(super) room: Option<OwnedSemaphorePermit>,
+    /// Whether they were held until now: who could see them all the while has them already.
+    pub(super) was_held: bool,
 }
 
 impl LiveGroup {
@@ -67,7 +69,7 @@ impl Stage for Fanout {
         while group.events.len() < EVENTS_AT_ONCE_MAX
             && let Ok(next) = self.input.try_recv()
         {
-            if next.community.id == group.community.id {
+            if next.community.id == group.community.id && next.was_held == group.was_held {
                 group.events.extend(next.events);
                 group.take_room(next.room);
             } else {
@@ -106,7 +108,8 @@ fn pass_on(group: &LiveGroup, now: u64) {
     let visible = |at: usize, listener: &Listener, asked: bool| {
         listener.with_keys(|keys| {
             let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
-            community.visible(&rules, &heads[at], &context)
+            let is_new = !group.was_held || !saw_held(&heads[at], &context);
+            is_new && community.visible(&rules, &heads[at], &context)
         })
     };
     let replay = ReplaySettings::from(&rules.settings.geohash);

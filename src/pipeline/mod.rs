@@ -5,19 +5,22 @@ pub mod bodies;
 pub(crate) mod by_hand;
 mod disk;
 mod explain;
-mod fair;
+pub(crate) mod fair;
 mod fanout;
 mod learn;
 pub mod memory;
+mod plugins;
 pub mod reader;
 pub mod reconcile;
 mod relate;
+mod release;
 mod retention;
 mod room;
 mod save;
 mod stage;
 mod sweep;
 mod trouble;
+mod turns;
 mod verify;
 mod writer;
 
@@ -36,6 +39,7 @@ use crate::memory::{Plan, rate_keys_max};
 use crate::message;
 use crate::meter::Meter;
 use crate::outbox::{Frame, Listener};
+use crate::plugin::Origin;
 use crate::policy::superseded;
 use crate::rate::Rates;
 use crate::rule::Refusal;
@@ -44,12 +48,15 @@ use crate::store::{Group, Store, StoreError};
 pub use by_hand::{Part, PassedOn};
 pub use explain::explain;
 pub(crate) use learn::{learn, read_lists};
+pub(crate) use plugins::Desk;
+pub use plugins::PluginError;
 pub use room::Permits;
 
 use bodies::Bodies;
 use fair::{Fair, Source};
 use fanout::Fanout;
 use memory::Memory;
+use plugins::Desks;
 use reader::{Reader, Readers};
 use room::Passages;
 use verify::Verifier;
@@ -61,17 +68,24 @@ const FANOUT_GROUPS_MAX: usize = 64;
 /// Groups of events between the verify pool and their answers: one that is made durable, and the next one.
 const GROUPS_UNDER_WAY: usize = 2;
 
+/// What is said of an event that is held.
+const HELD_SAID: &str = "held: others see it when it was looked at";
+
 /// What became of a submitted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Stored, and safe.
     Stored,
+    /// The same, and only its author and moderators see it until a verdict comes.
+    Held,
     /// Passed on to who listens; ephemeral events are not stored.
     PassedOn,
     /// It was stored before.
     Duplicate,
     /// A newer version of it is stored.
     Superseded,
+    /// A plugin refused it, and its sender is told that it was taken.
+    Feigned,
     /// A rule refused it, or the store failed.
     Refused(Refusal),
 }
@@ -80,11 +94,11 @@ impl Outcome {
     /// Counts it among what a community was sent.
     pub(crate) fn count_in(&self, traffic: &Traffic) {
         let count = match self {
-            Outcome::Stored => &traffic.stored,
+            Outcome::Stored | Outcome::Held => &traffic.stored,
             Outcome::PassedOn => &traffic.passed_on,
             Outcome::Duplicate => &traffic.duplicates,
             Outcome::Superseded => &traffic.superseded,
-            Outcome::Refused(_) => &traffic.refused,
+            Outcome::Feigned | Outcome::Refused(_) => &traffic.refused,
         };
         count.add(1);
     }
@@ -113,7 +127,8 @@ impl Reply {
         match self {
             Reply::Listener(listener) => {
                 let text = match outcome {
-                    Outcome::Stored | Outcome::PassedOn => message::accepted(id, ""),
+                    Outcome::Stored | Outcome::PassedOn | Outcome::Feigned => message::accepted(id, ""),
+                    Outcome::Held => message::accepted(id, HELD_SAID),
                     Outcome::Duplicate => message::accepted(id, "duplicate: already have this event"),
                     Outcome::Superseded => message::refused(id, &superseded()),
                     Outcome::Refused(refusal) => message::refused(id, &refusal),
@@ -138,6 +153,8 @@ pub struct Submission {
     /// When it passed the rules that need no signature; `None` for what an operator brings, of which no rule
     /// is asked.
     pub admitted_at: Option<u64>,
+    /// Where it came from, for plugins; `None` where none is asked.
+    pub origin: Option<Box<Origin>>,
     /// Room in the bounds on what is under way, given back when the event is answered.
     pub permits: Permits,
 }
@@ -174,6 +191,8 @@ pub struct Pipeline {
     sweeper: Option<sweep::Sweeper>,
     watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
+    desks: Desks,
+    verifiers: Vec<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -243,10 +262,10 @@ impl Pipeline {
         let (mut pipeline, stages) =
             Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX);
         let Stages { verifiers, writer, fanout, readers } = stages;
-        let threads = &mut pipeline.threads;
         for verifier in verifiers {
-            threads.push(spawn("plaza-verify", move || stage::run(verifier))?);
+            pipeline.verifiers.push(spawn("plaza-verify", move || stage::run(verifier))?);
         }
+        let threads = &mut pipeline.threads;
         threads.push(spawn("plaza-writer", move || stage::run(writer))?);
         threads.push(spawn("plaza-fanout", move || stage::run(fanout))?);
         for reader in readers {
@@ -286,6 +305,7 @@ impl Pipeline {
         let (writer, writer_input) = unbounded();
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(fanout_groups_max);
+        let desks = Desks::new(writer.clone(), Arc::clone(&passages), clock.clone(), ingest_bytes);
         let verifier = |_| {
             let (input, passages) = (Arc::clone(&verify.0), Arc::clone(&passages));
             Verifier::new(input, writer.clone(), passages, Arc::clone(&rates))
@@ -320,6 +340,8 @@ impl Pipeline {
             writer,
             sweeper: None,
             learner: None,
+            desks,
+            verifiers: Vec::new(),
             threads: Vec::new(),
         };
         (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
@@ -386,6 +408,15 @@ impl Pipeline {
         finished.recv().ok()
     }
 
+    /// Lets events go that are held for a verdict, and waits until it is done.
+    pub(crate) fn release(&self, community: &Arc<Community>, ids: Vec<Id>) {
+        let (done, finished) = bounded(1);
+        let release = release::Release { community: Arc::clone(community), ids, done };
+        if self.writer.send(WriterInput::Release(release)).is_ok() {
+            let _ = finished.recv();
+        }
+    }
+
     /// Has every community learn from its stored events what its rules need, and keeps it learning. A relay does
     /// so before it serves; where no rules are asked, as by `plaza import`, nobody needs it.
     ///
@@ -403,6 +434,20 @@ impl Pipeline {
         }
     }
 
+    /// Has communities ask the plugins of their settings, from now on.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads; the inner one is of the first plugin that cannot be run, which is tried
+    /// again later.
+    pub fn ask_plugins(&self, communities: &Communities) -> Result<Result<(), PluginError>, StartError> {
+        self.desks.reconfigure(communities)
+    }
+
+    /// The relay is stopping: plugins are asked nothing more, and what has no answer after a while gets none.
+    pub(crate) fn hurry_plugins(&self, patience: std::time::Duration) {
+        self.desks.hurry(patience);
+    }
+
     /// Whether the store has failed, and takes no events until the disk takes writes again.
     pub fn has_failed(&self) -> bool {
         self.bodies.store().has_failed()
@@ -418,9 +463,15 @@ impl Pipeline {
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
         drop((self.sweeper.take(), self.learner.take(), self.watch.take()));
-        let Pipeline { verify, writer, readers, threads, .. } = self;
+        let Pipeline { verify, writer, readers, threads, desks, verifiers, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
-        drop((verify, writer));
+        drop(verify);
+        for thread in verifiers {
+            // A thread that panics ends the process.
+            let _ = thread.join();
+        }
+        desks.stop();
+        drop(writer);
         readers.stop();
         for thread in threads {
             // A thread that panics ends the process.

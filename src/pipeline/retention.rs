@@ -6,13 +6,27 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::writer::{Remove, WriterInput};
+use super::writer::{Checked, Remove, WriterInput};
 use crate::community::Community;
-use crate::config::{AuthorFull, Retention};
+use crate::config::{AuthorFull, Retention, Settings};
 use crate::event::{Event, Kind, Verified};
 use crate::index::{Index, Stored};
 use crate::policy::excess;
 use crate::rule::{Load, Usage};
+
+/// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
+pub(super) fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
+    checked.admitted_at?;
+    let settings = checked.community.settings();
+    let retention = &settings.retention;
+    if !retention.bounds_authors() {
+        return None;
+    }
+    if retention.bytes_per_author_max > 0 && !checked.community.index().counts_author_bytes(retention) {
+        checked.community.index_mut().count_author_bytes(retention);
+    }
+    Some(settings)
+}
 
 /// Has the writer remove some of what a community must not keep any longer, within its budget of a part of a
 /// second. False when the writer is gone.

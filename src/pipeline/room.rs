@@ -27,6 +27,11 @@ impl Permits {
         self.room.map(|[_, of_all]| of_all)
     }
 
+    /// It leaves the way from the verify pool through the writer.
+    pub(super) fn leave(&mut self) {
+        self.passage = None;
+    }
+
     pub(super) fn pass(&mut self, passage: Passage) {
         self.passage = Some(passage);
     }

@@ -74,7 +74,7 @@ impl Verifier {
     }
 
     fn check(&mut self, submission: Submission) -> Option<Checked> {
-        let Submission { community, event, reply, admitted_at, mut permits } = submission;
+        let Submission { community, event, reply, admitted_at, origin, mut permits } = submission;
         permits.pass(self.passages.enter());
         let id = event.id;
         let checked = self.checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
@@ -93,7 +93,7 @@ impl Verifier {
             Ok((event, json)) => {
                 let body = Bytes::from(json);
                 let record = record::encode(&event);
-                Some(Checked { community, event, body, record, reply, admitted_at, permits })
+                Some(Checked { community, event, body, record, reply, admitted_at, origin, permits })
             }
             Err(refusal) => {
                 let outcome = Outcome::Refused(refusal);

@@ -5,7 +5,7 @@
 //! Facts must see every earlier write. An event whose facts would depend on another of the same group
 //! ends the group and is placed in the next one, so that facts are always those of the index.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,10 +16,13 @@ use tokio::sync::oneshot;
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::relate::relate;
+use super::release::{Release, Released, is_held};
 use super::save::Saver;
 use super::stage::Stage;
 use super::trouble::Trouble;
+use super::turns::Turns;
 use super::{Outcome, Permits, Reply, retention};
+use crate::community::moderation::HELD;
 use crate::community::{Community, VANISHED};
 use crate::config::{self, Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
@@ -27,6 +30,7 @@ use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
 use crate::nips::nip40;
+use crate::plugin::Origin;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Decision, Load, Prefix, Refusal, RelayNames, Want};
 use crate::store::{CommunityId, Group, Location, Store, StoreError};
@@ -40,6 +44,8 @@ pub(super) struct Checked {
     pub(super) reply: Reply,
     /// When it passed the other rules; `None` for what an operator brings, of which no rule is asked.
     pub(super) admitted_at: Option<u64>,
+    /// Where it came from, for plugins; `None` where none is asked.
+    pub(super) origin: Option<Box<Origin>>,
     /// Held until the event is answered.
     pub(super) permits: Permits,
 }
@@ -64,12 +70,15 @@ pub(super) struct Remove {
 pub(super) enum WriterInput {
     /// Each with its turn; `None` for one that was refused.
     Events(Vec<(u64, Option<Checked>)>),
+    /// What plugins were asked about and may go on; its turns were over before.
+    Asked(Vec<Checked>),
     Sweep(Sweep),
     /// State that is changed by itself, and who is told when it is durable.
     State(Group, Sender<Result<(), StoreError>>),
     /// Answered when the writer comes to it, after all that was sent before.
     Ping(oneshot::Sender<()>),
     Remove(Remove),
+    Release(Release),
 }
 
 /// Events that one sweep removes in one group.
@@ -79,7 +88,7 @@ pub(super) struct Writer {
     input: Receiver<WriterInput>,
     fanout: Sender<LiveGroup>,
     pub(super) store: Arc<Store>,
-    bodies: Arc<Bodies>,
+    pub(super) bodies: Arc<Bodies>,
     saver: Saver,
     pub(super) meter: Arc<Meter>,
     /// While the store takes nothing.
@@ -116,6 +125,8 @@ pub(super) enum After {
     Publish(Vec<Placed>),
     /// These are gone.
     Forget(Arc<Community>, Vec<Stored>),
+    /// These are held no more.
+    LetGo(Arc<Community>, Vec<Id>, Vec<Released>),
     /// What moderators decided is different.
     Decide,
 }
@@ -128,36 +139,8 @@ pub(super) struct Placed {
     /// Copies of it that came before it was safe: answered together.
     copies: Vec<(Reply, Permits)>,
     removes: Vec<Stored>,
-}
-
-/// Puts events back in the order in which they were submitted. What waits is bounded by what is under way.
-#[derive(Default)]
-struct Turns {
-    next: u64,
-    /// From `next` on; the inner `None` is an event that was refused.
-    waiting: VecDeque<Option<Option<Checked>>>,
-}
-
-impl Turns {
-    fn add(&mut self, turn: u64, checked: Option<Checked>) {
-        // A turn comes once, and is never before the next one.
-        let at = (turn - self.next) as usize;
-        if self.waiting.len() <= at {
-            self.waiting.resize_with(at + 1, || None);
-        }
-        self.waiting[at] = Some(checked);
-    }
-
-    /// The next event whose turn it is.
-    fn take(&mut self) -> Option<Checked> {
-        while let Some(Some(_)) = self.waiting.front() {
-            self.next += 1;
-            if let Some(Some(Some(checked))) = self.waiting.pop_front() {
-                return Some(checked);
-            }
-        }
-        None
-    }
+    /// Since when it is held for a verdict, if it is to be.
+    held_since: Option<u64>,
 }
 
 /// The group that is being gathered, and what of it bears on later events.
@@ -226,7 +209,7 @@ impl Gathering {
         }
     }
 
-    fn add(&mut self, checked: Checked, removes: Vec<Stored>) {
+    fn add(&mut self, checked: Checked, removes: Vec<Stored>, held_since: Option<u64>) {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
@@ -243,7 +226,7 @@ impl Gathering {
         // Two requests of one group may name the same wrap; it is removed once.
         let removes =
             removes.into_iter().filter(|stored| self.removed.insert((community, stored.location))).collect();
-        self.placed.push(Placed { checked, record_bytes, copies: Vec::new(), removes });
+        self.placed.push(Placed { checked, record_bytes, copies: Vec::new(), removes, held_since });
     }
 }
 
@@ -256,20 +239,6 @@ fn will_go(event: &Verified, replaces: bool) -> bool {
         KindClass::Regular | KindClass::Ephemeral => false,
     };
     has_next || nip40::expires_at(event).is_some()
-}
-
-/// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
-fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
-    checked.admitted_at?;
-    let settings = checked.community.settings();
-    let retention = &settings.retention;
-    if !retention.bounds_authors() {
-        return None;
-    }
-    if retention.bytes_per_author_max > 0 && !checked.community.index().counts_author_bytes(retention) {
-        checked.community.index_mut().count_author_bytes(retention);
-    }
-    Some(settings)
 }
 
 fn is_request(kind: Kind) -> bool {
@@ -301,8 +270,13 @@ impl Stage for Writer {
                     let came = events.len();
                     events.into_iter().for_each(|(turn, checked)| self.turns.add(turn, checked));
                     while let Some(checked) = self.turns.take() {
-                        self.place(checked, &mut gathering);
+                        self.take_up(checked, &mut gathering);
                     }
+                    gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
+                }
+                WriterInput::Asked(events) => {
+                    let came = events.len();
+                    events.into_iter().for_each(|checked| self.place(checked, &mut gathering));
                     gathering.seen += if gathering.placed.is_empty() { 0 } else { came };
                 }
                 WriterInput::Sweep(sweep) => {
@@ -318,6 +292,10 @@ impl Stage for Writer {
                 WriterInput::Remove(remove) => {
                     self.commit(std::mem::take(&mut gathering));
                     self.remove_found(&remove);
+                }
+                WriterInput::Release(release) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.release(release);
                 }
             }
             // It is tried to go on when nothing is gathered.
@@ -407,6 +385,7 @@ impl Writer {
                 self.tell(safe);
             }
             After::Forget(community, removes) => self.forget(&community, &removes),
+            After::LetGo(community, ids, released) => self.let_go(&community, &ids, released, locations),
             After::Decide => self.saver.reread_decisions(),
         }
     }
@@ -416,6 +395,16 @@ impl Writer {
         events >= self.events_max || gathering.bytes >= self.bytes_max
     }
 
+    /// Places an event whose turn has come, unless plugins are asked about it first: then it goes to their desk, and the
+    /// turns of others are not held up.
+    fn take_up(&mut self, checked: Checked, gathering: &mut Gathering) {
+        let community = Arc::clone(&checked.community);
+        match community.desk.get() {
+            Some(desk) if checked.admitted_at.is_some() || checked.origin.is_some() => desk.take(checked),
+            _ => self.place(checked, gathering),
+        }
+    }
+
     fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
         let (community, event) = (&checked.community, &checked.event);
         if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
@@ -423,7 +412,7 @@ impl Writer {
             return;
         }
         let is_full = self.is_full(gathering);
-        let bounds = author_bounds(&checked);
+        let bounds = retention::author_bounds(&checked);
         let is_close = |bounds: &Arc<Settings>| gathering.bears_on_author(&checked, &bounds.retention);
         if is_full || gathering.bears_on(community.id, event) || bounds.as_ref().is_some_and(is_close) {
             self.commit(std::mem::take(gathering));
@@ -433,6 +422,13 @@ impl Writer {
         let facts = index.facts(event);
         let outcome = match admitted.map_or_else(Placement::Refused, |()| place(event, &facts)) {
             Placement::Insert | Placement::Replace => {
+                let held_since = match is_held(&checked) {
+                    Ok(is_held) => checked.admitted_at.filter(|_| is_held),
+                    Err(refusal) => {
+                        drop(index);
+                        return refuse(&checked, refusal);
+                    }
+                };
                 let mut removes = retention::removed_by(&index, event);
                 let room = bounds.map(|bounds| {
                     let bytes = checked.record.len();
@@ -440,7 +436,7 @@ impl Writer {
                 });
                 drop(index);
                 removes.extend(room.unwrap_or_default());
-                gathering.add(checked, removes);
+                gathering.add(checked, removes, held_since);
                 return;
             }
             Placement::Duplicate => Outcome::Duplicate,
@@ -457,6 +453,7 @@ impl Writer {
                 community,
                 events: vec![LiveEvent { event, body, number: None }],
                 room: permits.into_shared(),
+                was_held: false,
             });
         }
     }
@@ -491,7 +488,12 @@ impl Writer {
         community.admit_placed(&rules, event, &related, &context)
     }
 
-    fn pass_on(&self, group: LiveGroup) {
+    /// Counts what was changed of what is saved.
+    pub(super) fn note_changes(&mut self, changes: usize) {
+        self.saver.changed(changes);
+    }
+
+    pub(super) fn pass_on(&self, group: LiveGroup) {
         // The fan-out ends only after the writer.
         let _ = self.fanout.send(group);
     }
@@ -510,8 +512,11 @@ impl Writer {
             return None;
         }
         let mut group = Group::default();
-        for Placed { checked, removes, .. } in &mut placed {
+        for Placed { checked, removes, held_since, .. } in &mut placed {
             let community = &checked.community;
+            if let Some(since) = held_since {
+                group.put_state(community.id, HELD, &checked.event.id.0, &since.to_le_bytes());
+            }
             let record = std::mem::take(&mut checked.record);
             match will_go(&checked.event, !removes.is_empty()) {
                 true => group.insert_loose(community.id, record),
@@ -544,18 +549,25 @@ impl Writer {
     fn tell(&mut self, Safe { placed, locations }: Safe) {
         let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
         let mut groups: Vec<LiveGroup> = Vec::new();
-        for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(&locations) {
+        for (Placed { checked, copies, removes, held_since, .. }, &location) in
+            placed.into_iter().zip(&locations)
+        {
             let Checked { community, event, body, reply, permits, .. } = checked;
             removes.iter().for_each(|stored| self.bodies.forget(community.id, stored.location));
             community.traffic.stored.add(1);
             community.traffic.duplicates.add(copies.len());
-            reply.send(&event.id, Outcome::Stored);
+            reply.send(&event.id, held_since.map_or(Outcome::Stored, |_| Outcome::Held));
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
             self.bodies.put(community.id, location, body.clone());
             let live = LiveEvent { event, body, number: Some(location.number) };
             match groups.last_mut() {
                 Some(group) if group.community.id == community.id => group.add(live, permits.into_shared()),
-                _ => groups.push(LiveGroup { community, events: vec![live], room: permits.into_shared() }),
+                _ => groups.push(LiveGroup {
+                    community,
+                    events: vec![live],
+                    room: permits.into_shared(),
+                    was_held: false,
+                }),
             }
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
@@ -629,12 +641,16 @@ fn index(Safe { placed, locations }: &Safe) {
     for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
         let mut index = run[0].checked.community.index_mut();
         for (placed, &location) in run.iter().zip(&mut locations_left) {
-            let Placed { checked, record_bytes, removes, .. } = placed;
+            let Placed { checked, record_bytes, removes, held_since, .. } = placed;
             let community = &checked.community;
             for stored in removes {
                 let (kind, author) = index.kind_and_author(*stored);
                 index.remove(*stored);
                 community.notice(kind, &author);
+            }
+            // Before it can be seen.
+            if let Some(since) = held_since {
+                community.known().held.hold(checked.event.id, *since);
             }
             index.insert(&checked.event, location, *record_bytes);
             community.notice(checked.event.kind, &checked.event.pubkey);
@@ -643,6 +659,14 @@ fn index(Safe { placed, locations }: &Safe) {
             }
         }
     }
+}
+
+/// Refuses an event that would have been stored.
+fn refuse(checked: &Checked, refusal: Refusal) {
+    checked.community.tally.refused(&refusal);
+    let outcome = Outcome::Refused(refusal);
+    outcome.count_in(&checked.community.traffic);
+    checked.reply.send(&checked.event.id, outcome);
 }
 
 /// Answers a group that could not be stored. Its events may or may not be there when the store is opened again.

@@ -60,8 +60,11 @@ pub struct Case<'a> {
 /// Why rules that look at stored events were not asked.
 const NO_STORE: &str = "it looks at stored events, and there is no store to ask";
 
+/// Why plugins were not asked.
+const PLUGINS: &str = "plugins are programs; they are asked about live events alone, after the rules above";
+
 /// Rules of these sections go by what was learned from stored events, or is kept with them.
-const LEARNED: [&str; 3] = ["trust.", "reports.", "admin."];
+const LEARNED: [&str; 4] = ["trust.", "reports.", "admin.", "moderation_service."];
 
 /// Runs the rules over a case.
 pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
@@ -112,6 +115,12 @@ pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
     for rule in active() {
         if let Check::Verified(check) = rule.check {
             steps.push(step(rule, check(&event, context), context));
+        }
+    }
+    for rule in active() {
+        if let Check::Plugins = rule.check {
+            let verdict = Verdict::NotAsked(PLUGINS);
+            steps.push(Step { rule: rule.id, settings: rule.settings, verdict });
         }
     }
     for rule in active() {

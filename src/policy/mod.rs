@@ -13,7 +13,9 @@ mod moderation;
 mod needs;
 mod place;
 mod places;
+mod plugins;
 mod quota;
+mod review;
 mod trust;
 
 pub use explain::{Case, Explanation, Step, Verdict, explain};
@@ -21,6 +23,7 @@ pub use followers::is_marked_for_followers;
 pub use needs::Needs;
 pub use place::{Facts, Placement, foresee, place, superseded};
 pub use quota::excess;
+pub(crate) use review::saw_held;
 pub use trust::is_rate_exempt;
 
 use crate::config::{AfterClosed, Mode, Settings};
@@ -35,6 +38,7 @@ use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 const TABLES: &[&[Rule]] = &[
     limits::RULES,
     moderation::RULES,
+    review::RULES,
     access::RULES,
     trust::RULES,
     nip51::RULES,
@@ -58,6 +62,7 @@ const TABLES: &[&[Rule]] = &[
     nip57::RULES,
     nip75::RULES,
     blocklist::RULES,
+    plugins::RULES,
     quota::RULES,
 ];
 
@@ -129,6 +134,8 @@ impl Policy {
                 Check::Place { wants, check } => {
                     policy.place.push(Active { run: (wants, check), is_shadow });
                 }
+                // Asked by the pipeline.
+                Check::Plugins => {}
                 Check::Query(run) => policy.query.push(Active { run, is_shadow }),
                 Check::Count(run) => policy.count.push(Active { run, is_shadow }),
                 Check::Visible(run) if is_shadow => policy.visible_shadow.push((rule.id, run)),
@@ -231,7 +238,7 @@ pub fn restricts_writes(settings: &Settings) -> bool {
     let plain = Settings::default();
     rules().any(|rule| {
         let is_about_writing =
-            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Place { .. });
+            matches!(rule.check, Check::Admit(_) | Check::Verified(_) | Check::Plugins | Check::Place { .. });
         is_about_writing
             && !["limits.", "retention."].iter().any(|section| rule.id.starts_with(section))
             && (rule.sentence)(&plain).is_none()

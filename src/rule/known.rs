@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::held::Held;
 use super::hidden::Hidden;
 use super::moderation::Moderation;
 use super::people::People;
@@ -19,6 +20,8 @@ pub struct Known {
     pub hidden: Arc<Hidden>,
     /// What moderators decided by hand.
     pub moderation: Arc<Moderation>,
+    /// What waits for a verdict.
+    pub held: Arc<Held>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
     /// What the community's blocklists say of domains.

@@ -2,6 +2,7 @@
 //! says ([`Decision`]). The rules themselves are in `nips` and `policy`. Pure.
 
 mod decision;
+pub mod held;
 pub mod hidden;
 mod known;
 pub mod moderation;

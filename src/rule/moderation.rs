@@ -118,6 +118,20 @@ pub struct Dismissal {
     pub at: u64,
 }
 
+/// What the moderation service called an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The label.
+    pub label: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// Who gave it, as a public key in hex.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
 /// All that moderators decided. The default bans and allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moderation {
@@ -141,6 +155,8 @@ pub struct Moderation {
     pub settings: BTreeMap<String, Adjusted>,
     /// Whose reports were put aside.
     pub dismissed: HashMap<PublicKey, Dismissal>,
+    /// Labels by event; a later one takes the place of the one before.
+    pub labels: HashMap<Id, Label>,
 }
 
 impl Moderation {

@@ -28,6 +28,8 @@ pub enum Check {
     Admit(fn(&Event, &Context<'_>) -> Decision),
     /// After the signature proved true: what is dear.
     Verified(fn(&Verified, &Context<'_>) -> Decision),
+    /// Outside of the relay, before the writer: programs decide.
+    Plugins,
     /// In the writer: it needs other stored events.
     Place {
         /// What it must know of the store. Called again with what was found, until it asks for nothing new.

@@ -101,6 +101,11 @@ impl Location {
     /// In place of a slot: the record is loose. Packs have 255 slots at the most, numbered from 0.
     const LOOSE: u8 = u8::MAX;
 
+    /// Whether the record is kept by itself, as one that will probably be removed.
+    pub fn is_loose(self) -> bool {
+        self.slot == Self::LOOSE
+    }
+
     /// Where the record or its pack lies, and its slot there; `None` for a location that the store never
     /// gave out.
     fn place(self) -> Option<(Shelf, u64, u8)> {

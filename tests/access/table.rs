@@ -104,6 +104,10 @@ pub(crate) const THINGS: &[Thing] = &[
         is_judged: true,
         ..thing("a note in a community that only members read", "club", 1, &[Member])
     },
+    Thing {
+        is_judged: true,
+        ..thing("a note that is held for a verdict", "held", 1_112, &[Author, Moderator, Owner])
+    },
     hidden("a banned note", "banned", true),
     hidden("a note of a banned author", "outcast", true),
     hidden("a note that has expired", "expired", false),

@@ -54,6 +54,8 @@ fn settings() -> String {
     let others: Vec<String> = [OUTCAST, VANISHED].iter().map(|number| Person::new(*number).hex()).collect();
     format!(
         "[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
+         [moderation_service]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\npubkey = \"{elsewhere}\"\n\
+         kinds = [1112]\nuntil_verdict = \"hold\"\n\
          [[community]]\npath = \"/club\"\n[community.authors]\nmembers = [\"{member}\"]\n\
          [community.access]\nread = \"members\"\n\
          [[community]]\npath = \"/elsewhere\"\n[community.authors]\nmembers = [\"{elsewhere}\", \"{}\"]\n\
@@ -117,7 +119,8 @@ impl Town {
         for thing in others.into_iter().chain(reports) {
             let event = event(thing, town.events.get("message"));
             let mut speaker = town.connect(Some(Who::Author), thing.community);
-            speaker.publish_ok(&event);
+            let said = speaker.publish(&event);
+            assert!(said.0 && said.1.starts_with("held:") == (thing.label == "held"), "{said:?}");
             town.events.insert(thing.label, event);
         }
         for (who, path, mut listener) in listeners {

@@ -11,7 +11,9 @@ mod geohash;
 mod kinds;
 mod market;
 mod media;
+mod moderation_service;
 mod nip05;
+mod plugins;
 mod reports;
 mod retention;
 mod tags;
@@ -28,7 +30,9 @@ pub use geohash::{Geohash, Replies};
 pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
+pub use moderation_service::{ModerationService, UntilVerdict, WithoutVerdict};
 pub use nip05::Nip05;
+pub use plugins::{Command, Plugin, Plugins, WhenDead};
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
 pub use tags::Tags;
@@ -49,12 +53,21 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES, retention::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
+    geohash::RANGES,
+    market::RANGES,
+    bridge::RANGES,
+    trust::RANGES,
+    reports::RANGES,
+    retention::RANGES,
+    moderation_service::RANGES,
+];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.nip05.check()?;
+    settings.plugins.check()?;
+    settings.moderation_service.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
