@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod explain;
 mod files;
+mod mirrors;
 mod overlay;
 mod preset;
 mod sections;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use adjustable::{Adjustable, Form};
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
+pub use mirrors::{Backfill, Direction, Filters, Mirror, MirrorPolicy};
 pub use networks::parse_network;
 pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
@@ -72,6 +74,8 @@ pub struct Config {
     pub log: Log,
     /// Numbers for those who watch.
     pub metrics: Metrics,
+    /// Streams from and to other relays, one a `[[mirror]]`.
+    pub mirrors: Vec<Mirror>,
     /// What of all this stands in the file.
     pub written: Written,
 }
@@ -189,6 +193,7 @@ impl Config {
 
     fn build(mut root: Document<'_>) -> Result<Self, Fault> {
         let communities = root.take_communities()?;
+        let mirrors = root.take_list("mirror", "[[mirror]] and url = \"wss://…\" below it")?;
         // Unknown keys are looked for first: the document knows where they are and what lies near them, while
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
@@ -210,6 +215,7 @@ impl Config {
             nip62,
             log,
             metrics,
+            mirrors: Vec::new(),
             written,
         };
         validate::check_root(&config.root, &root)?;
@@ -227,6 +233,7 @@ impl Config {
             config.written.note(&community);
             config.communities.push(settings);
         }
+        config.mirrors = mirrors::read(&config, &root, mirrors)?;
         Ok(config)
     }
 }

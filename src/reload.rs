@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
 use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
+use crate::mirror::Mirrors;
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 
@@ -67,6 +68,8 @@ pub(crate) struct Reloader {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Clock,
     pub(crate) load: Option<Load>,
+    /// What carries events from and to other relays, where that is done.
+    pub(crate) mirrors: Option<Arc<Mirrors>>,
     /// The settings as the file has them. Who holds them changes what counts, and nobody else.
     pub(crate) configured: Mutex<Arc<Config>>,
 }
@@ -146,6 +149,9 @@ impl Reloader {
         let commit = |group| self.pipeline.change_state(group);
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
         self.pipeline.rates.reconfigure(&config.rate);
+        if let Some(mirrors) = &self.mirrors {
+            mirrors.reconfigure(&config);
+        }
         self.current.set(config);
         let now = self.clock.now();
         for path in &communities.changed {
