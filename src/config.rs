@@ -37,7 +37,7 @@ pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
-    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
+    Followers, Geohash, Kinds, Market, Media, Nip05, Outbox, Read, Replies, Reports, Retention, SectionFault,
     ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
@@ -130,6 +130,8 @@ pub struct Settings {
     pub nip05: Nip05,
     /// How long events are kept, and how many.
     pub retention: Retention,
+    /// Members' posts from where they write.
+    pub outbox: Outbox,
 }
 
 impl Settings {

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::community::{Communities, Community};
-use crate::mirror::{Flow, MirrorStats, Mirrors, Phase};
+use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
 use crate::pipeline::Pipeline;
 use crate::pipeline::memory::Memory;
 use crate::store::Store;
@@ -312,7 +312,7 @@ fn of_mirrors(mirrors: &Mirrors, encoder: &mut DescriptorEncoder<'_>) -> fmt::Re
 }
 
 fn labels_of(mirror: &MirrorStats) -> Labels {
-    vec![("community", mirror.community.clone()), ("mirror", mirror.url.clone())]
+    vec![("community", mirror.community.clone()), ("mirror", name_of(mirror))]
 }
 
 /// Numbers of the process, where the system tells them.

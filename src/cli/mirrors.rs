@@ -60,7 +60,7 @@ fn text_of(mirror: &MirrorStats) -> String {
         .map_or(String::new(), |at| format!(", connected for {}", words::duration(now.saturating_sub(at))));
     let mut text = format!("{community}  {url}  {direction}: {phase}{since}\n");
     for (way, flow) in [("down", down), ("up", up)] {
-        if direction == way || direction == "both" {
+        if direction == way || direction == "both" || way == "down" && direction != "up" {
             text.push_str(&format!("  {way}: {}\n", flow_of(flow)));
         }
     }

@@ -311,7 +311,9 @@ fn mirrors(config: &Config, plan: &Plan) -> u64 {
     }
     let events = config.all().map(|one| one.nip77.events_max as u64).max().unwrap_or_default();
     let each = MIRROR_BYTES.saturating_add(events.saturating_mul(COMPARED_EVENT_BYTES));
-    each.saturating_mul(config.mirrors.len() as u64)
+    let followed = config.all().filter(|one| one.outbox.enabled);
+    let followed: u64 = followed.map(|one| u64::from(one.outbox.relays_max)).sum();
+    each.saturating_mul(followed + config.mirrors.len() as u64)
 }
 
 /// A filter without its values.

@@ -80,6 +80,8 @@ struct Standing {
     connected_since: Option<u64>,
     connects: u64,
     caught_up: u64,
+    /// Connections that ended on end before anything was carried over.
+    failures: u64,
     error: Option<String>,
     down_refused: BTreeMap<String, u64>,
     up_refused: BTreeMap<String, u64>,
@@ -216,7 +218,14 @@ impl Link {
 
     /// Notes what went wrong.
     pub(super) fn note(&self, error: String) {
-        locked(&self.standing).error = Some(error);
+        let mut standing = locked(&self.standing);
+        standing.error = Some(error);
+        standing.failures += 1;
+    }
+
+    /// How many connections ended on end before all that was missed was carried over.
+    pub(super) fn failures(&self) -> u64 {
+        locked(&self.standing).failures
     }
 
     /// Notes that nothing is missed.
@@ -224,6 +233,7 @@ impl Link {
         let mut standing = locked(&self.standing);
         (standing.phase, standing.error) = (Phase::Live, None);
         standing.caught_up += 1;
+        standing.failures = 0;
     }
 
     /// Notes what waits each way.

@@ -4,6 +4,7 @@
 //! all that clients send; decides nothing that a rule decides.
 
 mod catch_up;
+mod follow;
 mod here;
 mod link;
 mod talk;
@@ -20,12 +21,14 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use follow::name_of;
 pub use link::{Flow, MirrorStats, Phase};
 
 use crate::community::{Communities, Community};
 use crate::config::{Config, Mirror};
 use crate::pipeline::{Permits, Pipeline};
 use crate::store::CommunityId;
+use follow::Role;
 use here::Here;
 use link::{Link, UnderWay};
 use talk::Ended;
@@ -77,6 +80,7 @@ impl Room {
 
 /// A mirror that runs.
 struct Running {
+    role: Role,
     settings: Mirror,
     community: Arc<Community>,
     link: Arc<Link>,
@@ -93,6 +97,8 @@ impl Drop for Running {
 struct All {
     running: Vec<Running>,
     under_way: HashMap<CommunityId, Arc<UnderWay>>,
+    /// What follows members, by community.
+    followers: HashMap<CommunityId, AbortHandle>,
 }
 
 /// All mirrors of a relay.
@@ -123,46 +129,98 @@ impl Mirrors {
 
     /// Goes by other settings from now on: ends mirrors that are no more or are different, and begins those that are
     /// new. What a community's rules refused before is asked about again.
-    pub(crate) fn reconfigure(&self, config: &Config) {
+    pub(crate) fn reconfigure(self: &Arc<Self>, config: &Config) {
         let mut all = self.all();
-        let mut kept = std::mem::take(&mut all.running);
-        for settings in config.mirrors.iter().filter(|mirror| mirror.enabled) {
-            let Some(community) = self.communities.at(&settings.community) else { continue };
-            let is_same =
-                |one: &Running| one.settings == *settings && Arc::ptr_eq(&one.community, &community);
-            let running = match kept.iter().position(is_same) {
-                Some(at) => kept.swap_remove(at),
-                None => self.begin(settings, community, &mut all.under_way),
+        all.followers.drain().for_each(|(_, task)| task.abort());
+        let followed: Vec<CommunityId> = self
+            .communities
+            .iter()
+            .filter(|community| community.settings().outbox.enabled)
+            .map(|community| {
+                let here = Arc::new(self.here(&community));
+                let task = self.runtime.spawn(follow::run(Arc::clone(self), here)).abort_handle();
+                all.followers.insert(community.id, task);
+                community.id
+            })
+            .collect();
+        all.running.retain(|one| one.role == Role::Configured || followed.contains(&one.community.id));
+        let enabled = config.mirrors.iter().filter(|mirror| mirror.enabled);
+        let wanted: Vec<(Mirror, Arc<Community>)> = enabled
+            .filter_map(|mirror| Some((mirror.clone(), self.communities.at(&mirror.community)?)))
+            .collect();
+        self.settle(&mut all, |one| one.role == Role::Configured, wanted, Role::Configured, Reach::Anywhere);
+        all.running.iter().for_each(|one| one.link.forget());
+    }
+
+    /// Has these mirrors of one role for a community, and no others.
+    fn follow(&self, community: &Arc<Community>, role: Role, wanted: Vec<Mirror>, reach: Reach) {
+        let wanted = wanted.into_iter().map(|mirror| (mirror, Arc::clone(community))).collect();
+        let mut all = self.all();
+        if all.followers.contains_key(&community.id) {
+            let is_of = |one: &Running| one.role == role && one.community.id == community.id;
+            self.settle(&mut all, is_of, wanted, role, reach);
+        }
+    }
+
+    /// Relays of a community's members whose connections failed so often on end.
+    fn failed(&self, community: &Community, failures_min: u64) -> Vec<String> {
+        let all = self.all();
+        let of_members =
+            all.running.iter().filter(|one| one.role == Role::Outbox && one.community.id == community.id);
+        let failed = of_members.filter(|one| one.link.failures() >= failures_min);
+        failed.map(|one| one.settings.url.clone()).collect()
+    }
+
+    /// Keeps of some mirrors those that are wanted, ends the others, and begins what is missing.
+    fn settle(
+        &self,
+        all: &mut All,
+        is_of: impl Fn(&Running) -> bool,
+        wanted: Vec<(Mirror, Arc<Community>)>,
+        role: Role,
+        reach: Reach,
+    ) {
+        let (mut old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut all.running).into_iter().partition(is_of);
+        all.running = kept;
+        for (settings, community) in wanted {
+            let is_same = |one: &Running| one.settings == settings && Arc::ptr_eq(&one.community, &community);
+            let running = match old.iter().position(is_same) {
+                Some(at) => old.swap_remove(at),
+                None => self.begin(settings, community, &mut all.under_way, role, reach),
             };
-            running.link.forget();
             all.running.push(running);
+        }
+    }
+
+    fn here(&self, community: &Arc<Community>) -> Here {
+        Here {
+            pipeline: Arc::clone(&self.pipeline),
+            community: Arc::clone(community),
+            is_over: Arc::clone(&self.is_over),
         }
     }
 
     fn begin(
         &self,
-        settings: &Mirror,
+        settings: Mirror,
         community: Arc<Community>,
         under_way: &mut HashMap<CommunityId, Arc<UnderWay>>,
+        role: Role,
+        reach: Reach,
     ) -> Running {
         community.remember_passed_on();
         let under_way = Arc::clone(under_way.entry(community.id).or_default());
-        let direction = settings.direction.to_string();
+        let direction = role.as_str().map_or_else(|| settings.direction.to_string(), str::to_owned);
         let link = Link::new(community.path(), &settings.url, &direction, under_way);
-        let here = Here {
-            pipeline: Arc::clone(&self.pipeline),
-            community: Arc::clone(&community),
-            is_over: Arc::clone(&self.is_over),
-        };
         let task = Task {
             settings: settings.clone(),
-            reach: Reach::Anywhere,
-            here: Arc::new(here),
+            reach,
+            here: Arc::new(self.here(&community)),
             link: Arc::clone(&link),
             room: Arc::clone(&self.room),
         };
         let task = self.runtime.spawn(run(task)).abort_handle();
-        Running { settings: settings.clone(), community, link, task }
+        Running { role, settings, community, link, task }
     }
 
     /// How each stands.
@@ -173,7 +231,9 @@ impl Mirrors {
     /// Ends all.
     pub(crate) fn stop(&self) {
         self.is_over.store(true, Ordering::Relaxed);
-        self.all().running.clear();
+        let mut all = self.all();
+        all.followers.drain().for_each(|(_, task)| task.abort());
+        all.running.clear();
     }
 }
 

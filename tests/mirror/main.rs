@@ -7,6 +7,7 @@ mod common;
 mod circle;
 mod fake;
 mod hostile;
+mod outbox;
 mod settings;
 mod streams;
 

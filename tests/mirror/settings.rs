@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use plaza::config::Config;
+use plaza::config::{Config, Mirror};
 
 use super::common::authority::{Authority, NAME};
 use super::common::folder::Folder;
@@ -80,6 +80,24 @@ fn what_is_read_is_written_as_the_same_settings() {
     assert_eq!(config.mirrors[0].filter.parsed().len(), 2);
     let again = Config::parse(&config.to_toml(), Path::new("relay.toml")).expect("settings");
     assert_eq!(again.mirrors, config.mirrors);
+}
+
+#[test]
+fn the_examples_mirror_is_right_and_says_the_defaults() {
+    let example = include_str!("../../relay.toml.example");
+    let lines = example.lines().skip_while(|line| *line != "#[[mirror]]").take_while(|line| !line.is_empty());
+    let text: Vec<&str> = lines.filter_map(|line| line.strip_prefix('#')).collect();
+    let config = Config::parse(&text.join("\n"), Path::new("relay.toml")).expect("settings");
+    let said = Mirror { key_file: None, ..config.mirrors[0].clone() };
+    let Mirror { url, filter, .. } = said.clone();
+    assert_eq!(said, Mirror { url, filter, ..Mirror::default() });
+    // Each key is there, and explained.
+    let keys = serde_json::to_value(&said).expect("JSON");
+    for key in keys.as_object().expect("a table").keys() {
+        let at = text.iter().position(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+        let at = at.unwrap_or_else(|| panic!("{key} is not in the example"));
+        assert!(text[at - 1].starts_with("# "), "{key} needs a comment");
+    }
 }
 
 #[test]

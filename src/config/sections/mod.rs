@@ -12,6 +12,7 @@ mod kinds;
 mod market;
 mod media;
 mod nip05;
+mod outbox;
 mod reports;
 mod retention;
 mod tags;
@@ -29,6 +30,7 @@ pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use nip05::Nip05;
+pub use outbox::Outbox;
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
 pub use tags::Tags;
@@ -49,12 +51,20 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES, retention::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
+    geohash::RANGES,
+    market::RANGES,
+    bridge::RANGES,
+    trust::RANGES,
+    reports::RANGES,
+    retention::RANGES,
+    outbox::RANGES,
+];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.nip05.check()?;
+    settings.outbox.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
