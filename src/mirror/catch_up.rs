@@ -35,7 +35,7 @@ const WINDOWS_MAX: usize = 4_096;
 const ROUNDS_MAX: usize = 20_000;
 
 /// How long the first message of a reconciliation may go without an answer until it is taken for not understood.
-const FIRST_ANSWER_MAX: Duration = Duration::from_secs(15);
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// How long any other answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(90);
@@ -160,7 +160,8 @@ impl CatchUp {
         if self.open.is_none() && has_room {
             match self.windows.pop() {
                 Some(window) => self.open(window, with)?,
-                None if self.fetch.is_none() => {
+                // It is done when what came has been answered, and what is lacking there is on its way.
+                None if self.fetch.is_none() && with.link.is_settled() && !with.up.owes() => {
                     self.is_running = false;
                     return Ok(true);
                 }

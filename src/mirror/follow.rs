@@ -73,7 +73,9 @@ pub(super) async fn run(mirrors: Arc<Mirrors>, here: Arc<Here>) {
         }
         let members = members_of(&here.community, settings.members_max as usize);
         // Reading lists from disk keeps other tasks of this thread from their turn.
+        let turn = mirrors.room.turn.acquire().await;
         let lists = tokio::task::block_in_place(|| lists_of(&here, &members));
+        drop(turn);
         let (discover, outbox) = mirrors_for(&here.community, &settings, &members, lists, &dead);
         mirrors.follow(&here.community, Role::Discover, discover, Reach::Anywhere);
         let reach = if settings.private_allowed { Reach::Anywhere } else { Reach::Public };

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::event::Id;
 use crate::pipeline::{Feed, Outcome};
 use crate::recent::Recent;
 use crate::rule::Prefix;
 
-/// Ids that are remembered of each sort: what came from the other side, what it has for good turned away, and what is
+/// Ids that are remembered of each sort: what the other side has, what it has for good turned away, and what is
 /// not taken here.
 const REMEMBERED_MAX: usize = 32_768;
 
@@ -141,11 +142,15 @@ pub(super) struct Link {
     down: Counts,
     up: Counts,
     strikes: AtomicU64,
+    /// Events that are handed in and not answered.
+    handed_in: AtomicUsize,
+    /// Told when all are answered.
+    settled: Notify,
     /// Whether something was not carried over that should have been.
     missed: AtomicBool,
     pub(super) under_way: Arc<UnderWay>,
-    /// What came from the other side is not sent back.
-    came: Mutex<Recent>,
+    /// What the other side has shown that it has, over this connection: that is not sent to it.
+    there: Mutex<Recent>,
     /// What the other side does not take.
     refused_there: Mutex<Recent>,
     /// What is not taken here, or is there already though the other side cannot know.
@@ -167,9 +172,11 @@ impl Link {
             down: Counts::default(),
             up: Counts::default(),
             strikes: AtomicU64::new(0),
+            handed_in: AtomicUsize::new(0),
+            settled: Notify::new(),
             missed: AtomicBool::new(false),
             under_way,
-            came: remembered(),
+            there: remembered(),
             refused_there: remembered(),
             refused_here: remembered(),
         })
@@ -200,6 +207,8 @@ impl Link {
 
     /// Notes that it is connected.
     pub(super) fn connected(&self, now: u64) {
+        // Meanwhile it may have lost what it had.
+        *locked(&self.there) = Recent::new(REMEMBERED_MAX);
         let mut standing = locked(&self.standing);
         (standing.phase, standing.connected_since) = (Phase::CatchingUp, Some(now));
         standing.connects += 1;
@@ -264,12 +273,27 @@ impl Link {
     /// An event came.
     pub(super) fn came(&self, id: &Id) {
         self.down.events.fetch_add(1, Ordering::Relaxed);
-        locked(&self.came).add(id);
+        locked(&self.there).add(id);
     }
 
-    /// Whether an event came from the other side, or it has turned it away for good.
+    /// An event is handed in.
+    pub(super) fn hand_in(&self) {
+        self.handed_in.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether all that was handed in is answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.handed_in.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until it may be so.
+    pub(super) async fn settled(&self) {
+        self.settled.notified().await;
+    }
+
+    /// Whether the other side has an event, or has turned it away for good.
     pub(super) fn is_of_no_use_there(&self, id: &Id) -> bool {
-        locked(&self.came).has(id) || locked(&self.refused_there).has(id)
+        locked(&self.there).has(id) || locked(&self.refused_there).has(id)
     }
 
     /// Whether it is known that an event of the other side is not taken here.
@@ -310,8 +334,9 @@ impl Link {
     }
 
     /// The other side took an event.
-    pub(super) fn taken_up(&self) {
+    pub(super) fn taken_up(&self, id: &Id) {
         self.up.taken.fetch_add(1, Ordering::Relaxed);
+        locked(&self.there).add(id);
     }
 
     /// The other side has it, or something newer in its place: then it is not offered again.
@@ -330,7 +355,7 @@ impl Link {
 
     /// About how many bytes it remembers.
     pub(super) fn bytes(&self) -> usize {
-        [&self.came, &self.refused_there, &self.refused_here]
+        [&self.there, &self.refused_there, &self.refused_here]
             .map(|recent| locked(recent).bytes())
             .iter()
             .sum()
@@ -340,6 +365,16 @@ impl Link {
 impl Feed for Link {
     fn hear(&self, id: &Id, outcome: &Outcome) {
         self.under_way.ids().remove(id);
+        self.count(id, outcome);
+        if self.handed_in.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.settled.notify_one();
+        }
+    }
+}
+
+impl Link {
+    /// Counts what became of an event that was handed in.
+    fn count(&self, id: &Id, outcome: &Outcome) {
         match outcome {
             Outcome::Stored | Outcome::PassedOn => {
                 self.down.taken.fetch_add(1, Ordering::Relaxed);

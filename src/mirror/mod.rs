@@ -45,6 +45,9 @@ const GOOD: Duration = Duration::from_secs(30);
 const ROOM_PART: usize = 8;
 const ROOM_OF_EVENT_MIN: usize = 8 * 1024;
 
+/// Mirrors that look at what is stored at once.
+const LOOKS_AT_ONCE: usize = 2;
+
 /// One mirror.
 struct Task {
     settings: Mirror,
@@ -58,6 +61,8 @@ struct Task {
 struct Room {
     of_mirrors: Arc<Semaphore>,
     bytes: usize,
+    /// For what keeps a thread for long: looks at what is stored. Never closed.
+    turn: Semaphore,
 }
 
 impl Room {
@@ -65,7 +70,7 @@ impl Room {
         let longest = config.all().map(|one| one.limits.message_bytes_max).max().unwrap_or_default();
         let bytes = (config.root.limits.ingest_bytes_max / ROOM_PART).max(longest).max(ROOM_OF_EVENT_MIN);
         let bytes = bytes.min(u32::MAX as usize);
-        Room { of_mirrors: Arc::new(Semaphore::new(bytes)), bytes }
+        Room { of_mirrors: Arc::new(Semaphore::new(bytes)), bytes, turn: Semaphore::new(LOOKS_AT_ONCE) }
     }
 
     /// Waits for room for an event of so many bytes: among the mirrors first, so that they never crowd out clients.

@@ -87,6 +87,7 @@ impl From<Stuck> for Ended {
 enum Happened {
     Heard(tokio_tungstenite::tungstenite::Utf8Bytes),
     News,
+    Settled,
     Alarm,
 }
 
@@ -100,6 +101,8 @@ pub(super) struct Talk<'t> {
     /// The proof of the key that is being judged.
     proof: Option<Id>,
     is_proved: bool,
+    /// Whether something was refused before the key was proved.
+    has_waited: bool,
     /// When it begins without having been asked for a key; `None` once it has begun.
     begins_at: Option<Instant>,
     news: Option<News>,
@@ -140,6 +143,7 @@ pub(super) async fn run(task: &Task) -> Ended {
         key,
         proof: None,
         is_proved: false,
+        has_waited: false,
         news: None,
         catch_up: CatchUp::default(),
         catch_up_at: None,
@@ -176,14 +180,20 @@ fn read_key(task: &Task) -> Result<Option<Keypair>, Ended> {
 impl Talk<'_> {
     async fn converse(mut self) -> Ended {
         loop {
-            let done = match self.push_on() {
-                Ok(()) => self.next().await,
-                Err(ended) => Err(ended),
-            };
-            if let Err(ended) = done {
+            if let Err(ended) = self.go_on().await {
                 return ended;
             }
         }
+    }
+
+    async fn go_on(&mut self) -> Result<(), Ended> {
+        {
+            // What looks at what is stored takes its thread from other tasks.
+            let is_long = self.catch_up.is_running() || self.up.owes();
+            let _turn = if is_long { Some(self.task.room.turn.acquire().await) } else { None };
+            self.push_on()?;
+        }
+        self.next().await
     }
 
     /// Waits for what happens next, and deals with it.
@@ -194,11 +204,14 @@ impl Talk<'_> {
         let happened = tokio::select! {
             heard = self.wire.hear(), if may_read => Happened::Heard(heard?),
             () = ready(self.news.as_ref()), if may_take => Happened::News,
+            () = self.link.settled(), if self.catch_up.is_running() => Happened::Settled,
             () = sleep_until(alarm) => Happened::Alarm,
         };
         match happened {
             Happened::Heard(text) => self.hear(&text).await?,
             Happened::News => self.take_news()?,
+            // What is next is seen to in any case.
+            Happened::Settled => {}
             Happened::Alarm => self.wake()?,
         }
         if self.link.strikes() > self.strikes + STRIKES_MAX {
@@ -305,6 +318,8 @@ impl Talk<'_> {
             let now = Instant::now();
             let (id, body, errors) = match self.up.next(now) {
                 None => return,
+                // Known there meanwhile: it was new and was missed as well.
+                Some(Next::Event(id, ..) | Next::Stored(id)) if self.link.is_of_no_use_there(&id) => continue,
                 Some(Next::Event(id, body, errors)) => (id, body, errors),
                 Some(Next::Stored(id)) => {
                     let here = &self.task.here;
@@ -373,9 +388,11 @@ impl Talk<'_> {
                 self.up.answered(&id, is_taken, &why, &self.link, Instant::now());
             }
             Heard::Eose(name) => {
+                let _turn = self.task.room.turn.acquire().await;
                 self.with_catch_up(|catch_up, with| catch_up.hear_end(&name, None, with))?;
             }
             Heard::Closed(_, why) | Heard::NegErr(_, why) if self.is_to_log_in(&why) => {
+                self.has_waited |= self.begins_at.is_none();
                 self.begins_at = Some(Instant::now() + JUDGEMENT_MAX);
             }
             Heard::Closed(name, why) if name == LIVE => return Err(Ended::Refused(why)),
@@ -384,6 +401,7 @@ impl Talk<'_> {
             }
             Heard::NegMsg(name, message) => {
                 self.pace();
+                let _turn = self.task.room.turn.acquire().await;
                 self.with_catch_up(|catch_up, with| catch_up.hear_message(&name, &message, with))?;
             }
             Heard::NegErr(name, why) => self.catch_up.hear_refusal(&name, &why)?,
@@ -398,9 +416,11 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// Whether a refusal is about a key that is just being proved.
+    /// Whether a refusal is about a key that is yet to be proved: some ask for it only then, before or after. All that was
+    /// refused at once is waited for once.
     fn is_to_log_in(&self, why: &str) -> bool {
-        why.starts_with("auth-required:") && self.proof.is_some() && !self.is_proved
+        let is_about_key = why.starts_with("auth-required:") && self.key.is_some() && !self.is_proved;
+        is_about_key && (!self.has_waited || self.begins_at.is_some())
     }
 
     /// Proves the key (NIP-42).
@@ -469,6 +489,7 @@ impl Talk<'_> {
         }
         let is_trusted = self.task.settings.policy == MirrorPolicy::Trusted;
         let now = self.task.here.pipeline.clock.now();
+        self.link.hand_in();
         self.task.here.pipeline.submit(Submission {
             community: Arc::clone(&self.task.here.community),
             event,

@@ -21,7 +21,7 @@ pub(super) const ANSWER_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// How often an event is offered to a relay that has an error.
+/// How often an event is offered to a relay that has an error, or wants a key that is yet to be proved.
 const ERRORS_MAX: u32 = 5;
 
 /// Ids that may wait before no further part of what is stored is compared.
@@ -66,6 +66,11 @@ impl Up {
         self.new.is_empty() && self.again.is_empty() && self.under_way.len() < UNDER_WAY_MAX
     }
 
+    /// Whether stored events are to be sent.
+    pub(super) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
     /// Whether no more of what is stored need be compared as yet.
     pub(super) fn owes_enough(&self) -> bool {
         self.owed.len() >= OWED_ENOUGH
@@ -108,7 +113,7 @@ impl Up {
         match (is_taken, prefix) {
             (_, "duplicate") => link.copy_up(id),
             (true, _) => {
-                link.taken_up();
+                link.taken_up(id);
                 self.pause = Duration::ZERO;
             }
             (false, "rate-limited") => {
@@ -116,13 +121,12 @@ impl Up {
                 self.rest(now);
                 link.refused_up(id, prefix, false);
             }
-            (false, "error") if errors < ERRORS_MAX => {
+            (false, "error" | "auth-required") if errors < ERRORS_MAX => {
                 self.again.push_back((*id, body, errors + 1));
                 self.rest(now);
                 link.refused_up(id, prefix, false);
             }
             (false, "error") => link.miss(),
-            (false, "auth-required" | "restricted") => link.refused_up(id, prefix, true),
             (false, prefix) => link.refused_up(id, known(prefix), true),
         }
     }
@@ -157,7 +161,7 @@ impl Up {
 /// A prefix that is counted: those of strangers' making are one.
 fn known(prefix: &str) -> &str {
     match prefix {
-        "blocked" | "invalid" | "pow" | "mute" => prefix,
+        "auth-required" | "blocked" | "invalid" | "mute" | "pow" | "restricted" => prefix,
         _ => "other",
     }
 }
@@ -175,11 +179,12 @@ mod tests {
     fn each_answer_has_its_consequence() {
         // Answer, whether it is offered again, whether later comparisons may offer it.
         let table = [
-            (true, "", false, true),
+            (true, "", false, false),
             (true, "duplicate: there", false, false),
             (false, "duplicate: newer", false, false),
             (false, "rate-limited: slow", true, true),
             (false, "error: disk", true, true),
+            (false, "auth-required: who are you", true, true),
             (false, "blocked: no", false, false),
             (false, "invalid: no", false, false),
             (false, "no reason", false, false),

@@ -39,7 +39,12 @@ pub fn normalized(url: &str) -> Option<String> {
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "ws" | "wss"))?;
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    if host.is_empty() || url.contains(['#', '?']) || host.ends_with(".onion") {
+    let has_port = authority.as_str().len() > authority.host().len();
+    if host.is_empty()
+        || has_port && authority.port_u16().is_none()
+        || url.contains(['#', '?'])
+        || host.ends_with(".onion")
+    {
         return None;
     }
     let usual = if scheme == "wss" { 443 } else { 80 };
@@ -104,6 +109,8 @@ mod tests {
             ("wss://user:word@relay.example", None),
             ("wss://relay.example/?key=1", None),
             ("wss://x.onion", None),
+            ("wss://relay.example:", None),
+            ("wss://relay.example:x", None),
             ("wss://", None),
             ("", None),
         ];

@@ -8,7 +8,7 @@ use plaza::event::Event;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
-use super::common::{Person, TestRelay, json_of};
+use super::common::{NOW, Person, TestRelay, json_of};
 use super::{await_live, await_stored, mirror, notes, publish, reload, stats};
 
 /// A connection to a fake relay, as it sees it.
@@ -107,6 +107,67 @@ fn a_relay_that_knows_nothing_but_nip_01_is_mirrored() {
     reload(&relay, &mirror(&fake.url(), "direction = \"both\""));
     await_stored(&relay, 651);
     await_live(&relay);
-    let stats = stats(&relay);
-    assert_eq!((stats.strikes, stats.up.taken, stats.down.taken), (0, 1, 650), "{stats:?}");
+    super::await_that("all is counted", || stats(&relay).down.taken == 650 && stats(&relay).up.taken == 1);
+    assert_eq!(stats(&relay).strikes, 0);
+}
+
+#[test]
+fn a_relay_that_asks_for_a_key_when_one_is_needed_gets_it() {
+    let events = notes(1, 0..5);
+    let member = Person::new(7);
+    let key = member.hex();
+    // The question comes before the refusal, or after it.
+    for asks_first in [true, false] {
+        let (events, key) = (events.clone(), key.clone());
+        let fake = Fake::start(move |socket| {
+            let (mut is_proved, mut is_asked) = (false, false);
+            while let Some(message) = hear(socket) {
+                let name = &message[1];
+                let mut ask = |socket: &mut Socket| {
+                    if !std::mem::replace(&mut is_asked, true) {
+                        say(socket, &json!(["AUTH", "prove it"]));
+                    }
+                };
+                match message[0].as_str() {
+                    Some("AUTH") => {
+                        let tags = message[1]["tags"].to_string();
+                        is_proved = message[1]["pubkey"] == key && tags.contains("prove it");
+                        say(socket, &json!(["OK", message[1]["id"], is_proved, ""]));
+                    }
+                    Some("EVENT") => {
+                        let why = if is_proved { "" } else { "auth-required: who are you?" };
+                        say(socket, &json!(["OK", message[1]["id"], is_proved, why]));
+                    }
+                    Some("REQ") if is_proved => {
+                        let until = message[2]["until"].as_u64().unwrap_or(u64::MAX);
+                        for event in events.iter().filter(|event| event.created_at <= until) {
+                            say(socket, &json!(["EVENT", name, json_of(event)]));
+                        }
+                        say(socket, &json!(["EOSE", name]));
+                    }
+                    Some("REQ") => {
+                        if asks_first {
+                            ask(socket);
+                        }
+                        say(socket, &json!(["CLOSED", name, "auth-required: who are you?"]));
+                        ask(socket);
+                    }
+                    Some("NEG-OPEN") => {
+                        say(socket, &json!(["NOTICE", "unknown command"]));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        std::fs::write(&file, member.secret()).expect("a file");
+        let relay = TestRelay::start();
+        publish(&relay, [&Person::new(2).event(1, NOW, &[], "mine")]);
+        let keys = format!("direction = \"both\"\nkey_file = {:?}", file.display());
+        reload(&relay, &mirror(&fake.url(), &keys));
+        await_stored(&relay, 6);
+        super::await_that("what is here goes there", || stats(&relay).up.taken == 1);
+        assert_eq!((stats(&relay).connects, stats(&relay).strikes), (1, 0), "asks first: {asks_first}");
+    }
 }

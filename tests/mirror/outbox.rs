@@ -69,7 +69,7 @@ fn members_posts_come_from_where_they_write() {
     // Without members' lists being followed any more there is nothing left of it.
     super::reload(&relay, &following(&[one, two], "").replace("true", "false"));
     assert!(relay.relay().mirrors().is_empty());
-    await_that("nobody is connected", || first.relay().community().connected.len() == 0);
+    await_that("nobody is connected", || first.relay().community().connected.is_empty());
 }
 
 #[test]

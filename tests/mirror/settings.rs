@@ -6,7 +6,7 @@ use std::path::Path;
 use plaza::config::{Config, Mirror};
 
 use super::common::authority::{Authority, NAME};
-use super::common::folder::Folder;
+use super::common::folder::{Folder, Serving};
 use super::common::http::get;
 use super::common::{Client, Person, TestRelay};
 use super::{await_live, await_stored, await_that, mirror, notes, publish, reload, stats};
@@ -185,6 +185,42 @@ fn how_mirrors_stand_is_shown_by_the_program_and_in_numbers() {
 }
 
 #[test]
+fn after_either_side_was_killed_nothing_is_missing() {
+    let there = Folder::new();
+    let port = super::common::program::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let start = |folder: &Folder, listen: &str| Serving::start(folder.command(&["--listen", listen]));
+    let publish = |url: &str, events: &[plaza::event::Event]| {
+        let mut client = Client::connect(url);
+        events.iter().for_each(|event| client.publish_ok(event));
+    };
+    let held = |url: &str| Client::connect(url).count(&[serde_json::json!({})]);
+    there.write("relay.toml", "[rate]\nenabled = false\n");
+    let mut other = start(&there, &listen);
+    let here = Folder::new();
+    let mirror = mirror(&format!("ws://{listen}"), "direction = \"both\"");
+    here.write("relay.toml", format!("[rate]\nenabled = false\n{mirror}"));
+    let mut relay = start(&here, "127.0.0.1:0");
+    let mut all = 0;
+    for round in 0..3 {
+        publish(&relay.url, &notes(2 * round, 0..40));
+        publish(&other.url, &notes(2 * round + 1, 0..40));
+        // In the midst of it.
+        if round == 0 {
+            drop(other);
+            publish(&relay.url, &notes(100, 0..20));
+            other = start(&there, &listen);
+        } else if round == 1 {
+            drop(relay);
+            publish(&other.url, &notes(101, 0..20));
+            relay = start(&here, "127.0.0.1:0");
+        }
+        all += if round < 2 { 100 } else { 80 };
+        await_that("both have all", || held(&relay.url) == all && held(&other.url) == all);
+    }
+}
+
+#[test]
 fn it_speaks_over_tls_and_looks_at_certificates() {
     let (authority, folder) = (Authority::new(), Folder::new());
     authority.issue(&[NAME, "localhost"]).write(folder.0.path());
@@ -206,7 +242,7 @@ fn it_speaks_over_tls_and_looks_at_certificates() {
         mine.write("relay.toml", mirror(&format!("wss://localhost:{port}"), ""));
         let mut command = mine.command(&["--listen", "127.0.0.1:0"]);
         command.env("SSL_CERT_FILE", mine.path("root.pem"));
-        let relay = super::common::folder::Serving::start(command);
+        let relay = Serving::start(command);
         let wanted = if is_trusted { "up to date" } else { "last trouble: no TLS with localhost" };
         await_that(wanted, || mine.run(&["mirrors"]).data.contains(wanted));
         let found = Client::connect(&relay.url).ids(serde_json::json!({}));
