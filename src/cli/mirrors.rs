@@ -56,8 +56,9 @@ fn text_of(mirror: &MirrorStats) -> String {
         Phase::Live => "up to date",
     };
     let now = Clock::system().now();
-    let since = connected_since
-        .map_or(String::new(), |at| format!(", connected for {}", words::duration(now.saturating_sub(at))));
+    let since = connected_since.map_or(String::new(), |at| {
+        format!(", connected for {}", words::duration(rounded(now.saturating_sub(at))))
+    });
     let mut text = format!("{community}  {url}  {direction}: {phase}{since}\n");
     for (way, flow) in [("down", down), ("up", up)] {
         if direction == way || direction == "both" || way == "down" && direction != "up" {
@@ -74,6 +75,17 @@ fn text_of(mirror: &MirrorStats) -> String {
         text.push_str(&format!("  last trouble: {error}\n"));
     }
     text
+}
+
+/// A length of time as exact as people want it.
+fn rounded(seconds: u64) -> u64 {
+    let unit = match seconds {
+        0..120 => 1,
+        120..7_200 => 60,
+        7_200..172_800 => 3_600,
+        _ => 86_400,
+    };
+    seconds / unit * unit
 }
 
 fn flow_of(flow: &Flow) -> String {
