@@ -12,6 +12,7 @@ mod document;
 mod error;
 mod explain;
 mod files;
+mod mirrors;
 mod overlay;
 mod preset;
 mod sections;
@@ -32,13 +33,14 @@ pub use adjustable::{Adjustable, Form};
 pub use compression::Compression;
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
+pub use mirrors::{Backfill, Direction, Filters, Mirror, MirrorPolicy};
 pub use networks::parse_network;
 pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
-    ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Plugin, Plugins,
-    Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust, UntilVerdict, WhenDead,
+    ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Outbox, Plugin,
+    Plugins, Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust, UntilVerdict, WhenDead,
     WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
@@ -77,6 +79,8 @@ pub struct Config {
     pub log: Log,
     /// Numbers for those who watch.
     pub metrics: Metrics,
+    /// Streams from and to other relays, one a `[[mirror]]`.
+    pub mirrors: Vec<Mirror>,
     /// What of all this stands in the file.
     pub written: Written,
 }
@@ -135,6 +139,8 @@ pub struct Settings {
     pub plugins: Plugins,
     /// A service that is sent events and gives verdicts.
     pub moderation_service: ModerationService,
+    /// Members' posts from where they write.
+    pub outbox: Outbox,
 }
 
 impl Settings {
@@ -200,6 +206,7 @@ impl Config {
 
     fn build(mut root: Document<'_>) -> Result<Self, Fault> {
         let communities = root.take_communities()?;
+        let mirrors = root.take_list("mirror", "[[mirror]] and url = \"wss://…\" below it")?;
         // Unknown keys are looked for first: the document knows where they are and what lies near them, while
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
@@ -222,6 +229,7 @@ impl Config {
             nip62,
             log,
             metrics,
+            mirrors: Vec::new(),
             written,
         };
         validate::check_root(&config.root, &root)?;
@@ -239,6 +247,7 @@ impl Config {
             config.written.note(&community);
             config.communities.push(settings);
         }
+        config.mirrors = mirrors::read(&config, &root, mirrors)?;
         Ok(config)
     }
 }

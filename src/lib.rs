@@ -6,7 +6,7 @@
 //!
 //! Pure, and used by all: [`event`], [`filter`], [`geo`], [`domain`], [`amount`], [`message`], [`nips`],
 //! [`policy`]. Holding state: [`store`], which alone knows sled, and [`index`]. Joining them: [`community`].
-//! Moving: [`pipeline`], [`net`]. Of the operator: [`backup`], [`control`]. Reading the wall clock: [`clock`], alone.
+//! Moving: [`pipeline`], [`net`], [`mirror`]. Of the operator: [`backup`], [`control`]. Reading the wall clock: [`clock`], alone.
 
 pub mod admin;
 pub mod amount;
@@ -28,6 +28,7 @@ pub mod memory;
 pub mod message;
 pub mod meter;
 pub mod metrics;
+pub mod mirror;
 pub mod net;
 pub mod nips;
 pub mod outbox;
@@ -35,6 +36,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod policy;
 pub mod rate;
+pub mod recent;
 pub mod reload;
 pub mod replay;
 pub mod review;

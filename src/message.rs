@@ -1,6 +1,8 @@
 //! The wire's JSON arrays, pure: the only place that knows them. In: a client's text. Out:
 //! [`ClientMessage`], and the texts that a relay sends (NIP-01, 42, 45, 67, 77).
 
+pub mod elsewhere;
+
 use std::fmt::Write as _;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};

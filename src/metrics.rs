@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
+use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
 use crate::pipeline::memory::Memory;
 use crate::pipeline::{Desk, Pipeline};
 use crate::plugin::Numbers;
@@ -27,6 +28,7 @@ struct Read {
     communities: Arc<Communities>,
     store: Arc<Store>,
     memory: Arc<Memory>,
+    mirrors: Arc<Mirrors>,
     /// When the process started, in seconds since 1970.
     started_at: u64,
     clock: Clock,
@@ -47,6 +49,7 @@ impl Metrics {
         communities: Arc<Communities>,
         store: Arc<Store>,
         pipeline: &Pipeline,
+        mirrors: Arc<Mirrors>,
         started_at: u64,
     ) -> Metrics {
         let (meter, memory) = (&pipeline.meter, Arc::clone(&pipeline.memory));
@@ -111,6 +114,7 @@ impl Metrics {
             communities,
             store,
             memory,
+            mirrors,
             started_at,
             clock: pipeline.clock.clone(),
         }));
@@ -178,7 +182,7 @@ fn of_each_by(
 
 impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Read { communities, store, memory, started_at, .. } = self;
+        let Read { communities, store, memory, mirrors, started_at, .. } = self;
         let gauge =
             |name, help, unit, numbers| Family { name, help, unit, metric_type: MetricType::Gauge, numbers };
         let counter = |name, help, numbers| Family {
@@ -244,6 +248,7 @@ impl Collector for Read {
         plugins(communities, &mut encoder)?;
         services(communities, self.clock.now(), &mut encoder)?;
         memory_of(memory, &mut encoder)?;
+        of_mirrors(mirrors, &mut encoder)?;
         process(&mut encoder)
     }
 }
@@ -404,6 +409,58 @@ fn memory_of(memory: &Memory, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
         let numbers = vec![(Labels::new(), number as f64)];
         Family { name, help, unit: Some(Unit::Bytes), metric_type: MetricType::Gauge, numbers }.write(encoder)
     })
+}
+
+/// How mirrors stand, and what they carry.
+fn of_mirrors(mirrors: &Mirrors, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let stats = mirrors.stats();
+    let of_each = |number: fn(&MirrorStats) -> f64| -> Vec<(Labels, f64)> {
+        stats.iter().map(|one| (labels_of(one), number(one))).collect()
+    };
+    let is_connected = |one: &MirrorStats| matches!(one.phase, Phase::CatchingUp | Phase::Live).into();
+    let by_outcome = stats.iter().flat_map(|one| {
+        let with = |way: &'static str, outcome: String, number: u64| {
+            let mut labels = labels_of(one);
+            labels.extend([("direction", way.to_owned()), ("outcome", outcome)]);
+            (labels, number as f64)
+        };
+        let of_flow = |way: &'static str, flow: &Flow| -> Vec<(Labels, f64)> {
+            let ends = [("taken", flow.taken), ("copy", flow.copies)];
+            let ends = ends.map(|(outcome, number)| with(way, outcome.to_owned(), number));
+            let refused = flow.refused.iter().map(|(why, number)| with(way, why.clone(), *number));
+            ends.into_iter().chain(refused).collect()
+        };
+        [of_flow("down", &one.down), of_flow("up", &one.up)].concat()
+    });
+    let by_outcome = by_outcome.collect();
+    let waiting = stats.iter().flat_map(|one| {
+        [("down", one.down.waiting), ("up", one.up.waiting)].map(|(way, number)| {
+            let mut labels = labels_of(one);
+            labels.push(("direction", way.to_owned()));
+            (labels, number as f64)
+        })
+    });
+    let waiting = waiting.collect();
+    let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+    let families = [
+        ("mirror_connected", "Whether a mirror is connected", gauge, of_each(is_connected)),
+        ("mirror_connects", "Times that a mirror was connected", counter, of_each(|one| one.connects as f64)),
+        ("mirror_events", "Events of a mirror, by what became of them", counter, by_outcome),
+        ("mirror_waiting", "Events that a mirror is yet to fetch or to send", gauge, waiting),
+        (
+            "mirror_strikes",
+            "Messages that were none, not asked for, or forged",
+            counter,
+            of_each(|one| one.strikes as f64),
+        ),
+    ];
+    families.into_iter().try_for_each(|(name, help, metric_type, numbers)| {
+        Family { name, help, unit: None, metric_type, numbers }.write(encoder)
+    })
+}
+
+fn labels_of(mirror: &MirrorStats) -> Labels {
+    vec![("community", mirror.community.clone()), ("mirror", name_of(mirror))]
 }
 
 /// Numbers of the process, where the system tells them.

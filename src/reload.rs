@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
 use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
+use crate::mirror::Mirrors;
 use crate::pipeline::{Pipeline, StartError};
 use crate::review;
 use crate::store::Store;
@@ -71,6 +72,8 @@ pub(crate) struct Reloader {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Clock,
     pub(crate) load: Option<Load>,
+    /// What carries events from and to other relays, where that is done.
+    pub(crate) mirrors: Option<Arc<Mirrors>>,
     /// The settings as the file has them. Who holds them changes what counts, and nobody else.
     pub(crate) configured: Mutex<Arc<Config>>,
 }
@@ -151,6 +154,9 @@ impl Reloader {
         review::begin(&config, &self.communities, &self.store, &self.pipeline).map_err(OpenError::from)?;
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
         self.pipeline.rates.reconfigure(&config.rate);
+        if let Some(mirrors) = &self.mirrors {
+            mirrors.reconfigure(&config);
+        }
         self.current.set(config);
         // Of one that cannot be run the log has told; it is tried again.
         let _ = self.pipeline.ask_plugins(&self.communities)?;

@@ -141,9 +141,9 @@ pub(super) fn with_house<T>(
         Arc::clone(&communities),
         Clock::system(),
     )?;
-    let house = House { store, communities, pipeline: Arc::new(pipeline) };
+    let house = House { store, communities, pipeline: Arc::new(pipeline), mirrors: None };
     let done = work(&house);
-    let House { store, communities, pipeline } = house;
+    let House { store, communities, pipeline, .. } = house;
     if let Some(pipeline) = Arc::into_inner(pipeline) {
         pipeline.stop();
     }

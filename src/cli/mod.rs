@@ -14,6 +14,7 @@ mod export;
 mod generate;
 mod import;
 mod key;
+mod mirrors;
 mod remote;
 mod restore;
 mod run;
@@ -104,6 +105,8 @@ enum Command {
     ///
     /// Works on a relay that is running, and on its data when none is.
     Stats(stats::Stats),
+    /// Say how the mirrors of a relay that runs stand: connected or not, what came and went, what was refused and why
+    Mirrors(mirrors::Mirrors),
     /// Bring a backup up to date: all events and all else that is stored, as of one moment
     ///
     /// Works on a relay that is running, which goes on serving, and on its data when none is. The first run
@@ -228,6 +231,7 @@ pub fn main() -> ExitCode {
         Some(Command::Export(command)) => command.run(),
         Some(Command::Sync(command)) => command.run(),
         Some(Command::Stats(command)) => command.run(),
+        Some(Command::Mirrors(command)) => command.run(),
         Some(Command::Backup(command)) => command.run(),
         Some(Command::Restore(command)) => command.run(),
         Some(Command::Delete(command)) => command.run(),

@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 mod tally;
 mod traffic;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
@@ -22,12 +22,13 @@ pub use tally::{Count, Tally};
 pub use traffic::{Count as Counter, Traffic};
 
 use crate::config::{Mode, Settings};
-use crate::event::{Event, PublicKey, Verified};
+use crate::event::{Event, Id, PublicKey, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
 use crate::outbox::Subscription;
 use crate::pipeline::Desk;
+use crate::recent::Recent;
 use crate::review::Numbers;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
 use crate::store::record::{RecordError, decode_without_content};
@@ -38,6 +39,9 @@ pub(crate) const VANISHED: StateTable = StateTable(1);
 
 /// State that is true of one folder alone: no copy of the store has it.
 pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS];
+
+/// Ephemeral events that are remembered, so that mirrors in a circle pass each on once.
+const PASSED_ON_MAX: usize = 16_384;
 
 /// A relay as a client sees it.
 pub struct Community {
@@ -59,6 +63,9 @@ pub struct Community {
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
     by_prefix: bool,
+    /// Ephemeral events that were passed on lately: kept once the community has a mirror, through which they could
+    /// come again and again.
+    passed_on: OnceLock<Mutex<Recent>>,
     path: String,
     rules: RwLock<Arc<Rules>>,
     lists: lists::Lists,
@@ -203,6 +210,7 @@ impl Community {
             id,
             caught_up_with: 0,
             by_prefix: rules.settings.geohash.prefix_filters,
+            passed_on: OnceLock::new(),
             path: rules.settings.relay.path.clone(),
             lessons: learn::Lessons::new(&rules.needs),
             lists: lists::Lists::default(),
@@ -215,6 +223,17 @@ impl Community {
             desk: OnceLock::new(),
             index: RwLock::default(),
         }
+    }
+
+    /// Passes each ephemeral event on once from now on, as far as it remembers.
+    pub(crate) fn remember_passed_on(&self) {
+        self.passed_on.get_or_init(|| Mutex::new(Recent::new(PASSED_ON_MAX)));
+    }
+
+    /// Whether an ephemeral event was passed on lately; if not it is now. Never where nobody has it remembered.
+    pub(crate) fn has_passed_on(&self, id: &Id) -> bool {
+        let Some(passed_on) = self.passed_on.get() else { return false };
+        !passed_on.lock().unwrap_or_else(PoisonError::into_inner).add(id)
     }
 
     /// Where it is, beginning with a slash.

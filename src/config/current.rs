@@ -1,12 +1,12 @@
 //! The settings as of now, for those who go on while they change. In: checked settings. Out: snapshots, and what of
 //! a change waits for the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
-use super::{Config, Settings};
+use super::{Config, Mirror, Settings};
 
 /// Settings that count at the next start: what is open, made or sized once. A section alone means all of it.
 /// relay.toml.example says so beside each.
@@ -76,6 +76,11 @@ impl Config {
                 self.compare(&format!("{path}: "), settings, new, changed, &mut difference);
             }
         }
+        let changed = |one: &&Mirror, others: &[Mirror]| !others.contains(one);
+        let gone = self.mirrors.iter().filter(|one| changed(one, &new.mirrors));
+        let came = new.mirrors.iter().filter(|one| changed(one, &self.mirrors));
+        let named: BTreeSet<String> = gone.chain(came).map(Mirror::name).collect();
+        difference.now.extend(named);
         difference
     }
 

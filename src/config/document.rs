@@ -57,6 +57,27 @@ impl<'t> Document<'t> {
         Ok(communities)
     }
 
+    /// Takes a list of tables out of the root, each with the line where it begins.
+    pub(super) fn take_list(&mut self, name: &str, form: &str) -> Result<Vec<(usize, DeTable<'t>)>, Fault> {
+        let Some((key, value)) = self.table.remove_entry(name) else { return Ok(Vec::new()) };
+        let wrong = |line: usize| Fault {
+            line,
+            key: name.to_owned(),
+            problem: format!("must be one or more [[{name}]]"),
+            remedy: format!("write {form}"),
+        };
+        let line = self.line_at(key.span().start);
+        let DeValue::Array(list) = value.into_inner() else { return Err(wrong(line)) };
+        let each = list.into_iter().map(|element| {
+            let line = self.line_at(element.span().start);
+            match element.into_inner() {
+                DeValue::Table(table) => Ok((line, table)),
+                _ => Err(wrong(line)),
+            }
+        });
+        each.collect()
+    }
+
     /// The path of the community; `None` for the root.
     pub(super) fn community(&self) -> Option<&str> {
         self.community.as_ref().map(|(path, _)| path.as_str())

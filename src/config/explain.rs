@@ -81,6 +81,8 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("market.price_max", "a table from currencies to amounts", "{ sats = 1_000_000, EUR = \"999.99\" }"),
     ("retention.age_days_max_by_kind", "a table from kinds to days", "{ \"1\" = 365, \"7\" = 30 }"),
     ("retention.events_max_by_kind", "a table from kinds to numbers", "{ \"1,6,7\" = 1_000_000 }"),
+    ("outbox.discover", "a list of addresses", "[\"wss://relay.example\"]"),
+    ("outbox.kinds", "a list of whole numbers from 0 to 65_535", "[0, 1, 3, 5, 6, 7]"),
     ("retention.author_full", "\"refuse\" or \"oldest\"", "\"refuse\""),
     ("retention.kinds_protected", "a list of kinds and ranges", "[0, 3, \"10000-19999\"]"),
     ("bridge.protocols_allowed", "a list of activitypub, atproto, rss, web and other", "[\"activitypub\"]"),

@@ -7,10 +7,14 @@ use std::path::Path;
 
 use super::error::ConfigError;
 use super::{Config, ModerationService, Tls};
+use crate::event::secret_key;
 use crate::geo::POLYGON_BYTES_MAX;
 
 /// A secret is no longer than this.
 const SECRET_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a file that holds one secret key.
+const KEY_BYTES_MAX: usize = 1024;
 
 /// Reads them, and says where they are from now on.
 ///
@@ -27,6 +31,18 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
         *file = folder.join(&*file);
         // What is in it is read when it is needed, and a certificate whenever it changes.
         File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
+    }
+    for mirror in &mut config.mirrors {
+        let Some(file) = &mut mirror.key_file else { continue };
+        *file = folder.join(&*file);
+        // What is in it is read again at each connection.
+        let text =
+            text_of(file, KEY_BYTES_MAX).map_err(|cause| unreadable(file, "mirror.key_file", cause))?;
+        if secret_key(&text).is_none() {
+            let problem = "it does not hold one secret key";
+            let remedy = "write the key into it as nsec1… or 64 hexadecimal digits, and nothing else";
+            return Err(refused(file, "mirror.key_file", problem, remedy, None));
+        }
     }
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {
         for list in &mut settings.blocklist.files {

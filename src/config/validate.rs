@@ -350,7 +350,7 @@ fn check_texts(config: &Config, document: &Document<'_>) -> Result<(), Fault> {
 }
 
 /// Why a text is no absolute URL of one of two schemes.
-fn url_problem(url: &str, schemes: [&str; 2]) -> Option<String> {
+pub(super) fn url_problem(url: &str, schemes: [&str; 2]) -> Option<String> {
     let [first, second] = schemes;
     let wrong = |why: &str| Some(format!("{:?} {why}", excerpt(url)));
     let Ok(uri) = url.parse::<Uri>() else {

@@ -63,6 +63,10 @@ impl Config {
         if !communities.is_empty() {
             root.insert("community".to_owned(), Value::Array(communities));
         }
+        if !self.mirrors.is_empty() {
+            let mirrors = self.mirrors.iter().map(|mirror| Value::Object(object_of(mirror))).collect();
+            root.insert("mirror".to_owned(), Value::Array(mirrors));
+        }
         let mut root = Value::Object(root);
         drop_nulls(&mut root);
         // Settings are texts, numbers, lists and tables: all of which TOML has.

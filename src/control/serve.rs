@@ -11,6 +11,7 @@ use crate::community::{Communities, Community, LOCAL_STATE};
 use crate::event::Kind;
 use crate::filter::Filter;
 use crate::index::{Found, Progress, Scan};
+use crate::mirror::Mirrors;
 use crate::pipeline::Pipeline;
 use crate::rule::Head;
 use crate::store::copy::{Copier, Earlier, Piece};
@@ -34,6 +35,8 @@ pub struct House {
     pub communities: Arc<Communities>,
     /// What moves events.
     pub pipeline: Arc<Pipeline>,
+    /// What carries events from and to other relays; `None` where no relay runs.
+    pub mirrors: Option<Arc<Mirrors>>,
 }
 
 /// Why a connection ends, or a command cannot be followed.
@@ -98,6 +101,10 @@ fn follow<'h>(
     match command {
         Command::Stats => {
             say(out, &Answer::Stats(stats(&house.communities, &house.store)?))?;
+        }
+        Command::Mirrors => {
+            let all = house.mirrors.as_ref().map(|mirrors| mirrors.stats());
+            say(out, &Answer::Mirrors(all.unwrap_or_default()))?;
         }
         Command::Copy { since } => {
             *copier = None;

@@ -5,6 +5,7 @@
 
 mod asked;
 mod chance;
+mod elsewhere;
 mod invoices;
 mod rules;
 mod settings;
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     wire::MESSAGE,
     wire::EVENT,
     wire::FILTER,
+    elsewhere::HEARD,
+    elsewhere::RELAYS,
     texts::GEOHASH,
     texts::DOMAIN,
     texts::BLOCKLIST,

@@ -43,6 +43,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("nip13", &["difficulty_min = #", "difficulty_max_trusted = #"]),
     ("kinds", &["allowed = [#, \"1-#\"]", "denied = [\"30000-39999\", #]"]),
     ("authors", &["members = [&, &]", "denied = [&]"]),
+    ("outbox", &["enabled = true", "discover = [\"wss://a.example\"]", "kinds = [#, 1]", "relays_max = #"]),
     ("access", &["read = \"members\"", "write = \"members\""]),
     (
         "geohash",

@@ -62,6 +62,10 @@ const RATE_KEYS_PER_CONNECTION: usize = 4;
 /// Sessions, tokens and names of the relay, all at their bounds; backups and other commands under way.
 const MANAGING_BYTES: u64 = 8 * MIB;
 
+/// What a mirror takes besides what it compares, and an event that is compared.
+const MIRROR_BYTES: u64 = 16 * MIB;
+const COMPARED_EVENT_BYTES: u64 = 80;
+
 /// An event in the index, about: for estimates before there is one.
 pub const INDEX_EVENT_BYTES: u64 = 112;
 
@@ -184,6 +188,7 @@ impl Bound {
             term("messages that are being read", "limits.message_bytes_max", messages(config)),
             term("queries that are being answered", READERS, readers(config)),
             term("clients: what they ask, send and have not read", CLIENTS, clients(config, plan)),
+            term("mirrors", "mirror, nip77.events_max", mirrors(config, plan)),
             term(
                 "rates",
                 "server.connections_max",
@@ -308,6 +313,19 @@ fn clients(config: &Config, plan: &Plan) -> u64 {
     let tls = if config.tls.listen.is_some() { TLS_BYTES } else { 0 };
     let each = most.saturating_add((CONNECTION_BYTES + HTTP_BYTES + tls) as u64);
     (config.server.connections_max as u64).saturating_mul(each)
+}
+
+/// What a mirror holds: messages, new events that wait, ids; and what is stored, as often as it is compared. Where clients
+/// share a pool it is out of that.
+fn mirrors(config: &Config, plan: &Plan) -> u64 {
+    if plan.memory_bytes_max.is_some() {
+        return 0;
+    }
+    let events = config.all().map(|one| one.nip77.events_max as u64).max().unwrap_or_default();
+    let each = MIRROR_BYTES.saturating_add(events.saturating_mul(COMPARED_EVENT_BYTES));
+    let followed = config.all().filter(|one| one.outbox.enabled);
+    let followed: u64 = followed.map(|one| u64::from(one.outbox.relays_max)).sum();
+    each.saturating_mul(followed + config.mirrors.len() as u64)
 }
 
 /// A filter without its values.

@@ -78,6 +78,7 @@ impl RelayByHand {
             store: Arc::clone(&store),
             clock,
             load: None,
+            mirrors: None,
             configured: Mutex::new(configured),
         });
         let stop = Arc::<Stop>::default();

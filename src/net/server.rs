@@ -26,6 +26,7 @@ use crate::event::{Event, PublicKey};
 use crate::geo::Area;
 use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
+use crate::mirror::{MirrorStats, Mirrors};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{self, Pipeline, PluginError};
 use crate::policy::Explanation;
@@ -342,6 +343,7 @@ pub struct Relay {
     pub(super) pipeline: Arc<Pipeline>,
     store: Arc<Store>,
     reloader: Arc<Reloader>,
+    mirrors: Arc<Mirrors>,
     pub(super) stop: Arc<Stop>,
     control: Option<Control>,
     pub(super) connections: Arc<Semaphore>,
@@ -401,6 +403,8 @@ impl Relay {
         }
         review::begin(&config, &communities, &store, &pipeline)?;
         let pipeline = Arc::new(pipeline);
+        let mirrors =
+            Mirrors::new(runtime.handle().clone(), Arc::clone(&pipeline), Arc::clone(&communities), &config);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
             communities: Arc::clone(&communities),
@@ -408,12 +412,13 @@ impl Relay {
             store: Arc::clone(&store),
             clock,
             load,
+            mirrors: Some(Arc::clone(&mirrors)),
             configured: Mutex::new(configured),
         });
         let tls_addresses = addresses_of(&listeners.tls)?;
         let monitor = open_monitor(&runtime, config.metrics.listen)?;
         let metrics_address = monitor.as_ref().map(TcpListener::local_addr).transpose()?;
-        let control = start_control(&runtime, &store, &communities, &pipeline);
+        let control = start_control(&runtime, &store, &communities, &pipeline, &mirrors);
         let relay = Relay {
             addresses: addresses_of(&listeners.plain)?,
             communities,
@@ -421,6 +426,7 @@ impl Relay {
             pipeline,
             store,
             reloader,
+            mirrors,
             control,
             stop: Arc::default(),
             connections: Arc::new(Semaphore::new(connections_max)),
@@ -430,6 +436,7 @@ impl Relay {
             metrics_address,
         };
         relay.serve(listeners, encryption, monitor);
+        relay.mirrors.reconfigure(&config);
         Ok(relay)
     }
 
@@ -446,7 +453,13 @@ impl Relay {
         if let Some(listener) = monitor {
             let (communities, store) = (Arc::clone(&self.communities), Arc::clone(&self.store));
             let started_at = self.reloader.clock.now();
-            let metrics = Arc::new(Metrics::new(communities, store, &self.pipeline, started_at));
+            let metrics = Arc::new(Metrics::new(
+                communities,
+                store,
+                &self.pipeline,
+                Arc::clone(&self.mirrors),
+                started_at,
+            ));
             self.runtime.spawn(monitor::serve(listener, Arc::clone(&shared), metrics));
         }
         self.runtime.spawn(review::serve_all(Arc::clone(&shared)));
@@ -521,6 +534,11 @@ impl Relay {
         pipeline::explain(community, &rules, event, true, &context, Some(&self.pipeline.bodies))
     }
 
+    /// How each mirror stands.
+    pub fn mirrors(&self) -> Vec<MirrorStats> {
+        self.mirrors.stats()
+    }
+
     /// The root community.
     pub fn community(&self) -> &Arc<Community> {
         self.communities.root()
@@ -563,9 +581,11 @@ impl Relay {
             connections_max,
             patience,
             reloader,
+            mirrors,
             ..
         } = self;
-        drop(reloader);
+        mirrors.stop();
+        drop((reloader, mirrors));
         stop.set();
         pipeline.hurry_plugins(patience / 2);
         if let Some(control) = control {
@@ -632,12 +652,14 @@ fn start_control(
     store: &Arc<Store>,
     communities: &Arc<Communities>,
     pipeline: &Arc<Pipeline>,
+    mirrors: &Arc<Mirrors>,
 ) -> Option<Control> {
     let _runtime = runtime.enter();
     let house = House {
         store: Arc::clone(store),
         communities: Arc::clone(communities),
         pipeline: Arc::clone(pipeline),
+        mirrors: Some(Arc::clone(mirrors)),
     };
     let started = Control::start(house);
     started

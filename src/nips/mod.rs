@@ -17,6 +17,7 @@ pub mod nip56;
 pub mod nip57;
 pub mod nip59;
 pub mod nip62;
+pub mod nip65;
 pub mod nip67;
 pub mod nip70;
 pub mod nip71;

@@ -21,6 +21,11 @@ impl Source {
     /// What an operator brings.
     pub(super) const OPERATOR: Source = Source { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), connection: 0 };
 
+    /// One of several things that an operator has events brought by; all of them together have turns as one address.
+    pub(super) fn of_operator(connection: usize) -> Source {
+        Source { connection, ..Source::OPERATOR }
+    }
+
     /// A connection: known by where its listener lies, which stays there while any of its work waits.
     pub(super) fn of(listener: &Arc<Listener>) -> Source {
         Source { address: listener.address, connection: Arc::as_ptr(listener) as usize }

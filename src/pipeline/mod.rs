@@ -110,14 +110,23 @@ pub enum Reply {
     Listener(Arc<Listener>),
     /// A caller within the process gets its own number for the event, and the outcome.
     Channel(u64, Sender<(u64, Outcome)>),
+    /// What brings events in by the relay's own doing hears of it, and has bounds of its own on how many.
+    Feed(Arc<dyn Feed>),
     /// Whoever it was has an answer already.
     Answered,
+}
+
+/// Brings events in from elsewhere, such as a mirror.
+pub trait Feed: Send + Sync {
+    /// Hears what became of one. Called by threads of the pipeline, so it must be quick.
+    fn hear(&self, id: &Id, outcome: &Outcome);
 }
 
 impl Reply {
     fn source(&self) -> Source {
         match self {
             Reply::Listener(listener) => Source::of(listener),
+            Reply::Feed(feed) => Source::of_operator(Arc::as_ptr(feed).cast::<()>() as usize),
             Reply::Channel(..) | Reply::Answered => Source::OPERATOR,
         }
     }
@@ -137,6 +146,7 @@ impl Reply {
             }
             // Who no longer waits for the answer does not need it.
             Reply::Channel(number, sender) => drop(sender.send((*number, outcome))),
+            Reply::Feed(feed) => feed.hear(id, &outcome),
             Reply::Answered => {}
         }
     }

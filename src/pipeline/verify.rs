@@ -12,7 +12,7 @@ use super::fair::Fair;
 use super::room::Passages;
 use super::stage::Stage;
 use super::writer::{Checked, WriterInput};
-use super::{Outcome, Submission};
+use super::{Outcome, Reply, Submission};
 use crate::event::Checker;
 use crate::policy::is_rate_exempt;
 use crate::rate::Rates;
@@ -79,7 +79,8 @@ impl Verifier {
         let id = event.id;
         let checked = self.checker.check(event).map_err(Refusal::from).and_then(|(event, json)| {
             let rules = community.rules();
-            if !is_rate_exempt(&event.pubkey, &rules.settings, &rules.known) {
+            let is_free = matches!(reply, Reply::Feed(_));
+            if !is_free && !is_rate_exempt(&event.pubkey, &rules.settings, &rules.known) {
                 self.rates.author_event(&event.pubkey)?;
             }
             if let Some(now) = admitted_at {

@@ -442,6 +442,7 @@ impl Writer {
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
             Placement::Deleted(refusal) | Placement::Refused(refusal) => Outcome::Refused(refusal),
+            Placement::Ephemeral if community.has_passed_on(&event.id) => Outcome::Duplicate,
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);

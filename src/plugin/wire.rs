@@ -19,6 +19,8 @@ pub enum SourceType {
     Ip4,
     /// A client at an IPv6 address.
     Ip6,
+    /// Another relay, of which this one is a mirror.
+    Stream,
     /// A file that an operator brings.
     Import,
 }
@@ -28,6 +30,7 @@ impl SourceType {
         match self {
             SourceType::Ip4 => "IP4",
             SourceType::Ip6 => "IP6",
+            SourceType::Stream => "Stream",
             SourceType::Import => "Import",
         }
     }
@@ -38,7 +41,7 @@ impl SourceType {
 pub struct Origin {
     /// By which way.
     pub source_type: SourceType,
-    /// The client's address; empty for files.
+    /// The client's address, or the other relay's; empty for files.
     pub source_info: String,
     /// A key that the client has proved (NIP-42).
     pub authed: Option<PublicKey>,
@@ -52,6 +55,11 @@ impl Origin {
         let source_type = if address.is_ipv4() { SourceType::Ip4 } else { SourceType::Ip6 };
         let authed = keys.iter().find(|key| *key == author).or(keys.last()).copied();
         Origin { source_type, source_info: address.to_string(), authed }
+    }
+
+    /// Another relay's, of which this one is a mirror.
+    pub fn stream(url: &str) -> Origin {
+        Origin { source_type: SourceType::Stream, source_info: url.to_owned(), authed: None }
     }
 
     /// A file's, which an operator brings.

@@ -133,6 +133,7 @@ impl TestRelay {
         |config| {
             (config.root, config.communities) = (parsed.root, parsed.communities);
             config.written = parsed.written;
+            config.mirrors = parsed.mirrors;
         }
     }
 
@@ -194,6 +195,13 @@ impl TestRelay {
     pub fn restart_in_place(&mut self) {
         self.config.server.listen = self.relay().address();
         self.restart();
+    }
+
+    /// Starts a relay again that was stopped, on the same store, at an address.
+    pub fn start_again_at(&mut self, address: std::net::SocketAddr) {
+        self.config.server.listen = address;
+        self.relay =
+            Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
     }
 
     /// Stops the relay in order.

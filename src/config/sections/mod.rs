@@ -13,6 +13,7 @@ mod market;
 mod media;
 mod moderation_service;
 mod nip05;
+mod outbox;
 mod plugins;
 mod reports;
 mod retention;
@@ -32,6 +33,7 @@ pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use moderation_service::{ModerationService, UntilVerdict, WithoutVerdict};
 pub use nip05::Nip05;
+pub use outbox::Outbox;
 pub use plugins::{Command, Plugin, Plugins, WhenDead};
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
@@ -61,6 +63,7 @@ pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
     reports::RANGES,
     retention::RANGES,
     moderation_service::RANGES,
+    outbox::RANGES,
 ];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
@@ -68,6 +71,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.nip05.check()?;
     settings.plugins.check()?;
     settings.moderation_service.check()?;
+    settings.outbox.check()?;
     settings.media.check()?;
     settings.geohash.check()?;
     settings.market.check()?;
