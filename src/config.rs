@@ -35,7 +35,7 @@ pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
-    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
+    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, Search, SectionFault,
     ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
@@ -126,6 +126,8 @@ pub struct Settings {
     pub nip05: Nip05,
     /// How long events are kept, and how many.
     pub retention: Retention,
+    /// Full-text search.
+    pub search: Search,
 }
 
 impl Settings {
@@ -333,6 +335,9 @@ pub struct Server {
     pub verify_threads: usize,
     /// Bytes of memory that the whole process should stay below; 0 means whatever the other settings imply.
     pub memory_bytes_max: u64,
+    /// Bytes of memory in which what is new is prepared for search (NIP-50), where a community has it; all of it
+    /// takes about three times as much.
+    pub search_memory_bytes: usize,
     /// Whether the settings file is read again when it changes.
     pub reload_on_change: bool,
 }

@@ -37,6 +37,7 @@ pub mod rate;
 pub mod reload;
 pub mod replay;
 pub mod rule;
+pub mod search;
 mod splitmix;
 pub mod store;
 pub mod usage;

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::community::{Communities, Community};
 use crate::pipeline::Pipeline;
 use crate::pipeline::memory::Memory;
+use crate::search::Status;
 use crate::store::Store;
 
 /// The media type of the text.
@@ -142,6 +143,15 @@ fn of_each(communities: &Communities, number: impl Fn(&Community) -> f64) -> Vec
     each.map(|community| (vec![("community", community.path().to_owned())], number(&community))).collect()
 }
 
+/// A number of each community that searches.
+fn of_searches(communities: &Communities, number: impl Fn(&Status) -> f64) -> Vec<(Labels, f64)> {
+    let searching = communities.iter().filter(|community| community.settings().search.enabled);
+    let labelled = |community: Arc<Community>| {
+        (vec![("community", community.path().to_owned())], number(&community.search.status()))
+    };
+    searching.map(labelled).collect()
+}
+
 /// Several numbers of each community, each with a label more.
 fn of_each_by(
     communities: &Communities,
@@ -202,6 +212,36 @@ impl Collector for Read {
                 of_each(communities, |one| one.live.len() as f64),
             ),
             gauge("events", "Stored events", None, of_each(communities, |one| one.index().len() as f64)),
+            gauge(
+                "search_events",
+                "Events that search can find",
+                None,
+                of_searches(communities, |one| one.events as f64),
+            ),
+            gauge(
+                "search_ready",
+                "Whether search answers",
+                None,
+                of_searches(communities, |one| f64::from(u8::from(one.state == "ready"))),
+            ),
+            gauge(
+                "search_lag_events",
+                "Stored events that search does not find yet, about",
+                None,
+                of_searches(communities, |one| one.lag_events as f64),
+            ),
+            gauge(
+                "search_lag",
+                "For how long the oldest of them has waited",
+                Some(Unit::Seconds),
+                of_searches(communities, |one| one.lag_seconds),
+            ),
+            gauge(
+                "search_disk",
+                "Files of search",
+                Some(Unit::Bytes),
+                of_searches(communities, |one| one.disk_bytes as f64),
+            ),
             counter("events_received", "Events from clients, by what became of them", by(EVENTS)),
             counter("requests", "REQs and COUNTs, by what became of them", by(REQUESTS)),
             counter("events_sent", "Events to clients, as answers and live", by(SENT)),

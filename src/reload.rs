@@ -147,6 +147,9 @@ impl Reloader {
         let communities = self.communities.reconfigure(&config, &self.store, commit)?;
         self.pipeline.rates.reconfigure(&config.rate);
         self.current.set(config);
+        if let Err(error) = self.pipeline.start_searching(&self.current, &self.communities, &self.store) {
+            tracing::error!("search does not begin: {error}");
+        }
         let now = self.clock.now();
         for path in &communities.changed {
             if let Some(community) = self.communities.at(path) {

@@ -28,6 +28,7 @@ use crate::index::Index;
 use crate::live::Live;
 use crate::outbox::Subscription;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
+use crate::search::{self, SEARCH};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
@@ -35,7 +36,7 @@ use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 pub(crate) const VANISHED: StateTable = StateTable(1);
 
 /// State that is true of one folder alone: no copy of the store has it.
-pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS];
+pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS, SEARCH];
 
 /// A relay as a client sees it.
 pub struct Community {
@@ -49,6 +50,8 @@ pub struct Community {
     pub tally: Tally,
     /// What it was sent and asked.
     pub traffic: Traffic,
+    /// What answers its searches.
+    pub search: search::Handle,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -204,6 +207,7 @@ impl Community {
             connected: Connected::default(),
             tally: Tally::default(),
             traffic: Traffic::default(),
+            search: search::Handle::default(),
             index: RwLock::default(),
         }
     }

@@ -7,6 +7,7 @@ mod asked;
 mod chance;
 mod invoices;
 mod rules;
+mod search;
 mod settings;
 mod stored;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     texts::DOMAIN,
     texts::BLOCKLIST,
     texts::AMOUNT,
+    search::SEARCH,
     invoices::INVOICE,
     settings::CONFIG,
     rules::RULES,

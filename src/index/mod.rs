@@ -74,6 +74,8 @@ pub struct Index {
     /// `p` values among them whose wraps are not all swept.
     vanishing_recipients: HashMap<u32, u64>,
     next_number: u64,
+    /// How many events were taken out since it is in memory.
+    removals: u64,
     /// About how long all records are together.
     record_bytes: u64,
     /// The same by author, where there are bounds on it.
@@ -134,6 +136,11 @@ impl Index {
     /// later event.
     pub fn next_number(&self) -> u64 {
         self.next_number
+    }
+
+    /// How many events were taken out since it is in memory.
+    pub fn removals(&self) -> u64 {
+        self.removals
     }
 
     /// Who wrote a stored event.
@@ -252,6 +259,7 @@ impl Index {
     pub fn remove(&mut self, stored: Stored) {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
+        self.removals += 1;
         self.note_bytes(ordinal, false);
         if let Some(hash) = self.address_hash(ordinal) {
             self.addresses.remove(hash, ordinal);

@@ -358,6 +358,7 @@ impl Relay {
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
+        pipeline.start_searching(&current, &communities, &store)?;
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),

@@ -15,13 +15,14 @@ mod relate;
 mod retention;
 mod room;
 mod save;
+mod search;
 mod stage;
 mod sweep;
 mod trouble;
 mod verify;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -174,6 +175,7 @@ pub struct Pipeline {
     sweeper: Option<sweep::Sweeper>,
     watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
+    searcher: Mutex<Option<search::Searcher>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -320,6 +322,7 @@ impl Pipeline {
             writer,
             sweeper: None,
             learner: None,
+            searcher: Mutex::default(),
             threads: Vec::new(),
         };
         (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
@@ -403,6 +406,24 @@ impl Pipeline {
         }
     }
 
+    /// Has the search indexes kept of all communities that search (NIP-50), from now on. Nothing is begun where none does.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads.
+    pub fn start_searching(
+        &self,
+        current: &Arc<Current>,
+        communities: &Arc<Communities>,
+        store: &Arc<Store>,
+    ) -> Result<(), StartError> {
+        let mut searcher = self.searcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if searcher.is_none() && search::is_wanted(communities) {
+            let (current, communities) = (Arc::clone(current), Arc::clone(communities));
+            *searcher = Some(search::Searcher::start(current, communities, Arc::clone(store))?);
+        }
+        Ok(())
+    }
+
     /// Whether the store has failed, and takes no events until the disk takes writes again.
     pub fn has_failed(&self) -> bool {
         self.bodies.store().has_failed()
@@ -418,7 +439,7 @@ impl Pipeline {
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
         drop((self.sweeper.take(), self.learner.take(), self.watch.take()));
-        let Pipeline { verify, writer, readers, threads, .. } = self;
+        let Pipeline { verify, writer, readers, threads, searcher, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop((verify, writer));
         readers.stop();
@@ -426,5 +447,7 @@ impl Pipeline {
             // A thread that panics ends the process.
             let _ = thread.join();
         }
+        // It has had the last of what was stored by now, or reads it at the next start.
+        drop(searcher);
     }
 }

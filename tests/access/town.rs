@@ -53,9 +53,9 @@ fn settings() -> String {
     let [owner, member, elsewhere] = [Who::Owner, Who::Member, Who::Elsewhere].map(|who| known(who).hex());
     let others: Vec<String> = [OUTCAST, VANISHED].iter().map(|number| Person::new(*number).hex()).collect();
     format!(
-        "[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
+        "[search]\nenabled = true\n[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
          [[community]]\npath = \"/club\"\n[community.authors]\nmembers = [\"{member}\"]\n\
-         [community.access]\nread = \"members\"\n\
+         [community.access]\nread = \"members\"\n[community.search]\nenabled = true\n\
          [[community]]\npath = \"/elsewhere\"\n[community.authors]\nmembers = [\"{elsewhere}\", \"{}\"]\n\
          [community.access]\nread = \"members\"\nwrite = \"members\"\n",
         others.join("\", \"")
@@ -124,6 +124,7 @@ impl Town {
             town.hear(who, path, &mut listener);
         }
         town.hide();
+        town.relay.searches();
         town
     }
 

@@ -14,6 +14,7 @@ mod media;
 mod nip05;
 mod reports;
 mod retention;
+mod search;
 mod tags;
 mod trust;
 mod zaps;
@@ -31,6 +32,7 @@ pub use media::{ContentWarning, Media};
 pub use nip05::Nip05;
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
+pub use search::Search;
 pub use tags::Tags;
 pub use trust::Trust;
 pub use zaps::{AfterClosed, Zaps};
@@ -49,8 +51,15 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES, retention::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
+    geohash::RANGES,
+    market::RANGES,
+    bridge::RANGES,
+    trust::RANGES,
+    reports::RANGES,
+    retention::RANGES,
+    search::RANGES,
+];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
@@ -62,5 +71,6 @@ pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.blocklist.check()?;
     settings.retention.check()?;
     settings.trust.check()?;
+    search::check(settings)?;
     settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }
