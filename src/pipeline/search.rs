@@ -28,7 +28,7 @@ use crate::store::{Location, Store, StoreError};
 const TICK: Duration = Duration::from_millis(100);
 
 /// Events that came after what the search index has, which one search looks at; with more none of them is found yet.
-const NEW_EVENTS_MAX: u64 = 512;
+const NEW_EVENTS_MAX: usize = 512;
 
 /// How good a match is among those that came after what the search index has: better than any that it knows of, so that
 /// nobody misses what they have just heard of.
@@ -146,13 +146,18 @@ impl Reader {
     /// Which of the events match that came after what the search index has, newest first.
     fn new_matches(&self, search: &Search<'_>, rules: &Rules, ready: &Ready) -> Vec<Id> {
         let Search { query, filter, as_of, by_kind, .. } = search;
-        if ready.upto >= *as_of || as_of - ready.upto > NEW_EVENTS_MAX || *by_kind {
+        if ready.upto >= *as_of || *by_kind {
             return Vec::new();
         }
-        let mut new = Vec::new();
+        let (mut new, mut seen) = (Vec::new(), 0);
         let store = self.shared.store();
         let read = store.scan(query.community.id, ready.upto, |location: Location, record: &[u8]| {
             if location.number >= *as_of {
+                return Err(Stop::Enough);
+            }
+            seen += 1;
+            if seen > NEW_EVENTS_MAX {
+                new.clear();
                 return Err(Stop::Enough);
             }
             let event = decode(record).map_err(|_| Stop::Failed)?;

@@ -64,6 +64,8 @@ struct Open {
     is_complete: bool,
     /// How many events had gone from the community's index when documents were compared with it; `None` before that.
     compared_at: Option<u64>,
+    /// How many events had come to the community's index when all of them could be found.
+    found: u64,
     /// Since when there is something that is not found yet.
     behind_since: Option<Instant>,
 }
@@ -208,9 +210,9 @@ impl Keeper {
             Some(open) => open,
             none => none.insert(self.open(community)?),
         };
-        let (target, removals) = {
+        let (target, insertions, removals) = {
             let index = community.index();
-            (index.next_number(), index.removals())
+            (index.next_number(), index.insertions(), index.removals())
         };
         if open.read_upto < target {
             open.behind_since.get_or_insert_with(Instant::now);
@@ -232,19 +234,22 @@ impl Keeper {
             open.is_complete |= is_level;
         }
         self.close_if_idle(community.id, open)?;
-        tell(community, open, target);
+        if open.folder.payload.upto >= target {
+            (open.found, open.behind_since) = (insertions, None);
+        }
+        tell(community, open, target, insertions);
         Ok(open.read_upto < target)
     }
 
     fn open(&mut self, community: &Community) -> Result<Open, SearchError> {
-        community.search.set(State::Building(0, community.index().next_number()));
+        community.search.set(State::Building(0, community.index().len() as u64));
         self.writing.take_if(|writing| writing.community == community.id);
         let settings = community.settings();
         let folder = Folder::open(&self.store, community.id, &settings)?;
         let reader = folder.index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let read_upto = folder.payload.upto;
-        let (is_complete, compared_at, behind_since) = (false, None, None);
-        Ok(Open { folder, settings, reader, read_upto, is_complete, compared_at, behind_since })
+        let (is_complete, compared_at, found, behind_since) = (false, None, 0, None);
+        Ok(Open { folder, settings, reader, read_upto, is_complete, compared_at, found, behind_since })
     }
 
     /// Whether what is pending is to be made safe.
@@ -431,16 +436,16 @@ fn ready(open: &Open) -> Ready {
     }
 }
 
-/// Tells who searches how it stands.
-fn tell(community: &Community, open: &mut Open, target: u64) {
+/// Tells who searches how it stands; `target` and `insertions` are of the community's index.
+fn tell(community: &Community, open: &Open, target: u64, insertions: u64) {
     if !open.is_complete {
-        return community.search.set(State::Building(open.read_upto, target));
+        // Numbers have gaps, so that events are told by their part of them.
+        let of = community.index().len() as u64;
+        let done = (of as f64 * open.read_upto as f64 / target.max(1) as f64) as u64;
+        return community.search.set(State::Building(done.min(of), of));
     }
     let found_upto = open.folder.payload.upto;
-    if found_upto >= target {
-        open.behind_since = None;
-    }
-    let lag = Lag { events: target.saturating_sub(found_upto), since: open.behind_since };
+    let lag = Lag { events: insertions.saturating_sub(open.found), since: open.behind_since };
     let generation = open.reader.searcher().generation().generation_id();
     community.search.set_ready(lag, found_upto, generation, || ready(open));
 }

@@ -39,7 +39,7 @@ enum State {
     /// The settings want none, or nobody keeps it.
     #[default]
     Off,
-    /// So many numbers of the store were read, of so many.
+    /// So many events were read, about, of so many.
     Building(u64, u64),
     Ready(Arc<Ready>, Lag),
     /// It cannot be kept, for this reason.
@@ -49,7 +49,7 @@ enum State {
 /// What is stored and not found yet.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lag {
-    /// Events, about: numbers of the store.
+    /// Events, about.
     events: u64,
     /// Since when.
     since: Option<Instant>,

@@ -306,7 +306,10 @@ fn searches_are_refused_where_there_is_no_search_and_beyond_bounds() {
         client.closed("REQ", &[json!({"search": "one two three four"})]),
         "invalid: a search of 4 words is more than the 3 that one may have (search.words_max)"
     );
-    assert_eq!(client.closed("REQ", &[json!({"search": 1})]), "invalid: search must be a string");
+    assert_eq!(
+        client.closed("REQ", &[json!({"search": 1})]),
+        "invalid: search must be a string (nip01.message)"
+    );
     client.send(&json!(["NEG-OPEN", "n", {"search": "bread"}, "61"]));
     let answer = client.receive();
     assert_eq!(answer[0], "NEG-ERR", "{answer}");
