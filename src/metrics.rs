@@ -212,36 +212,6 @@ impl Collector for Read {
                 of_each(communities, |one| one.live.len() as f64),
             ),
             gauge("events", "Stored events", None, of_each(communities, |one| one.index().len() as f64)),
-            gauge(
-                "search_events",
-                "Events that search can find",
-                None,
-                of_searches(communities, |one| one.events as f64),
-            ),
-            gauge(
-                "search_ready",
-                "Whether search answers",
-                None,
-                of_searches(communities, |one| f64::from(u8::from(one.state == "ready"))),
-            ),
-            gauge(
-                "search_lag_events",
-                "Stored events that search does not find yet, about",
-                None,
-                of_searches(communities, |one| one.lag_events as f64),
-            ),
-            gauge(
-                "search_lag",
-                "For how long the oldest of them has waited",
-                Some(Unit::Seconds),
-                of_searches(communities, |one| one.lag_seconds),
-            ),
-            gauge(
-                "search_disk",
-                "Files of search",
-                Some(Unit::Bytes),
-                of_searches(communities, |one| one.disk_bytes as f64),
-            ),
             counter("events_received", "Events from clients, by what became of them", by(EVENTS)),
             counter("requests", "REQs and COUNTs, by what became of them", by(REQUESTS)),
             counter("events_sent", "Events to clients, as answers and live", by(SENT)),
@@ -263,6 +233,7 @@ impl Collector for Read {
             ),
         ];
         families.iter().try_for_each(|family| family.write(&mut encoder))?;
+        searches_of(communities, &mut encoder)?;
         memory_of(memory, &mut encoder)?;
         process(&mut encoder)
     }
@@ -281,6 +252,26 @@ const REQUESTS: &[(&str, &str)] =
     &[("answered", "requests"), ("counted", "counts"), ("refused", "requests_refused")];
 
 const SENT: &[(&str, &str)] = &[("answer", "answered"), ("live", "delivered")];
+
+/// How the searches of communities stand that have one.
+fn searches_of(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    type Number = fn(&Status) -> f64;
+    let families: [(&str, &str, Option<Unit>, Number); 5] = [
+        ("search_events", "Events that search can find", None, |one| one.events as f64),
+        ("search_ready", "Whether search answers", None, |one| f64::from(u8::from(one.state == "ready"))),
+        ("search_lag_events", "Stored events that search does not find yet, about", None, |one| {
+            one.lag_events as f64
+        }),
+        ("search_lag", "For how long the oldest of them has waited", Some(Unit::Seconds), |one| {
+            one.lag_seconds
+        }),
+        ("search_disk", "Files of search", Some(Unit::Bytes), |one| one.disk_bytes as f64),
+    ];
+    families.into_iter().try_for_each(|(name, help, unit, number)| {
+        let numbers = of_searches(communities, number);
+        Family { name, help, unit, metric_type: MetricType::Gauge, numbers }.write(encoder)
+    })
+}
 
 /// What takes memory, and how much it may be.
 fn memory_of(memory: &Memory, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -458,6 +458,7 @@ fn search_begins_and_ends_with_the_settings_of_a_relay_that_runs() {
         assert!(began.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(5));
     }
+    client.hears_nothing_more();
     config.root.search.enabled = false;
     relay.relay().reconfigure(config).expect("settings");
     assert!(client.closed("REQ", &[json!({"search": "bread"})]).contains("search.enabled"));
