@@ -36,7 +36,7 @@ fn answers(address: &str) -> Result<bool, Failure> {
 /// Measures it once.
 pub(super) fn figures(stage: &Stage, sample: &Sample) -> Result<Figures, Failure> {
     let relay = stage.target.launch(Settings { has_search: true, ..Settings::default() })?;
-    let (events, mut figures) = (sample.stored().max(1) as usize, Figures::default());
+    let (events, mut figures) = (sample.stored().max(1), Figures::default());
     let meter = Meter::start(relay.pid())?;
     while !answers(&relay.address)? {
         std::thread::sleep(ASK_AGAIN);
