@@ -40,8 +40,8 @@ pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
     ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Outbox, Plugin,
-    Plugins, Read, Replies, Reports, Retention, SectionFault, ShownTo, Tags, Trust, UntilVerdict, WhenDead,
-    WithoutVerdict, Write, Zaps,
+    Plugins, Read, Replies, Reports, Retention, Search, SectionFault, ShownTo, Tags, Trust, UntilVerdict,
+    WhenDead, WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -141,6 +141,8 @@ pub struct Settings {
     pub moderation_service: ModerationService,
     /// Members' posts from where they write.
     pub outbox: Outbox,
+    /// Full-text search.
+    pub search: Search,
 }
 
 impl Settings {
@@ -357,6 +359,9 @@ pub struct Server {
     pub verify_threads: usize,
     /// Bytes of memory that the whole process should stay below; 0 means whatever the other settings imply.
     pub memory_bytes_max: u64,
+    /// Bytes of memory in which what is new is prepared for search (NIP-50), where a community has it; all of it
+    /// takes about three times as much.
+    pub search_memory_bytes: usize,
     /// Whether the settings file is read again when it changes.
     pub reload_on_change: bool,
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use crate::event::{Event, Id, Kind, PublicKey, Text, is_hex64};
+use crate::nips::nip50::Asked;
 
 /// A filter without its values, and its lists' own.
 const FILTER_BYTES: usize = 256;
@@ -43,6 +44,8 @@ pub struct Filter {
     pub until: Option<u64>,
     /// How many of the newest stored events are wanted; says nothing of live ones.
     pub limit: Option<u64>,
+    /// What is asked for in words (NIP-50).
+    pub search: Option<Box<Asked>>,
 }
 
 impl Filter {
@@ -55,9 +58,25 @@ impl Filter {
         serde_json::from_str(text).map_err(|error| crate::event::describe(&error))
     }
 
+    /// Reads a filter that is answered by looking at all that is stored, and not by a search.
+    ///
+    /// # Errors
+    /// The same, and when it has `search`.
+    pub fn without_search(text: &str) -> Result<Filter, String> {
+        match Filter::from_json(text)? {
+            Filter { search: Some(_), .. } => Err("`search` is for the requests of clients".to_owned()),
+            filter => Ok(filter),
+        }
+    }
+
     /// Whether the event is one that this filter asks for (NIP-01: AND between conditions, OR inside
     /// lists, `since` and `until` inclusive, `limit` not looked at).
     pub fn matches(&self, event: &Event) -> bool {
+        self.matches_but_words(event) && self.search.as_ref().is_none_or(|asked| asked.matches(event))
+    }
+
+    /// The same without `search`.
+    pub fn matches_but_words(&self, event: &Event) -> bool {
         within(&self.ids, &event.id)
             && within(&self.kinds, &event.kind)
             && self.matches_time(event.created_at)
@@ -108,7 +127,8 @@ impl Filter {
         let texts = self.tags.iter().flat_map(|(_, values)| values).chain(&self.prefixes).chain(all);
         let long: usize = texts.map(|text| size_of::<String>() + text.capacity() + ALLOCATION_BYTES).sum();
         let ids = self.ids.as_ref().map_or(0, Vec::len) + self.authors.as_ref().map_or(0, Vec::len);
-        FILTER_BYTES + long + ids * size_of::<Id>() + self.values() * FOUND_BY_BYTES
+        let words = self.search.as_ref().map_or(0, |asked| asked.memory_bytes());
+        FILTER_BYTES + long + ids * size_of::<Id>() + self.values() * FOUND_BY_BYTES + words
     }
 
     /// How many values all lists hold together.
@@ -168,6 +188,10 @@ impl<'de> Visitor<'de> for FilterVisitor {
                         "until",
                         value(&mut map, "until must be a whole number of seconds")?,
                     )?;
+                }
+                "search" => {
+                    let text = value::<String, _>(&mut map, "search must be a string")?;
+                    set(&mut filter.search, "search", Box::new(Asked::parse(&text)))?;
                 }
                 "limit" => set(&mut filter.limit, "limit", value(&mut map, "limit must be a whole number")?)?,
                 key => match *key.as_bytes() {
@@ -268,7 +292,9 @@ mod tests {
                 format!(r##"{{"&t":{:?}}}"##, (0..17).map(|number| number.to_string()).collect::<Vec<_>>()),
                 "the filter has more than 16 values that must all be there",
             ),
-            (r#"{"search":"x"}"#.to_owned(), r#"the filter's element "search" is not one"#),
+            (r#"{"search":["x"]}"#.to_owned(), "search must be a string"),
+            (r#"{"search":"x","search":"x"}"#.to_owned(), "the filter has search twice"),
+            (r#"{"like":"x"}"#.to_owned(), r#"the filter's element "like" is not one"#),
             (r##"{"#tt":["x"]}"##.to_owned(), r##"the filter's element "#tt" is not one"##),
             (r#"[]"#.to_owned(), "invalid type: sequence, expected a filter"),
         ];

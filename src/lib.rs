@@ -41,6 +41,7 @@ pub mod reload;
 pub mod replay;
 pub mod review;
 pub mod rule;
+pub mod search;
 mod splitmix;
 pub mod store;
 pub mod usage;

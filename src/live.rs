@@ -9,7 +9,7 @@
 mod finder;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -21,6 +21,7 @@ use crate::message;
 use crate::outbox::{Frame, Listener, Subscription};
 use crate::replay::{Kept, Replay, ReplaySettings};
 use crate::rule::{Prefix, Refusal};
+use crate::search::text::Words;
 use finder::Finder;
 
 /// Pairs of a subscription and an event that are gathered before they are delivered.
@@ -34,6 +35,23 @@ pub struct LiveEvent {
     pub body: Bytes,
     /// Its number in the store; `None` when it is not stored.
     pub number: Option<u64>,
+    /// Its words, once somebody who searches may want it.
+    words: OnceLock<Words>,
+}
+
+impl LiveEvent {
+    /// An event, its JSON, and its number in the store.
+    pub(crate) fn new(event: Verified, body: Bytes, number: Option<u64>) -> LiveEvent {
+        LiveEvent { event, body, number, words: OnceLock::new() }
+    }
+
+    /// Whether a filter asks for it.
+    fn is_asked_by(&self, filter: &Filter) -> bool {
+        filter.matches_but_words(&self.event)
+            && filter.search.as_ref().is_none_or(|asked| {
+                asked.matches_words(&self.event, self.words.get_or_init(|| Words::of(&self.event)))
+            })
+    }
 }
 
 /// A live event that waits for EOSE.
@@ -196,8 +214,7 @@ impl Live {
     }
 
     /// Hands events to all who ask for them and may see them, and keeps what is to be given to who joins
-    /// later. `visible` tells of the event at a place in `events`, given whether who listens named it or its
-    /// author.
+    /// later. `visible` tells of the event at a place in `events`, given the filter that asks for it.
     ///
     /// What each subscription receives of the group goes into its outbox at once: one lock and one wake-up. Returns how
     /// many were handed out.
@@ -207,7 +224,7 @@ impl Live {
         replay: ReplaySettings,
         now: u64,
         events: &[LiveEvent],
-        visible: impl Fn(usize, &Listener, bool) -> bool,
+        visible: impl Fn(usize, &Listener, &Filter) -> bool,
     ) -> usize {
         let mut registry = self.registry();
         let (mut candidates, mut pairs) = (Vec::new(), Vec::new());
@@ -258,7 +275,7 @@ impl Registry {
         pairs: &mut Vec<(u32, usize)>,
         events: &[LiveEvent],
         limits: &Limits,
-        visible: &impl Fn(usize, &Listener, bool) -> bool,
+        visible: &impl Fn(usize, &Listener, &Filter) -> bool,
     ) -> usize {
         pairs.sort_unstable();
         pairs.dedup();
@@ -274,7 +291,7 @@ impl Registry {
         pairs: &[(u32, usize)],
         events: &[LiveEvent],
         limits: &Limits,
-        visible: &impl Fn(usize, &Listener, bool) -> bool,
+        visible: &impl Fn(usize, &Listener, &Filter) -> bool,
     ) -> usize {
         let Some((number, _)) = pairs.first() else { return 0 };
         let Some(entry) = self.entries[*number as usize].as_mut() else { return 0 };
@@ -284,9 +301,8 @@ impl Registry {
             if live.number.is_some_and(|number| number < entry.as_of) {
                 return None;
             }
-            let matching = subscription.filters.iter().filter(|filter| filter.matches(&live.event));
-            let asked = matching.map(Filter::names_events_or_authors).max();
-            asked.is_some_and(|asked| visible(*at, listener, asked)).then_some(live)
+            let mut matching = subscription.filters.iter().filter(|filter| live.is_asked_by(filter));
+            matching.any(|filter| visible(*at, listener, filter)).then_some(live)
         });
         let Some(hold) = &mut entry.hold else {
             let bodies: Vec<Bytes> = wanted.map(|live| live.body.clone()).collect();

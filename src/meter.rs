@@ -145,6 +145,9 @@ fn shape_of(filter: &Filter) -> String {
     if !filter.prefixes.is_empty() {
         parts.push(format!("{} places", filter.prefixes.len()));
     }
+    if let Some(search) = &filter.search {
+        parts.push(format!("a search of {} words", search.values()));
+    }
     if filter.since.is_some() {
         parts.push("since".to_owned());
     }
@@ -168,6 +171,7 @@ mod tests {
             ("{}".to_owned(), "everything"),
             (r#"{"kinds":[1,6],"limit":50}"#.to_owned(), "kinds 1, 6; limit 50"),
             (format!(r#"{{"authors":["{key}"],"since":1,"until":2}}"#), "1 authors; since; until"),
+            (r#"{"search":"secret words domain:x.org"}"#.to_owned(), "a search of 3 words"),
             (format!(r##"{{"ids":["{key}"],"#t":["secret"]}}"##), "1 ids; 1 of #t"),
         ];
         for (filter, wanted) in table {

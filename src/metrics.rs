@@ -18,6 +18,7 @@ use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
 use crate::pipeline::memory::Memory;
 use crate::pipeline::{Desk, Pipeline};
 use crate::plugin::Numbers;
+use crate::search::Status;
 use crate::store::Store;
 
 /// The media type of the text.
@@ -164,6 +165,15 @@ fn of_each(communities: &Communities, number: impl Fn(&Community) -> f64) -> Vec
     each.map(|community| (vec![("community", community.path().to_owned())], number(&community))).collect()
 }
 
+/// A number of each community that searches.
+fn of_searches(communities: &Communities, number: impl Fn(&Status) -> f64) -> Vec<(Labels, f64)> {
+    let searching = communities.iter().filter(|community| community.settings().search.enabled);
+    let labelled = |community: Arc<Community>| {
+        (vec![("community", community.path().to_owned())], number(&community.search.status()))
+    };
+    searching.map(labelled).collect()
+}
+
 /// Several numbers of each community, each with a label more.
 fn of_each_by(
     communities: &Communities,
@@ -247,6 +257,7 @@ impl Collector for Read {
         families.iter().try_for_each(|family| family.write(&mut encoder))?;
         plugins(communities, &mut encoder)?;
         services(communities, self.clock.now(), &mut encoder)?;
+        searches_of(communities, &mut encoder)?;
         memory_of(memory, &mut encoder)?;
         of_mirrors(mirrors, &mut encoder)?;
         process(&mut encoder)
@@ -393,6 +404,26 @@ const REQUESTS: &[(&str, &str)] =
     &[("answered", "requests"), ("counted", "counts"), ("refused", "requests_refused")];
 
 const SENT: &[(&str, &str)] = &[("answer", "answered"), ("live", "delivered")];
+
+/// How the searches of communities stand that have one.
+fn searches_of(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    type Number = fn(&Status) -> f64;
+    let families: [(&str, &str, Option<Unit>, Number); 5] = [
+        ("search_events", "Events that search can find", None, |one| one.events as f64),
+        ("search_ready", "Whether search answers", None, |one| f64::from(u8::from(one.state == "ready"))),
+        ("search_lag_events", "Stored events that search does not find yet, about", None, |one| {
+            one.lag_events as f64
+        }),
+        ("search_lag", "For how long the oldest of them has waited", Some(Unit::Seconds), |one| {
+            one.lag_seconds
+        }),
+        ("search_disk", "Files of search", Some(Unit::Bytes), |one| one.disk_bytes as f64),
+    ];
+    families.into_iter().try_for_each(|(name, help, unit, number)| {
+        let numbers = of_searches(communities, number);
+        Family { name, help, unit, metric_type: MetricType::Gauge, numbers }.write(encoder)
+    })
+}
 
 /// What takes memory, and how much it may be.
 fn memory_of(memory: &Memory, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

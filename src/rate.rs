@@ -152,10 +152,16 @@ impl Rates {
         limiters.check(&limiters.address_events, address, 1, "rate.address_events")
     }
 
-    /// Charges an address for one REQ or COUNT.
+    /// Charges an address for one request.
     pub fn address_request(&self, address: &IpAddr) -> Decision {
+        self.address_requests(address, 1)
+    }
+
+    /// Charges an address for what counts as so many requests; for as many as it may send at once, where that is less.
+    pub fn address_requests(&self, address: &IpAddr, count: u32) -> Decision {
         let limiters = self.to_charge();
-        limiters.check(&limiters.address_requests, address, 1, "rate.address_requests")
+        let count = count.min(limiters.settings.address_requests_burst);
+        limiters.check(&limiters.address_requests, address, count, "rate.address_requests")
     }
 
     /// Charges an address for bytes received.

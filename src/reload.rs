@@ -160,6 +160,9 @@ impl Reloader {
         self.current.set(config);
         // Of one that cannot be run the log has told; it is tried again.
         let _ = self.pipeline.ask_plugins(&self.communities)?;
+        if let Err(error) = self.pipeline.start_searching(&self.current, &self.communities, &self.store) {
+            tracing::error!("search does not begin: {error}");
+        }
         let now = self.clock.now();
         for path in &communities.changed {
             if let Some(community) = self.communities.at(path) {

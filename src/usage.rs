@@ -38,9 +38,15 @@ pub(crate) fn status_bytes(pid: u32, line: &str) -> Option<u64> {
     Some(found.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Resident memory of this process, in bytes.
+/// Mapped files that are resident are the program's own up to here, which is more than it has. Beyond it they are what
+/// is searched: the kernel drops their pages when somebody else wants memory.
+const PROGRAM_FILES_BYTES: u64 = 48 << 20;
+
+/// Resident memory of this process that nobody else can have, in bytes.
 pub(crate) fn resident_bytes() -> Option<u64> {
-    status_bytes(std::process::id(), "VmRSS")
+    let pid = std::process::id();
+    let files = status_bytes(pid, "RssFile").unwrap_or(0).saturating_sub(PROGRAM_FILES_BYTES);
+    Some(status_bytes(pid, "VmRSS")?.saturating_sub(files))
 }
 
 impl Usage {

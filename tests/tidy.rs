@@ -277,6 +277,12 @@ fn only_the_store_knows_sled() {
 }
 
 #[test]
+fn only_search_knows_tantivy() {
+    assert_only_in("src/search/", "tantivy::");
+    assert_only_in("src/search/", "use tantivy");
+}
+
+#[test]
 fn only_the_clock_reads_the_wall_clock() {
     assert_only_in("src/clock.rs", "SystemTime");
     assert_only_in("src/clock.rs", "UNIX_EPOCH");

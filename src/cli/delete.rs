@@ -43,7 +43,7 @@ fn age(text: &str) -> Result<u64, String> {
 impl Delete {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.store.load()?;
-        let filter = Filter::from_json(&self.filter).map_err(|reason| format!("--filter: {reason}"))?;
+        let filter = Filter::without_search(&self.filter).map_err(|reason| format!("--filter: {reason}"))?;
         if filter == Filter::default() && self.older_than.is_none() && !self.dry_run {
             return Err(
                 "this filter matches every event; name kinds, authors or a time, or --older-than".into()

@@ -32,7 +32,7 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(self) -> Result<(), Failure> {
         let filter = match &self.filter {
-            Some(text) => Filter::from_json(text).map_err(|reason| format!("--filter: {reason}"))?,
+            Some(text) => Filter::without_search(text).map_err(|reason| format!("--filter: {reason}"))?,
             None => Filter::default(),
         };
         let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());

@@ -15,6 +15,7 @@ mod generate;
 mod import;
 mod key;
 mod mirrors;
+mod reindex;
 mod remote;
 mod restore;
 mod run;
@@ -143,6 +144,11 @@ enum Command {
     /// an author asked for: who sends such an event again may, so forbid what must stay away in relay.toml.
     /// Requests to delete (kind 5) and to vanish (62) stay unless the filter names their kinds.
     Delete(delete::Delete),
+    /// Have what is searched (NIP-50) read anew from all that is stored
+    ///
+    /// Works on a relay that is running, which answers no searches until it is done, and on its data when none is: then
+    /// the next start reads. It is needed when search answers wrongly; what is damaged the relay finds by itself.
+    Reindex(reindex::Reindex),
     /// Manage a community of a relay that runs, from the command line: log in to /admin, call a method
     Admin(admin::Admin),
     /// Write man pages and shell completions, for packages
@@ -236,6 +242,7 @@ pub fn main() -> ExitCode {
         Some(Command::Restore(command)) => command.run(),
         Some(Command::Delete(command)) => command.run(),
         Some(Command::Compact(command)) => command.run(),
+        Some(Command::Reindex(command)) => command.run(),
         Some(Command::Admin(command)) => command.run(),
         Some(Command::Explain(command)) => return command.run(),
         Some(Command::Verify(command)) => return command.run(),

@@ -75,6 +75,23 @@ fn table(stats: &control::Stats) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         text.push_str(&format!("kinds of {}: {}{more}\n", community.path, kinds.join(", ")));
     }
+    for community in &stats.communities {
+        let Some(search) = &community.search else { continue };
+        let path = &community.path;
+        let told = match (search.state.as_str(), &search.reason) {
+            ("ready", _) => format!(
+                "{} events, {} on disk; {} wait, since {} s",
+                words::number(search.events),
+                words::bytes(search.disk_bytes),
+                words::number(search.lag_events),
+                search.lag_seconds
+            ),
+            ("building", _) => format!("is being built; {} are left", words::number(search.lag_events)),
+            (_, Some(reason)) => format!("does not work: {reason}"),
+            _ => "is kept by a relay that runs".to_owned(),
+        };
+        text.push_str(&format!("search of {path}: {told}\n"));
+    }
     for path in &stats.unused {
         text.push_str(&format!(
             "the store also holds what was sent to {path}, where no community is any more\n"

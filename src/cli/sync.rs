@@ -78,7 +78,7 @@ type Differences = [Vec<Id>; 2];
 impl Sync {
     pub(super) fn run(self) -> Result<(), Failure> {
         // Read for its mistakes, before anything is opened.
-        Filter::from_json(&self.filter).map_err(|reason| format!("--filter: {reason}"))?;
+        Filter::without_search(&self.filter).map_err(|reason| format!("--filter: {reason}"))?;
         let asked: Asked = serde_json::from_str(&self.filter)?;
         let keypair = self.key.as_deref().map(key::keypair).transpose()?;
         let mut there = Remote::connect("URL", &self.url, keypair)?;
@@ -120,7 +120,8 @@ impl Sync {
     ) -> Result<[Option<Summary>; 2], Failure> {
         let mut places: HashMap<Id, Location> = HashMap::new();
         let mut compare = |asked: &Asked| {
-            let filter = Filter::from_json(&Value::from(asked.clone()).to_string()).map_err(Failure::from)?;
+            let filter =
+                Filter::without_search(&Value::from(asked.clone()).to_string()).map_err(Failure::from)?;
             let mut set = Set::default();
             for found in export::scan(&here.community, &filter) {
                 set.add(found.created_at, &found.id);

@@ -123,6 +123,24 @@ impl Communities {
         (0..map.open.len()).map(move |at| Arc::clone(&map.open[at]))
     }
 
+    /// Those that search: the one at a path, or all.
+    ///
+    /// # Errors
+    /// A sentence, when there is none, or it does not search.
+    pub(crate) fn searching(&self, path: Option<&str>) -> Result<Vec<Arc<Community>>, String> {
+        let is_wanted = |community: &Arc<Community>| path.is_none_or(|path| path == community.path());
+        let wanted: Vec<Arc<Community>> = self.iter().filter(is_wanted).collect();
+        if let (Some(path), true) = (path, wanted.is_empty()) {
+            return Err(format!("there is no community at {path}"));
+        }
+        let searching: Vec<_> =
+            wanted.into_iter().filter(|community| community.settings().search.enabled).collect();
+        match searching.is_empty() {
+            true => Err("there is no search: search.enabled is false".to_owned()),
+            false => Ok(searching),
+        }
+    }
+
     /// All whose indexes are in memory: those, and the ones that the settings have no more.
     pub(crate) fn in_memory(&self) -> impl Iterator<Item = Arc<Community>> + use<> {
         let map = self.map();

@@ -31,6 +31,7 @@ use crate::pipeline::Desk;
 use crate::recent::Recent;
 use crate::review::Numbers;
 use crate::rule::{Context, Decision, Head, Refusal, Related, RelayNames};
+use crate::search::{self, SEARCH};
 use crate::store::record::{RecordError, decode_without_content};
 use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 
@@ -38,7 +39,7 @@ use crate::store::{CommunityId, Location, StateTable, Store, StoreError};
 pub(crate) const VANISHED: StateTable = StateTable(1);
 
 /// State that is true of one folder alone: no copy of the store has it.
-pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS];
+pub(crate) const LOCAL_STATE: &[StateTable] = &[snapshot::SNAPSHOTS, SEARCH];
 
 /// Ephemeral events that are remembered, so that mirrors in a circle pass each on once.
 const PASSED_ON_MAX: usize = 16_384;
@@ -59,6 +60,8 @@ pub struct Community {
     pub review: Numbers,
     /// Where its plugins are asked, if it had some since the relay started.
     pub(crate) desk: OnceLock<Desk>,
+    /// What answers its searches.
+    pub search: search::Handle,
     /// How many events its index was built from when it was opened, beside a snapshot.
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
@@ -221,6 +224,7 @@ impl Community {
             traffic: Traffic::default(),
             review: Numbers::default(),
             desk: OnceLock::new(),
+            search: search::Handle::default(),
             index: RwLock::default(),
         }
     }

@@ -46,6 +46,7 @@ impl Default for Server {
             reader_threads: 0,
             verify_threads: 0,
             memory_bytes_max: 0,
+            search_memory_bytes: 16 * MIB,
             reload_on_change: false,
         }
     }

@@ -34,6 +34,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("server.reader_threads", 0, 1_024),
     ("server.verify_threads", 0, 1_024),
     ("server.memory_bytes_max", 0, 1_024 * TIB),
+    ("server.search_memory_bytes", 15 * MIB, 4 * 1_024 * MIB - MIB),
     ("store.cache_bytes", MIB, TIB),
     ("store.body_cache_bytes", MIB, TIB),
     ("store.group_events_max", 1, 1_000_000),

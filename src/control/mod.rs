@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use client::{Client, ClientError, Received};
-pub use protocol::{Answer, Command, CommunityStats, DeleteCommand, Deleted, Since, Stats};
+pub use protocol::{Answer, Command, CommunityStats, DeleteCommand, Deleted, SearchStats, Since, Stats};
 pub use serve::{House, delete, stats};
 
 /// The socket's name in the data folder.

@@ -36,6 +36,12 @@ pub enum Command {
     },
     /// Removes events. Answered with `deleted` again and again, the last time with `done`.
     Delete(DeleteCommand),
+    /// Has the search index of a community, or of all that search, built anew. Answered with `reindexing`.
+    Reindex {
+        /// The community's path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        community: Option<String>,
+    },
 }
 
 /// An earlier copy.
@@ -106,6 +112,11 @@ pub enum Answer {
     Kept {},
     /// Events were removed, or counted.
     Deleted(Deleted),
+    /// Search indexes are being built anew.
+    Reindexing {
+        /// Paths of the communities.
+        communities: Vec<String>,
+    },
     /// The command could not be followed.
     Error(String),
 }
@@ -158,4 +169,25 @@ pub struct CommunityStats {
     pub record_bytes: u64,
     /// Bytes of memory that its index takes.
     pub index_bytes: u64,
+    /// How its search stands, where it has one and a relay keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchStats>,
+}
+
+/// How a community's search (NIP-50) stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchStats {
+    /// `building`, `ready` or `broken`; `off` before it begins.
+    pub state: String,
+    /// Why it is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Events that can be found.
+    pub events: u64,
+    /// Events that are stored and not found yet, about.
+    pub lag_events: u64,
+    /// For how many seconds the oldest of them has waited.
+    pub lag_seconds: u64,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
 }

@@ -6,7 +6,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use super::protocol::{Answer, COMMAND_BYTES_MAX, Command, CommunityStats, DeleteCommand, Deleted, Stats};
+use super::protocol::{
+    Answer, COMMAND_BYTES_MAX, Command, CommunityStats, DeleteCommand, Deleted, SearchStats, Stats,
+};
 use crate::community::{Communities, Community, LOCAL_STATE};
 use crate::event::Kind;
 use crate::filter::Filter;
@@ -14,6 +16,7 @@ use crate::index::{Found, Progress, Scan};
 use crate::mirror::Mirrors;
 use crate::pipeline::Pipeline;
 use crate::rule::Head;
+use crate::search::Status;
 use crate::store::copy::{Copier, Earlier, Piece};
 use crate::store::{Store, StoreError};
 
@@ -119,6 +122,14 @@ fn follow<'h>(
             }
             None => say(out, &Answer::Error("no copy was made over this connection".to_owned()))?,
         },
+        Command::Reindex { community } => match house.communities.searching(community.as_deref()) {
+            Ok(wanted) => {
+                wanted.iter().for_each(|one| one.search.rebuild());
+                let communities = wanted.iter().map(|one| one.path().to_owned()).collect();
+                say(out, &Answer::Reindexing { communities })?;
+            }
+            Err(reason) => say(out, &Answer::Error(reason))?,
+        },
         Command::Delete(command) => {
             let told = delete(house, &command, |deleted| {
                 say(out, &Answer::Deleted(deleted.clone()))?;
@@ -164,6 +175,7 @@ pub fn stats(communities: &Communities, store: &Store) -> Result<Stats, StoreErr
             newest: summary.times.map(|(_, newest)| newest),
             record_bytes: summary.record_bytes,
             index_bytes: summary.index_bytes,
+            search: community.settings().search.enabled.then(|| search(&community)),
         }
     });
     Ok(Stats {
@@ -172,6 +184,18 @@ pub fn stats(communities: &Communities, store: &Store) -> Result<Stats, StoreErr
         disk_bytes: store.disk_bytes()?,
         disk_free_bytes: store.disk_free_bytes()?,
     })
+}
+
+fn search(community: &Community) -> SearchStats {
+    let Status { state, events, lag_events, lag_seconds, disk_bytes, reason } = community.search.status();
+    SearchStats {
+        state: state.to_owned(),
+        reason: reason.map(|reason| reason.to_string()),
+        events,
+        lag_events,
+        lag_seconds: lag_seconds as u64,
+        disk_bytes,
+    }
 }
 
 /// Removes the events that a command names, some at a time, and tells how it goes. The inner error is a sentence
@@ -187,7 +211,7 @@ pub fn delete(
     let Some(community) = house.communities.at(&command.community) else {
         return Ok(Err(format!("there is no community at {}", command.community)));
     };
-    let mut filter = match Filter::from_json(&command.filter) {
+    let mut filter = match Filter::without_search(&command.filter) {
         Ok(filter) => filter,
         Err(reason) => return Ok(Err(format!("--filter: {reason}"))),
     };

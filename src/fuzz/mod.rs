@@ -8,6 +8,7 @@ mod chance;
 mod elsewhere;
 mod invoices;
 mod rules;
+mod search;
 mod settings;
 mod stored;
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     texts::DOMAIN,
     texts::BLOCKLIST,
     texts::AMOUNT,
+    search::SEARCH,
     invoices::INVOICE,
     settings::CONFIG,
     rules::RULES,

@@ -74,6 +74,9 @@ pub struct Index {
     /// `p` values among them whose wraps are not all swept.
     vanishing_recipients: HashMap<u32, u64>,
     next_number: u64,
+    /// How many events were added, and taken out, since it is in memory.
+    insertions: u64,
+    removals: u64,
     /// About how long all records are together.
     record_bytes: u64,
     /// The same by author, where there are bounds on it.
@@ -136,6 +139,16 @@ impl Index {
         self.next_number
     }
 
+    /// How many events were added since it is in memory.
+    pub fn insertions(&self) -> u64 {
+        self.insertions
+    }
+
+    /// How many events were taken out since it is in memory.
+    pub fn removals(&self) -> u64 {
+        self.removals
+    }
+
     /// Who wrote a stored event.
     pub fn author_of(&self, id: &Id) -> Option<&PublicKey> {
         let ordinal = self.ordinal_of(id)?;
@@ -184,6 +197,7 @@ impl Index {
         let author = self.authors.intern(&self.hashes, &event.pubkey);
         let (id, created_at, kind) = (event.id, event.created_at, event.kind);
         let ordinal = self.heads.add(id, created_at, location, author, kind, record_bytes);
+        self.insertions += 1;
         self.note_bytes(ordinal, true);
         self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
@@ -257,6 +271,7 @@ impl Index {
     pub fn remove(&mut self, stored: Stored) {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
+        self.removals += 1;
         self.note_bytes(ordinal, false);
         if let Some(hash) = self.address_hash(ordinal) {
             self.addresses.remove(hash, ordinal);

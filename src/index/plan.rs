@@ -126,7 +126,7 @@ impl Index {
 
     /// Turns keys and values into numbers; `None` when a condition can match nothing that is stored. Where only events
     /// of the filter's kinds may be looked at, that no event at all has a value makes no difference.
-    fn resolve(&self, filter: &Filter, by_kind: bool) -> Option<Remaining> {
+    pub(super) fn resolve(&self, filter: &Filter, by_kind: bool) -> Option<Remaining> {
         let mut remaining = Remaining::default();
         if let Some(authors) = &filter.authors {
             let mut numbers: Vec<u32> =

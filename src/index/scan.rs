@@ -182,6 +182,35 @@ impl<'f> Scan<'f> {
         Scan { by_kind: true, ..self }
     }
 
+    /// Looks at these events alone, in their order: hands what matches and is visible to `receive`, until that returns
+    /// false; returns whether it did. Their order stays, which a scan would change.
+    pub fn among<'i>(
+        &mut self,
+        index: &Index,
+        ids: impl IntoIterator<Item = &'i Id>,
+        visible: impl Fn(&Head<'_>) -> bool,
+        mut receive: impl FnMut(Found, &PublicKey) -> bool,
+    ) -> bool {
+        let Some(conditions) = index.resolve(self.filter, false) else { return true };
+        let asked = |id: &Id| self.filter.ids.as_ref().is_none_or(|ids| ids.binary_search(id).is_ok());
+        for id in ids {
+            self.looked_at += 1;
+            let Some(ordinal) = index.ordinal_of(id).filter(|_| asked(id)) else { continue };
+            let (row, created_at) = (index.heads.get(ordinal), index.heads.created_at(ordinal));
+            let tags = RowTags { index, row, ordinal };
+            let head = index.head(ordinal, &tags);
+            let is_found = index.heads.number(ordinal) < self.as_of
+                && self.filter.matches_time(created_at)
+                && conditions.admits(index, row)
+                && visible(&head);
+            let location = index.heads.location(ordinal);
+            if is_found && !receive(Found { created_at, id: *id, location }, head.author) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Looks at up to `entries` more rows and hands what matches and is visible to `receive`, until
     /// that returns false.
     pub fn run(

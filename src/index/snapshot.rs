@@ -103,6 +103,8 @@ impl Index {
         let rows = heads.rows().len();
         Ok(Index {
             next_number,
+            insertions: 0,
+            removals: 0,
             record_bytes: heads.live().map(|ordinal| heads.record_bytes(ordinal)).sum(),
             hashes: Hashes::new(keys),
             ids: Table::read(source, rows)?,

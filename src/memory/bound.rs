@@ -51,6 +51,12 @@ const GROWING_FACTOR: u64 = 2;
 /// What COUNT of several filters remembers at most (`COUNT_DISTINCT_MAX` of the reader).
 const COUNT_BYTES: u64 = 16 * MIB;
 
+/// What tantivy takes for each byte of its memory: what is prepared, what waits for it, what is being merged.
+const SEARCH_FACTOR: u64 = 3;
+
+/// A hit of a search: its score, time and id, as they are found, in order, and told apart.
+const SEARCH_HIT_BYTES: u64 = 192;
+
 /// What an address or author takes in a table of rates, and how many tables there are.
 const RATE_KEY_BYTES: u64 = 96;
 const RATE_TABLES: u64 = 4;
@@ -194,6 +200,7 @@ impl Bound {
                 "server.connections_max",
                 RATE_TABLES * RATE_KEY_BYTES * rate_keys_max(config) as u64,
             ),
+            term("search", "server.search_memory_bytes, search.hits_max", search(config)),
             term("ephemeral events for who joins late", "geohash.replay_seconds", replays(config)),
             term(
                 "compressed messages",
@@ -365,6 +372,15 @@ fn of_index(index_bytes: u64) -> u64 {
     index_bytes.saturating_add(index_bytes / 8)
 }
 
+/// What is prepared for search indexes, of which one is written at a time, and what each reader finds. Their files are
+/// mapped, and the kernel's to keep or not.
+fn search(config: &Config) -> u64 {
+    let hits = config.all().filter(|one| one.search.enabled).map(|one| u64::from(one.search.hits_max)).max();
+    let Some(hits) = hits else { return 0 };
+    let finding = threads_or_cores(config.server.reader_threads) * hits * SEARCH_HIT_BYTES;
+    SEARCH_FACTOR * config.server.search_memory_bytes as u64 + finding
+}
+
 /// Who follows whom, what profiles claim, what is reported: at most what stands in the index, and as much again while
 /// it is learned anew.
 fn learned(config: &Config, index_bytes: u64) -> u64 {
@@ -439,6 +455,7 @@ mod tests {
             ("[store]\nbody_cache_bytes = 1_000_000_000", "events that are asked for often"),
             ("[limits]\nfilters_per_request_max = 1_000", "queries that are being answered"),
             ("[server]\nconnections_max = 500_000", "rates"),
+            ("[search]\nenabled = true", "search"),
             ("[geohash]\nreplay_seconds = 60", "ephemeral events for who joins late"),
             (
                 "[trust]\nwrite = true\nroots = [\"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"]",

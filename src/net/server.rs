@@ -402,6 +402,7 @@ impl Relay {
             return Err(error.into());
         }
         review::begin(&config, &communities, &store, &pipeline)?;
+        pipeline.start_searching(&current, &communities, &store)?;
         let pipeline = Arc::new(pipeline);
         let mirrors =
             Mirrors::new(runtime.handle().clone(), Arc::clone(&pipeline), Arc::clone(&communities), &config);

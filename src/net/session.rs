@@ -659,7 +659,10 @@ impl Session {
     /// Whether a query is answered.
     fn admit_reading(&self, rules: &Rules, name: &str, filters: &[Filter], want: Want) -> Decision {
         let Session { shared, community, listener, .. } = self;
-        shared.pipeline.rates.address_request(&listener.address)?;
+        // To look words up costs more than to look along a list.
+        let searches = filters.iter().any(|filter| filter.search.is_some());
+        let cost = if searches { rules.settings.search.request_cost } else { 1 };
+        shared.pipeline.rates.address_requests(&listener.address, cost)?;
         let now = shared.pipeline.clock.now();
         listener.with_keys(|keys| {
             let context = rules.context(now, keys, &listener.relay);

@@ -12,6 +12,7 @@ pub mod nip36;
 pub mod nip40;
 pub mod nip42;
 pub mod nip45;
+pub mod nip50;
 pub mod nip51;
 pub mod nip56;
 pub mod nip57;
@@ -32,8 +33,8 @@ use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[
-    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75, 77,
-    86, 92, 98, 99,
+    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 50, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75,
+    77, 86, 92, 98, 99,
 ];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
@@ -49,6 +50,7 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         15 | 99 => settings.market.enabled,
         36 => settings.media.content_warning != ContentWarning::Free,
         32 => settings.reports.count() && !settings.reports.labels.is_empty(),
+        50 => settings.search.enabled,
         51 => !settings.reports.moderators.is_empty(),
         56 => settings.reports.count(),
         5 => settings.admin.owners.iter().next().is_some() || !settings.nip05.names.is_empty(),

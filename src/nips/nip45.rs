@@ -32,6 +32,8 @@ impl HyperLogLog {
                 kinds: Some(kinds),
                 tags,
                 all_tags,
+                prefixes,
+                search: None,
                 since: None,
                 until: None,
                 ..
@@ -41,7 +43,9 @@ impl HyperLogLog {
             return None;
         };
         let [(letter, values)] = tags.as_slice() else { return None };
-        let ([value], []) = (values.as_slice(), all_tags.as_slice()) else { return None };
+        let ([value], [], []) = (values.as_slice(), all_tags.as_slice(), prefixes.as_slice()) else {
+            return None;
+        };
         let is_of = |shape: &(u8, &[u16])| {
             shape.0 == *letter && kinds.iter().map(|kind| kind.0).eq(shape.1.iter().copied())
         };
@@ -106,6 +110,8 @@ mod tests {
             (r##"{"kinds":[1111,1],"#q":["ID"]}"##, true),
             (r##"{"kinds":[1111],"#E":["ID"]}"##, true),
             (r##"{"kinds":[3],"#p":["ID"]}"##, true),
+            (r##"{"kinds":[3],"#p":["ID"],"search":"x"}"##, false),
+            (r##"{"kinds":[3],"#p":["ID"],"#g":["u33d*"]}"##, false),
             (
                 r##"{"kinds":[3],"#p":["ID","0000000000000000000000000000000000000000000000000000000000000000"]}"##,
                 false,

@@ -9,7 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::stage::Stage;
 use crate::clock::Clock;
 use crate::community::Community;
+use crate::filter::Filter;
 use crate::live::LiveEvent;
+use crate::nips::nip50;
 use crate::outbox::Listener;
 use crate::policy::{head_of, saw_held};
 use crate::replay::ReplaySettings;
@@ -105,11 +107,16 @@ fn pass_on(group: &LiveGroup, now: u64) {
     let community = &group.community;
     let rules = community.rules();
     let heads: Vec<Head<'_>> = group.events.iter().map(|live| head_of(&live.event)).collect();
-    let visible = |at: usize, listener: &Listener, asked: bool| {
+    let visible = |at: usize, listener: &Listener, filter: &Filter| {
         listener.with_keys(|keys| {
+            let asked = filter.names_events_or_authors();
             let context = Context { asked, ..rules.context(now, keys, &listener.relay) };
-            let is_new = !group.was_held || !saw_held(&heads[at], &context);
-            is_new && community.visible(&rules, &heads[at], &context)
+            let (head, search) = (&heads[at], filter.search.as_ref());
+            let is_new = !group.was_held || !saw_held(head, &context);
+            let is_found = search.is_none_or(|search| {
+                nip50::is_searched(head.kind, &rules.settings) && search.admits_author(head.author, &context)
+            });
+            is_new && is_found && community.visible(&rules, head, &context)
         })
     };
     let replay = ReplaySettings::from(&rules.settings.geohash);

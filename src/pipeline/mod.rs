@@ -17,6 +17,7 @@ mod release;
 mod retention;
 mod room;
 mod save;
+mod search;
 mod stage;
 mod sweep;
 mod trouble;
@@ -24,7 +25,7 @@ mod turns;
 mod verify;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -203,6 +204,7 @@ pub struct Pipeline {
     learner: Option<learn::Learner>,
     desks: Desks,
     verifiers: Vec<JoinHandle<()>>,
+    searcher: Mutex<Option<search::Searcher>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -352,6 +354,7 @@ impl Pipeline {
             learner: None,
             desks,
             verifiers: Vec::new(),
+            searcher: Mutex::default(),
             threads: Vec::new(),
         };
         (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
@@ -458,6 +461,24 @@ impl Pipeline {
         self.desks.hurry(patience);
     }
 
+    /// Has the search indexes kept of all communities that search (NIP-50), from now on. Nothing is begun where none does.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads.
+    pub fn start_searching(
+        &self,
+        current: &Arc<Current>,
+        communities: &Arc<Communities>,
+        store: &Arc<Store>,
+    ) -> Result<(), StartError> {
+        let mut searcher = self.searcher.lock().unwrap_or_else(PoisonError::into_inner);
+        if searcher.is_none() && search::is_wanted(communities) {
+            let (current, communities) = (Arc::clone(current), Arc::clone(communities));
+            *searcher = Some(search::Searcher::start(current, communities, Arc::clone(store))?);
+        }
+        Ok(())
+    }
+
     /// Whether the store has failed, and takes no events until the disk takes writes again.
     pub fn has_failed(&self) -> bool {
         self.bodies.store().has_failed()
@@ -473,7 +494,7 @@ impl Pipeline {
     /// Finishes what is queued, then ends all threads.
     pub fn stop(mut self) {
         drop((self.sweeper.take(), self.learner.take(), self.watch.take()));
-        let Pipeline { verify, writer, readers, threads, desks, verifiers, .. } = self;
+        let Pipeline { verify, writer, readers, threads, desks, verifiers, searcher, .. } = self;
         // Each stage ends when nobody can send to it any more, after its queue is empty.
         drop(verify);
         for thread in verifiers {
@@ -487,5 +508,7 @@ impl Pipeline {
             // A thread that panics ends the process.
             let _ = thread.join();
         }
+        // It has had the last of what was stored by now, or reads it at the next start.
+        drop(searcher);
     }
 }

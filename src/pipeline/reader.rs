@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::bodies::{Bodies, BodyError};
 use super::fair::{Fair, Source};
 use super::reconcile::Exchange;
+use super::search::Search;
 use super::stage::Stage;
 use crate::clock::Clock;
 use crate::community::{Community, Rules};
@@ -31,7 +32,7 @@ use crate::outbox::{Frame, Listener, Subscription, event_bytes};
 use crate::policy::head_of;
 use crate::replay::Kept;
 use crate::rule::{Context, Head, Prefix, Refusal, RelayNames};
-use crate::store::Location;
+use crate::store::{Location, Store};
 
 /// Index entries that a query looks at before the writer may have the index again.
 pub(super) const SLICE_ENTRIES: u64 = 4_096;
@@ -67,6 +68,8 @@ struct Hit {
     created_at: u64,
     id: Id,
     body: Body,
+    /// How well it matches what was searched for; 0 where nothing was.
+    score: f32,
 }
 
 /// Where a hit's JSON is.
@@ -85,15 +88,18 @@ impl Hit {
         size_of::<Hit>() + body
     }
 
-    /// NIP-01's order: newest first, then lowest id.
+    /// What matches best first (NIP-50); then NIP-01's order: newest first, then lowest id.
     fn compare(&self, other: &Hit) -> Order {
-        other.created_at.cmp(&self.created_at).then_with(|| self.id.cmp(&other.id))
+        let scores = other.score.total_cmp(&self.score);
+        let times = other.created_at.cmp(&self.created_at);
+        scores.then(times).then_with(|| self.id.cmp(&other.id))
     }
 }
 
-impl From<Found> for Hit {
-    fn from(found: Found) -> Hit {
-        Hit { created_at: found.created_at, id: found.id, body: Body::Stored(found.location) }
+impl From<(Found, f32)> for Hit {
+    fn from((found, score): (Found, f32)) -> Hit {
+        let Found { created_at, id, location } = found;
+        Hit { created_at, id, body: Body::Stored(location), score }
     }
 }
 
@@ -165,6 +171,8 @@ struct Scanned {
     withheld: Vec<Id>,
     /// A budget ended a scan: nothing is known of what it did not reach.
     is_cut: bool,
+    /// Why it cannot be answered.
+    refused: Option<Refusal>,
 }
 
 impl Readers {
@@ -206,6 +214,19 @@ impl Readers {
             let sentence = "too many queries are waiting; try again in a moment";
             Refusal::new(Prefix::RateLimited, "limits.reads_queued_max", sentence)
         })
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        self.bodies.store()
+    }
+
+    /// Counts entries that a query looked at.
+    pub(super) fn note_entries(&self, entries: u64) {
+        self.meter.query_entries.inc_by(entries);
     }
 
     /// Ends the threads once what is queued is answered.
@@ -264,7 +285,12 @@ impl Reader {
         let community = &query.community;
         community.traffic.requests.add(1);
         let rules = community.rules();
-        let scanned = self.scan(&query, as_of);
+        let mut scanned = self.scan(&query, as_of);
+        if let Some(refusal) = scanned.refused.take() {
+            community.live.refuse(&query.subscription, &refusal);
+            self.measure(at, &query, 0);
+            return None;
+        }
         if scanned.is_cut && scanned.found.is_empty() {
             community.live.refuse(&query.subscription, &too_broad(&query));
             self.measure(at, &query, 0);
@@ -315,6 +341,8 @@ impl Reader {
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
         for filter in &query.subscription.filters {
             let (limit, may_exceed) = limit_of(filter, limits);
+            // What is ordered by quality has no last second.
+            let may_exceed = may_exceed && filter.search.is_none();
             let start = all.found.len();
             let mut withheld = None;
             let mut receive = |hit: Hit| {
@@ -332,8 +360,8 @@ impl Reader {
                 fits
             };
             let mut kept = self.replay(query, filter).into_iter().peekable();
-            let is_whole = self.scan_filter(query, filter, as_of, deadline, |found, _| {
-                let found = Hit::from(found);
+            let is_whole = self.scan_filter(query, filter, as_of, deadline, |found, _, score| {
+                let found = Hit::from((found, score));
                 while let Some(kept) = kept.next_if(|kept| kept.compare(&found).is_lt()) {
                     if !receive(kept) {
                         return false;
@@ -341,6 +369,10 @@ impl Reader {
                 }
                 receive(found)
             });
+            let is_whole = match is_whole {
+                Ok(is_whole) => is_whole,
+                Err(refusal) => return Scanned { refused: Some(refusal), ..Scanned::default() },
+            };
             // Where a budget ended the scan older ones would hide what it did not reach from who pages.
             if is_whole {
                 kept.all(&mut receive);
@@ -369,6 +401,7 @@ impl Reader {
                 created_at: kept.event.created_at,
                 id: kept.event.id,
                 body: Body::Kept(kept.body.clone()),
+                score: 0.0,
             };
             kept.map(hit).collect()
         });
@@ -376,15 +409,15 @@ impl Reader {
         hits
     }
 
-    /// Scans one filter in slices; false when a budget ended it.
+    /// Finds what one filter asks for, each event with how good it is; false when a budget ended it.
     fn scan_filter(
         &self,
         query: &Query,
         filter: &Filter,
         as_of: u64,
         deadline: Instant,
-        mut receive: impl FnMut(Found, &PublicKey) -> bool,
-    ) -> bool {
+        mut receive: impl FnMut(Found, &PublicKey, f32) -> bool,
+    ) -> Result<bool, Refusal> {
         let Query { community, listener, subscription, .. } = query;
         let rules = community.rules();
         let entries_max = rules.settings.limits.query_entries_max;
@@ -395,6 +428,10 @@ impl Reader {
                     &rules.context(self.shared.clock.now(), keys, &listener.relay),
                 )
             });
+        if let Some(asked) = &filter.search {
+            return self.search(&Search { query, filter, asked, as_of, deadline, by_kind }, receive);
+        }
+        let mut receive = |found, author: &PublicKey| receive(found, author, 0.0);
         let scan = Scan::new(filter, as_of);
         let mut scan = if by_kind { scan.by_kind() } else { scan };
         let is_whole = loop {
@@ -409,8 +446,8 @@ impl Reader {
                 Progress::Going => {}
             }
         };
-        self.shared.meter.query_entries.inc_by(scan.looked_at);
-        is_whole
+        self.shared.note_entries(scan.looked_at);
+        Ok(is_whole)
     }
 
     /// Looks at so many more entries of what this client may see.
@@ -444,14 +481,21 @@ impl Reader {
         let mut is_whole = true;
         for filter in filters {
             let mut is_full = false;
-            is_whole &= self.scan_filter(query, filter, *as_of, deadline, |found, author| {
+            let counted = self.scan_filter(query, filter, *as_of, deadline, |found, author, _| {
                 authors.iter_mut().for_each(|authors| authors.add(author));
                 is_full = seen.len() >= COUNT_DISTINCT_MAX;
                 // An event that several filters ask for counts once.
                 count += u64::from(filters.len() == 1 || !is_full && seen.insert(found.location.number));
                 !is_full
             });
-            is_whole &= !is_full;
+            match counted {
+                Ok(counted) => is_whole &= counted && !is_full,
+                Err(refusal) => {
+                    let text = message::closed(&query.subscription.id, &refusal);
+                    query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
+                    return self.measure(*at, query, 0);
+                }
+            }
         }
         // What a budget cut short would pass for all that this relay has.
         let registers = authors.filter(|_| is_whole).map(|authors| authors.to_hex());
@@ -598,6 +642,11 @@ fn limit_of(filter: &Filter, limits: &Limits) -> (usize, bool) {
 /// certain of its completeness.
 fn merge(mut found: Vec<Hit>, withheld: &[Id], is_cut: bool) -> (Vec<Hit>, Option<Hint>) {
     found.sort_unstable_by(Hit::compare);
+    if found.first().is_some_and(|best| best.score > 0.0) {
+        // Filters may give one event several scores: the best one counts.
+        let mut seen = HashSet::new();
+        found.retain(|found| seen.insert(found.id));
+    }
     found.dedup_by_key(|found| found.id);
     // What one filter's limit withheld may have been sent for another.
     let hint = if withheld.iter().any(|id| !found.iter().any(|found| found.id == *id)) {

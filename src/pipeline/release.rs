@@ -121,7 +121,7 @@ impl Writer {
             self.bodies.forget(community.id, stored.location);
             let body = Bytes::from(event.to_json());
             self.bodies.put(community.id, location, body.clone());
-            live.push(LiveEvent { event, body, number: Some(location.number) });
+            live.push(LiveEvent::new(event, body, Some(location.number)));
         }
         if !live.is_empty() {
             let community = Arc::clone(community);

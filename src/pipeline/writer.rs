@@ -452,7 +452,7 @@ impl Writer {
             let Checked { community, event, body, permits, .. } = checked;
             self.pass_on(LiveGroup {
                 community,
-                events: vec![LiveEvent { event, body, number: None }],
+                events: vec![LiveEvent::new(event, body, None)],
                 room: permits.into_shared(),
                 was_held: false,
             });
@@ -560,7 +560,7 @@ impl Writer {
             reply.send(&event.id, held_since.map_or(Outcome::Stored, |_| Outcome::Held));
             copies.iter().for_each(|(reply, _)| reply.send(&event.id, Outcome::Duplicate));
             self.bodies.put(community.id, location, body.clone());
-            let live = LiveEvent { event, body, number: Some(location.number) };
+            let live = LiveEvent::new(event, body, Some(location.number));
             match groups.last_mut() {
                 Some(group) if group.community.id == community.id => group.add(live, permits.into_shared()),
                 _ => groups.push(LiveGroup {

@@ -30,7 +30,8 @@ use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::nips::{
-    nip13, nip15, nip36, nip40, nip42, nip51, nip56, nip57, nip59, nip62, nip70, nip71, nip75, nip92, nip99,
+    nip13, nip15, nip36, nip40, nip42, nip50, nip51, nip56, nip57, nip59, nip62, nip70, nip71, nip75, nip92,
+    nip99,
 };
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
@@ -47,6 +48,7 @@ const TABLES: &[&[Rule]] = &[
     nip40::RULES,
     geohash::RULES,
     nip13::RULES,
+    nip50::RULES,
     nip62::RULES,
     nip70::RULES,
     nip71::RULES,

@@ -22,7 +22,7 @@ impl Needs {
     /// The needs of the rules that ask for something under these settings.
     pub fn of(settings: &Settings) -> Needs {
         let (trust, reports, nip13) = (&settings.trust, &settings.reports, &settings.nip13);
-        let (bridge, blocklist) = (&settings.bridge, &settings.blocklist);
+        let (bridge, blocklist, search) = (&settings.bridge, &settings.blocklist, &settings.search);
         let hides_bridged = !bridge.protocols_hidden.is_empty() || !bridge.domains_hidden.is_empty();
         let is_listed = |part| !blocklist.files.is_empty() && blocklist.apply_to.contains(&part);
         let asks_for_work = nip13.difficulty_min > 0 || !nip13.difficulty_min_by_kind.is_empty();
@@ -31,13 +31,15 @@ impl Needs {
                 || trust.rate_exempt
                 || trust.read_first
                 || asks_for_work && nip13.difficulty_max_trusted.is_some()
-                || reports.count() && reports.hops_max.is_some(),
+                || reports.count() && reports.hops_max.is_some()
+                || search.enabled && search.trusted_only,
             // What is silenced is shown to followers.
             follows: settings.followers.is_on()
                 || hides_bridged
                 || is_listed(BlocklistPart::Proxy)
                 || is_listed(BlocklistPart::Nip05),
             profiles: trust.asks_for_nip05()
+                || search.enabled
                 || !bridge.bridge_keys.is_empty()
                 || is_listed(BlocklistPart::Nip05),
             mutes: !reports.moderators.is_empty(),
@@ -85,6 +87,9 @@ mod tests {
             ("[blocklist]\nfiles = [\"x.csv\"]".to_owned(), [0, 1, 1, 0, 0]),
             ("[blocklist]\nfiles = [\"x.csv\"]\napply_to = [\"proxy\"]".to_owned(), [0, 1, 0, 0, 0]),
             ("[blocklist]\nfiles = [\"x.csv\"]\napply_to = [\"links\"]".to_owned(), [0, 0, 0, 0, 0]),
+            ("[search]\nenabled = true".to_owned(), [0, 0, 1, 0, 0]),
+            ("[search]\nenabled = true\ntrusted_only = true".to_owned(), [1, 0, 1, 0, 0]),
+            ("[search]\ntrusted_only = true".to_owned(), [0, 0, 0, 0, 0]),
             ("[followers]\nmarked = true".to_owned(), [0, 1, 0, 0, 0]),
             ("[followers]\nkinds = [1]".to_owned(), [0, 1, 0, 0, 0]),
             ("[followers]\nshown_to = \"mutual\"".to_owned(), [0, 0, 0, 0, 0]),

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use crate::search::FOLDER;
 use crate::splitmix::SplitMix;
 
 /// sled's file of everything.
@@ -236,6 +237,10 @@ fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             metadata => metadata.map_err(|source| io_error(&path, "look at the file", source))?,
         };
+        if metadata.is_dir() && path.ends_with(FOLDER) {
+            // Another's, made of what the store has: its files come and go.
+            continue;
+        }
         if metadata.is_dir() {
             entries.append(&mut walk(&path)?);
             entries.push(Entry { path, bytes: 0, is_kept: true, is_file: false });

@@ -33,12 +33,15 @@ pub(crate) const PATHS: &[Path] = &[
     path("REQ by recipient", addressed, |town, who, thing| finds(town, who, thing, recipient)),
     path("REQ by time", stored, |town, who, thing| finds(town, who, thing, time)),
     path("REQ of everything", stored, |town, who, thing| finds(town, who, thing, |_, _| json!({}))),
-    path("REQ with search", never, |town, who, thing| finds(town, who, thing, search)),
+    path("REQ with search", searched, |town, who, thing| finds(town, who, thing, search)),
     path("COUNT by id", stored, |town, who, thing| counts(town, who, thing, id)),
     path("COUNT by author", stored, |town, who, thing| counts(town, who, thing, author)),
     path("COUNT by kind", stored, |town, who, thing| counts(town, who, thing, kind)),
     path("COUNT by tag", stored, |town, who, thing| counts(town, who, thing, tag)),
     path("COUNT by recipient", addressed, |town, who, thing| counts(town, who, thing, recipient)),
+    path("COUNT with search", searched, |town, who, thing| {
+        counts(town, who, thing, |_, thing| json!({"search": format!("\"secret of {}\"", thing.label)}))
+    }),
     path("NEG-OPEN by id", stored, |town, who, thing| reconciles(town, who, thing, id)),
     path("NEG-OPEN by author", stored, |town, who, thing| reconciles(town, who, thing, author)),
     path("NEG-OPEN by kind", stored, |town, who, thing| reconciles(town, who, thing, kind)),
@@ -114,6 +117,11 @@ fn reported(thing: &Thing, who: Who) -> bool {
 /// What a program gets that logs in as nobody.
 fn anonymous(thing: &Thing, _: Who) -> bool {
     stored(thing, Who::Anonymous)
+}
+
+/// What is searched of it: text that is made to be read by whoever may, and neither reports nor private kinds.
+fn searched(thing: &Thing, who: Who) -> bool {
+    stored(thing, who) && thing.kind == 1
 }
 
 fn never(_: &Thing, _: Who) -> bool {

@@ -53,11 +53,11 @@ fn settings() -> String {
     let [owner, member, elsewhere] = [Who::Owner, Who::Member, Who::Elsewhere].map(|who| known(who).hex());
     let others: Vec<String> = [OUTCAST, VANISHED].iter().map(|number| Person::new(*number).hex()).collect();
     format!(
-        "[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
+        "[search]\nenabled = true\n[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
          [moderation_service]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\npubkey = \"{elsewhere}\"\n\
          kinds = [1112]\nuntil_verdict = \"hold\"\n\
          [[community]]\npath = \"/club\"\n[community.authors]\nmembers = [\"{member}\"]\n\
-         [community.access]\nread = \"members\"\n\
+         [community.access]\nread = \"members\"\n[community.search]\nenabled = true\n\
          [[community]]\npath = \"/elsewhere\"\n[community.authors]\nmembers = [\"{elsewhere}\", \"{}\"]\n\
          [community.access]\nread = \"members\"\nwrite = \"members\"\n",
         others.join("\", \"")
@@ -127,6 +127,7 @@ impl Town {
             town.hear(who, path, &mut listener);
         }
         town.hide();
+        town.relay.searches();
         town
     }
 

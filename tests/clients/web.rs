@@ -33,6 +33,7 @@ fn settings_of(script: &Path) -> String {
 /// Plays one scene, at the first community that its settings name; what it said when it failed.
 fn play(script: &Path) -> Result<(), String> {
     let relay = TestRelay::configured_today(&settings_of(script));
+    relay.searches();
     let community = relay.relay().communities().iter().nth(1);
     let community = community.as_ref().map_or("/", |community| community.path());
     let url = relay.url_at(community);

@@ -255,6 +255,18 @@ impl TestRelay {
         heard
     }
 
+    /// Waits until searches find all that is stored, where there are searches.
+    pub fn searches(&self) {
+        let began = std::time::Instant::now();
+        for community in self.relay().communities().iter().filter(|one| one.settings().search.enabled) {
+            let target = community.index().next_number();
+            while !community.search.ready().is_ok_and(|ready| ready.upto >= target) {
+                assert!(began.elapsed() < 3 * PATIENCE, "{:?}", community.search.status());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
     /// How many events the index holds.
     pub fn stored(&self) -> usize {
         self.relay().community().index().len()

@@ -20,6 +20,7 @@ mod nip40;
 mod nip42;
 mod nip45;
 mod nip48;
+mod nip50;
 mod nip51;
 mod nip56;
 mod nip57;

@@ -704,10 +704,7 @@ fn a_filter_of_the_wrong_form_is_closed_with_the_element_that_is_wrong() {
     let mut client = relay.connect();
     let good = "0123456789abcdef".repeat(4);
     let mut table = vec![
-        (
-            json!({"search": "x"}),
-            "the filter's element \"search\" is not one that this relay knows".to_owned(),
-        ),
+        (json!({"like": "x"}), "the filter's element \"like\" is not one that this relay knows".to_owned()),
         (json!({"#tt": ["x"]}), "the filter's element \"#tt\" is not one that this relay knows".to_owned()),
         (json!({"#1": ["x"]}), "the filter's element \"#1\" is not one that this relay knows".to_owned()),
         (json!({"t": ["x"]}), "the filter's element \"t\" is not one that this relay knows".to_owned()),

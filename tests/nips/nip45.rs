@@ -74,8 +74,8 @@ fn a_refused_count_is_answered_with_closed() {
             "invalid: kinds must be an array of whole numbers from 0 to 65535 (nip01.message)",
         ),
         (
-            vec![json!({"search": "x"})],
-            "invalid: the filter's element \"search\" is not one that this relay knows (nip01.message)",
+            vec![json!({"like": "x"})],
+            "invalid: the filter's element \"like\" is not one that this relay knows (nip01.message)",
         ),
         (
             vec![json!({}), json!({}), json!({})],

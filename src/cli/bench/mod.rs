@@ -23,6 +23,7 @@ mod reply;
 mod report;
 mod rules;
 mod sample;
+mod search;
 mod shapes;
 mod stage;
 mod start;

@@ -12,6 +12,7 @@ use super::relay::{Relay, Settings};
 use super::reply::{Reply, created_at, reply};
 use super::report::Table;
 use super::sample::Sample;
+use super::search;
 use super::shapes::{Draw, PREFIX, SHAPES, Shape};
 use super::stage::Stage;
 use super::stats::{Figures, Times};
@@ -314,6 +315,9 @@ fn table(stage: &Stage) -> Table {
         let events = if shape.is_count() { Vec::new() } else { vec![format!("{key}_answer_events")] };
         table.row(shape.name, [latency(&key), events].concat());
     }
+    if stage.target.is_plaza() {
+        search::rows(&mut table);
+    }
     table.row("one author's pages to the end, a page", latency("query_pages"));
     let together =
         |keys: &[&str]| keys.iter().map(|key| format!("query_together_{key}")).collect::<Vec<String>>();
@@ -340,6 +344,7 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     let mut figures = Figures::medians(&runs);
     if stage.target.is_plaza() {
         figures.append(prefixes(stage, &filled.sample)?);
+        figures.append(search::figures(stage, &filled.sample)?);
     }
     figures.put("query_stored_events", filled.sample.stored() as f64);
     stage.keep(filled);

@@ -37,6 +37,8 @@ pub(super) struct Settings {
     pub(super) has_smallest_caches: bool,
     /// Whether filters may ask by beginnings of geohashes.
     pub(super) has_prefix_filters: bool,
+    /// Whether filters may search.
+    pub(super) has_search: bool,
     /// Connections, where they are many.
     pub(super) connections: usize,
     /// Whether whoever connects is believed which address it is for.
@@ -69,11 +71,11 @@ impl Settings {
             true => "[store]\ncache_bytes = 1_048_576\nbody_cache_bytes = 1_048_576\n",
             false => "",
         };
-        let filters = self.has_prefix_filters;
+        let (filters, search) = (self.has_prefix_filters, self.has_search);
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
              trusted_proxies = [{proxies}]\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
-             [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n{caches}"
+             [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
         )
     }
 }
@@ -135,6 +137,11 @@ impl Target {
         remove(&data)?;
         std::fs::rename(&aside, &data)?;
         done
+    }
+
+    /// Bytes of a folder of its data; 0 when that is not known.
+    pub(super) fn folder_bytes(&self, name: &str) -> Result<u64, Failure> {
+        self.data().map_or(Ok(0), |data| disk_bytes(&data.join(name)))
     }
 
     /// Bytes of its data on disk.

@@ -98,6 +98,28 @@ pub(super) const SHAPES: &[Shape] = &[
     },
 ];
 
+/// What only a relay with search can be asked (NIP-50).
+pub(super) const SEARCHES: &[Shape] = &[
+    req("search_word", "search for a word", |draw, dice| {
+        format!(r#"{{"search":"{}","limit":50}}"#, draw.world.texts.word(dice.power_law(2_000)))
+    }),
+    req("search_words", "search for two words", |draw, dice| {
+        let [one, two] = [(); 2].map(|()| draw.world.texts.word(dice.power_law(2_000)));
+        format!(r#"{{"search":"{one} {two}","limit":50}}"#)
+    }),
+    req("search_phrase", "search for a phrase", |draw, dice| {
+        let [one, two] = [(); 2].map(|()| draw.world.texts.word(dice.power_law(60)));
+        format!(r#"{{"search":"\"{one} {two}\"","limit":50}}"#)
+    }),
+    req("search_listings", "search for a listing", |draw, dice| {
+        let word = draw.world.texts.word(dice.power_law(2_000));
+        format!(r#"{{"kinds":[30402],"search":"{word}","limit":30}}"#)
+    }),
+    req("search_nothing", "search for what is nowhere", |_, dice| {
+        format!(r#"{{"search":"never{}","limit":50}}"#, dice.next())
+    }),
+];
+
 /// What only a relay with filters by beginnings of geohashes can be asked (nips/geohash-filters.md).
 pub(super) const PREFIX: Shape = req("geohash_prefix", "geohash prefix", |draw, dice| {
     let mut cell = String::new();
@@ -123,6 +145,7 @@ mod tests {
     use super::super::corpus::{BEGINNING, Corpus};
     use super::*;
     use crate::filter::Filter;
+    use crate::search::text::Words;
 
     #[test]
     fn shapes_find_what_they_ask_for() {
@@ -131,13 +154,19 @@ mod tests {
         let mut sample = Sample::new();
         sample.observe(&events);
         let (draw, mut dice) = (Draw { world: &world, sample: &sample }, Dice::new(1));
-        for shape in SHAPES {
+        // Once for each event: to read words takes longer than all else.
+        let words: Vec<Words> = events.iter().map(Words::of).collect();
+        for shape in SHAPES.iter().chain(SEARCHES) {
             let found = (0..20).filter(|_| {
                 let text = (shape.write)(&draw, &mut dice);
                 let filter = Filter::from_json(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-                events.iter().any(|event| filter.matches(event))
+                events.iter().zip(&words).any(|(event, words)| {
+                    let search = filter.search.as_ref();
+                    filter.matches_but_words(event)
+                        && search.is_none_or(|asked| asked.matches_words(event, words))
+                })
             });
-            assert_eq!(found.count() > 0, shape.key != "nothing", "{}", shape.name);
+            assert_eq!(found.count() > 0, !shape.key.ends_with("nothing"), "{}", shape.name);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::stats::{Figures, Times};
 pub(super) const SMALLEST: Settings = Settings {
     has_smallest_caches: true,
     has_prefix_filters: false,
+    has_search: false,
     connections: 0,
     is_behind_proxy: false,
     has_default_rates: false,

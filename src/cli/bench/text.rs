@@ -113,6 +113,11 @@ impl Texts {
         &self.hashtags[number as usize % self.hashtags.len()]
     }
 
+    /// The `n`th most frequent word of the Latin script.
+    pub(super) fn word(&self, number: u64) -> &str {
+        &self.languages[0].words[number as usize % LATIN_WORDS]
+    }
+
     /// Appends so many words, in sentences, in one language.
     pub(super) fn write(&self, dice: &mut Dice, words: u64, out: &mut String) {
         let language = match dice.below(100) {

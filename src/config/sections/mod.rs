@@ -17,6 +17,7 @@ mod outbox;
 mod plugins;
 mod reports;
 mod retention;
+mod search;
 mod tags;
 mod trust;
 mod zaps;
@@ -37,6 +38,7 @@ pub use outbox::Outbox;
 pub use plugins::{Command, Plugin, Plugins, WhenDead};
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
+pub use search::Search;
 pub use tags::Tags;
 pub use trust::Trust;
 pub use zaps::{AfterClosed, Zaps};
@@ -64,6 +66,7 @@ pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
     retention::RANGES,
     moderation_service::RANGES,
     outbox::RANGES,
+    search::RANGES,
 ];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
@@ -79,5 +82,6 @@ pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
     settings.blocklist.check()?;
     settings.retention.check()?;
     settings.trust.check()?;
+    search::check(settings)?;
     settings.reports.check(settings.trust.hops_max, !settings.trust.roots.is_empty())
 }

@@ -10,7 +10,7 @@ use super::Session;
 use crate::filter::Filter;
 use crate::memory::{self, Charge};
 use crate::message;
-use crate::nips::nip77;
+use crate::nips::{nip50, nip77};
 use crate::pipeline::reader::Want;
 use crate::pipeline::reconcile::{Exchange, Reconciliation};
 use crate::rule::Refusal;
@@ -71,6 +71,10 @@ impl Session {
         let mut filters = [filter];
         let open = self.reconciliations.open();
         let admitted = nip77::admit(&self.community.settings().nip77, open)
+            .and_then(|()| match filters[0].search {
+                Some(_) => Err(nip50::not_here()),
+                None => Ok(()),
+            })
             .and_then(|()| self.admit_reading(&self.community.rules(), &name, &filters, Want::Events));
         if let Err(refusal) = admitted {
             return self.refuse_reconciliation(&name, &refusal);
