@@ -35,8 +35,8 @@ pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, ContentWarning,
-    Followers, Geohash, Kinds, Market, Media, Nip05, Read, Replies, Reports, Retention, SectionFault,
-    ShownTo, Tags, Trust, Write, Zaps,
+    CreateGroups, Followers, Geohash, Invite, Kinds, Market, Media, Nip05, Nip29, Nip43, Read, Replies,
+    Reports, Retention, SectionFault, ShownTo, Tags, Trust, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -124,6 +124,10 @@ pub struct Settings {
     pub admin: Admin,
     /// Names at its domain.
     pub nip05: Nip05,
+    /// Groups.
+    pub nip29: Nip29,
+    /// Membership.
+    pub nip43: Nip43,
     /// How long events are kept, and how many.
     pub retention: Retention,
 }
@@ -287,6 +291,9 @@ pub struct Relay {
     /// The relay's own public key: 64 lower-case hexadecimal digits.
     #[serde(rename = "self")]
     pub self_key: Option<String>,
+    /// A file with the relay's own secret key, in 64 hexadecimal digits or as nsec1…. Unset: one that it makes in the
+    /// folder of its events when it needs one.
+    pub secret_key_file: Option<PathBuf>,
     /// The ws:// or wss:// addresses by which this relay is known; NIP-42, 62 and 98 compare with them.
     /// Empty: those of the root with the community's path, and its host, if there are any, count; else only
     /// the connection's own local address and port, and localhost.

@@ -148,6 +148,8 @@ impl Reloader {
         self.pipeline.rates.reconfigure(&config.rate);
         self.current.set(config);
         let now = self.clock.now();
+        let affected = communities.opened.iter().chain(&communities.changed);
+        self.pipeline.refresh(affected.filter_map(|path| self.communities.at(path)));
         for path in &communities.changed {
             if let Some(community) = self.communities.at(path) {
                 community.recheck(now);

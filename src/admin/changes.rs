@@ -10,11 +10,14 @@ use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
 use crate::event::PublicKey;
 use crate::nips::nip86::{Method, rank_to_assign};
+use crate::pipeline::Act;
 use crate::rule::moderation::{ADMIN, Dismissal, Duties, MODERATOR, Rank, Ruling, Standing};
 
 /// What a call makes.
 pub(super) struct Made {
     pub(super) changes: Vec<Change>,
+    /// What is done in groups.
+    pub(super) acts: Vec<Act>,
     pub(super) answer: Value,
     /// What it was about, for the record.
     pub(super) about: Value,
@@ -28,7 +31,7 @@ struct Call<'a> {
 }
 
 fn made(changes: impl IntoIterator<Item = Change>, about: Value) -> Made {
-    Made { changes: changes.into_iter().collect(), answer: json!(true), about }
+    Made { changes: changes.into_iter().collect(), acts: Vec::new(), answer: json!(true), about }
 }
 
 fn refused<T>(sentence: impl Into<String>) -> Result<T, Denied> {

@@ -129,20 +129,28 @@ impl Admin {
         let rules = caller.community.rules();
         permit(&rules, &caller.key, name)?;
         let made = match (method, reloaded) {
-            (_, Some(said)) => {
-                Made { changes: Vec::new(), answer: Value::from(&*said), about: Value::from(said) }
-            }
+            (_, Some(said)) => Made {
+                changes: Vec::new(),
+                acts: Vec::new(),
+                answer: Value::from(&*said),
+                about: Value::from(said),
+            },
             (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
             (_, None) => changes::of(method, caller, &rules, now)?,
         };
         let number = audit::next(&mut records, &self.store, caller.community.id)?;
         let mut group = Group::default();
-        made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
         let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
         entry.write(caller.community.id, number, &mut group)?;
         Ok(Begun::Changing(Changing {
             admin: self,
-            done: self.pipeline.begin_change_of_state(group),
+            done: self.pipeline.begin_change_of_state(
+                group,
+                Some(Arc::clone(caller.community)),
+                made.changes.clone(),
+                made.acts,
+                now,
+            ),
             records,
             number,
             community: Arc::clone(caller.community),
@@ -210,7 +218,7 @@ impl Begun<'_> {
         })?;
         records.insert(community.id, number + 1);
         let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
-        take_effect(&community, changes, now);
+        take_effect(&community, &changes, now);
         if is_about_settings {
             admin.refresh()?;
         }
@@ -218,13 +226,12 @@ impl Begun<'_> {
     }
 }
 
-/// What is durable holds from now on, also for who is connected.
-fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
+/// What is durable holds, also for who is connected.
+fn take_effect(community: &Community, changes: &[Change], now: u64) {
     let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
     let is_about_reports = changes.iter().any(|change| matches!(change, Change::Dismissal(..)));
     let bans = changes.iter().any(|change| matches!(change, Change::Author(..) | Change::Event(..)));
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
-    community.apply(changes);
     if bans {
         let rules = community.rules();
         community.live.withdraw(|id, author| rules.known.moderation.bans(id, author));

@@ -54,7 +54,8 @@ impl Admin {
             let adjusted = Adjusted { value: value.clone(), by: by.clone(), at: now };
             Change::Setting(key.clone(), (!value.is_null()).then_some(adjusted))
         });
-        Ok(Made { changes: changes.collect(), answer: json!(true), about: json!({"settings": about}) })
+        let about = json!({"settings": about});
+        Ok(Made { changes: changes.collect(), acts: Vec::new(), answer: json!(true), about })
     }
 
     /// Takes up what is durable already.

@@ -80,7 +80,7 @@ impl Summary {
             Outcome::Stored => self.stored += 1,
             Outcome::Duplicate => self.duplicates += 1,
             Outcome::Superseded => self.superseded += 1,
-            Outcome::PassedOn => self.ephemeral += 1,
+            Outcome::PassedOn | Outcome::Done(_) => self.ephemeral += 1,
             Outcome::Refused(refusal)
                 if refusal.prefix == Prefix::Invalid && refusal.rule.starts_with("nip01.") =>
             {

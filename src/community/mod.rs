@@ -3,9 +3,11 @@
 
 mod all;
 mod connected;
+pub(crate) mod groups;
 mod learn;
 mod lists;
 pub(crate) mod moderation;
+pub(crate) mod own_key;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
@@ -16,13 +18,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
 pub use connected::Connected;
+pub(crate) use moderation::ENTRIES_MAX;
 pub use moderation::{AboutText, Change, in_effect};
+pub use own_key::KeyError;
 pub use rules::Rules;
 pub use tally::{Count, Tally};
 pub use traffic::Traffic;
 
 use crate::config::{Mode, Settings};
-use crate::event::{Event, PublicKey, Verified};
+use crate::event::{Event, PublicKey, Signer, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
@@ -53,11 +57,21 @@ pub struct Community {
     pub caught_up_with: usize,
     /// Whether its index finds events by what their places begin with.
     by_prefix: bool,
+    /// Who signs what the relay itself has to say.
+    signer: Option<Signer>,
+    keeps: Keeps,
     path: String,
     rules: RwLock<Arc<Rules>>,
     lists: lists::Lists,
     lessons: learn::Lessons,
     index: RwLock<Index>,
+}
+
+/// What a community keeps beside events, as its settings had it when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Keeps {
+    groups: bool,
+    members: bool,
 }
 
 /// Why a community cannot be opened.
@@ -66,6 +80,9 @@ pub enum OpenError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The relay's own key is of no use.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store can be read, but what it holds makes no sense.
     #[error("event number {number} of the store: {reason}")]
     Record {
@@ -169,8 +186,15 @@ impl Community {
                 index.len()
             );
         }
+        let signer = own_key::of(&config, store.path(), id)?;
+        let groups = groups::load(store, id, &config, signer.as_ref(), &index)?;
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
+        community.change_rules(|rules| {
+            rules.own_key = signer.as_ref().map(Signer::key);
+            rules.known.groups = Arc::new(groups);
+        });
+        community.signer = signer;
         community.read_decisions(store)?;
         *community.index_mut() = index;
         Ok(community)
@@ -196,6 +220,8 @@ impl Community {
             id,
             caught_up_with: 0,
             by_prefix: rules.settings.geohash.prefix_filters,
+            signer: None,
+            keeps: Keeps { groups: rules.settings.nip29.enabled, members: rules.settings.nip43.enabled },
             path: rules.settings.relay.path.clone(),
             lessons: learn::Lessons::new(&rules.needs),
             lists: lists::Lists::default(),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Community, OpenError, Rules, all};
 use crate::config::{Aside, Config, Overlay};
 use crate::event::{Id, Kind, PublicKey};
-use crate::rule::moderation::{Adjusted, Dismissal, Duties, Moderation, Rank, Role, Ruling};
+use crate::rule::moderation::{Adjusted, Claim, Dismissal, Duties, Moderation, Rank, Role, Ruling};
 use crate::store::{CommunityId, Group, StateTable, Store};
 
 const AUTHORS: StateTable = StateTable(10);
@@ -27,6 +27,7 @@ pub(crate) const AUDIT: StateTable = StateTable(18);
 
 const SETTINGS: StateTable = StateTable(19);
 const DISMISSED: StateTable = StateTable(20);
+const CLAIMS: StateTable = StateTable(24);
 
 /// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
@@ -58,6 +59,8 @@ pub enum Change {
     Setting(String, Option<Adjusted>),
     /// The reports about a person.
     Dismissal(PublicKey, Option<Dismissal>),
+    /// A code with which people become members.
+    Claim(String, Option<Claim>),
 }
 
 impl AboutText {
@@ -93,6 +96,7 @@ impl Change {
             Change::About(which, text) => (ABOUT, which.key().to_vec(), text.clone().map(String::into_bytes)),
             Change::Setting(key, value) => (SETTINGS, key.clone().into_bytes(), value.as_ref().map(json)),
             Change::Dismissal(key, dismissal) => (DISMISSED, key.0.to_vec(), dismissal.as_ref().map(json)),
+            Change::Claim(code, claim) => (CLAIMS, code.clone().into_bytes(), claim.as_ref().map(json)),
         }
     }
 
@@ -105,7 +109,7 @@ impl Change {
     }
 
     /// Makes it in memory.
-    fn apply(self, to: &mut Moderation) {
+    pub(crate) fn apply(self, to: &mut Moderation) {
         /// Puts or takes.
         macro_rules! set {
             ($map:expr, $key:expr, $value:expr) => {
@@ -128,6 +132,7 @@ impl Change {
             Change::About(AboutText::Icon, text) => to.about.icon = text,
             Change::Setting(key, value) => set!(to.settings, key, value),
             Change::Dismissal(key, dismissal) => set!(to.dismissed, key, dismissal),
+            Change::Claim(code, claim) => set!(to.claims, code, claim),
         }
     }
 }
@@ -180,6 +185,7 @@ pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenErr
     })?;
     table(SETTINGS, |key, value| Some(Change::Setting(text_of(key)?, parsed(value)?)))?;
     table(DISMISSED, |key, value| Some(Change::Dismissal(key_of(key)?, parsed(value)?)))?;
+    table(CLAIMS, |key, value| Some(Change::Claim(text_of(key)?, parsed(value)?)))?;
     Ok(all)
 }
 

@@ -31,6 +31,10 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             // They are read by who watches them; one that is not there at the start is a slip in the path.
             File::open(&*list).map_err(|cause| unreadable(list, "blocklist.files", cause))?;
         }
+        if let Some(file) = &mut settings.relay.secret_key_file {
+            *file = folder.join(&*file);
+            File::open(&*file).map_err(|cause| unreadable(file, "relay.secret_key_file", cause))?;
+        }
         let Some(named) = settings.geohash.file() else { continue };
         let file = folder.join(named);
         let text = text_of(&file, POLYGON_BYTES_MAX)

@@ -5,6 +5,7 @@ mod bytes;
 pub mod draft;
 mod json;
 mod kind;
+mod signer;
 mod tags;
 mod verified;
 
@@ -12,6 +13,7 @@ pub use bytes::{Id, PublicKey, Signature, is_hex64};
 pub use json::{EventError, write_json_string};
 pub(crate) use json::{Text, describe};
 pub use kind::{Kind, KindClass};
+pub use signer::Signer;
 pub use tags::{Tag, Tags};
 pub use verified::{Checker, Forgery, Verified};
 

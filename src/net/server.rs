@@ -31,6 +31,7 @@ use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::rule::RelayNames;
+use crate::rule::groups::Groups;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 use crate::words;
 
@@ -358,6 +359,7 @@ impl Relay {
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
+        pipeline.refresh(communities.iter());
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current: Arc::clone(&current),
@@ -476,6 +478,14 @@ impl Relay {
         let relay = RelayNames::new(&rules.settings.relay.urls, Some(self.address()), community.path());
         let context = rules.context(self.pipeline.clock.now(), keys, &relay);
         pipeline::explain(community, &rules, event, true, &context, Some(&self.pipeline.bodies))
+    }
+
+    /// The groups that a community's stored events make, as a start would read them if nothing else were known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn groups_of_events(&self, community: &Community) -> Result<Groups, OpenError> {
+        community.groups_of_events(&self.store)
     }
 
     /// The root community.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::groups::Groups;
 use super::hidden::Hidden;
 use super::moderation::Moderation;
 use super::people::People;
@@ -21,6 +22,8 @@ pub struct Known {
     pub moderation: Arc<Moderation>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
+    /// Groups, where there are any.
+    pub groups: Arc<Groups>,
     /// What the community's blocklists say of domains.
     pub domains: Arc<Domains>,
 }

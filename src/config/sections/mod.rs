@@ -12,6 +12,8 @@ mod kinds;
 mod market;
 mod media;
 mod nip05;
+mod nip29;
+mod nip43;
 mod reports;
 mod retention;
 mod tags;
@@ -29,6 +31,8 @@ pub use kinds::Kinds;
 pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use nip05::Nip05;
+pub use nip29::{CreateGroups, Nip29};
+pub use nip43::{Invite, Nip43};
 pub use reports::Reports;
 pub use retention::{AuthorFull, Retention};
 pub use tags::Tags;
@@ -49,8 +53,16 @@ pub struct SectionFault {
 }
 
 /// The bounds of every number that is a direct key of these sections.
-pub(super) const RANGES: &[&[(&str, u64, u64)]] =
-    &[geohash::RANGES, market::RANGES, bridge::RANGES, trust::RANGES, reports::RANGES, retention::RANGES];
+pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
+    geohash::RANGES,
+    market::RANGES,
+    bridge::RANGES,
+    trust::RANGES,
+    reports::RANGES,
+    retention::RANGES,
+    nip29::RANGES,
+    nip43::RANGES,
+];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.
 pub(super) fn check(settings: &Settings) -> Result<(), SectionFault> {
