@@ -187,6 +187,7 @@ impl Bound {
                 RATE_TABLES * RATE_KEY_BYTES * rate_keys_max(config) as u64,
             ),
             term("ephemeral events for who joins late", "geohash.replay_seconds", replays(config)),
+            term("groups, their members and codes", GROUPS, groups(config)),
             term("managing: sessions, tokens, commands", "", MANAGING_BYTES),
             term("the index and the store's table of pages", "what is stored", of_index(index_bytes)),
             term(
@@ -310,6 +311,27 @@ fn replays(config: &Config) -> u64 {
     kept as u64 * REPLAY_BYTES_MAX as u64
 }
 
+/// The settings that decide how much groups take.
+const GROUPS: &str = "nip29.groups_max, nip29.memberships_max, nip29.codes_max, nip29.pins_max";
+
+/// A group with its texts, a person in it with roles, a code, something pinned.
+const GROUP_BYTES: u64 = 6 * KIB;
+const MEMBER_BYTES: u64 = 400;
+const CODE_BYTES: u64 = 320;
+const PIN_BYTES: u64 = 320;
+
+/// All groups of communities that have some, and the largest once more, while it changes.
+fn groups(config: &Config) -> u64 {
+    let of_one = |nip29: &config::Nip29| {
+        let group =
+            GROUP_BYTES + CODE_BYTES * u64::from(nip29.codes_max) + PIN_BYTES * u64::from(nip29.pins_max);
+        let people =
+            u64::from(nip29.memberships_max) + u64::from(nip29.members_max.min(nip29.memberships_max));
+        (u64::from(nip29.groups_max) + 1).saturating_mul(group).saturating_add(MEMBER_BYTES * people)
+    };
+    config.all().filter(|one| one.nip29.enabled).fold(0, |sum, one| sum.saturating_add(of_one(&one.nip29)))
+}
+
 /// With the slack of its arrays, and sled's record of pages.
 fn of_index(index_bytes: u64) -> u64 {
     index_bytes.saturating_add(index_bytes / 8)
@@ -389,6 +411,7 @@ mod tests {
             ("[store]\nbody_cache_bytes = 1_000_000_000", "events that are asked for often"),
             ("[limits]\nfilters_per_request_max = 1_000", "queries that are being answered"),
             ("[server]\nconnections_max = 500_000", "rates"),
+            ("[nip29]\nenabled = true", "groups, their members and codes"),
             ("[geohash]\nreplay_seconds = 60", "ephemeral events for who joins late"),
             (
                 "[trust]\nwrite = true\nroots = [\"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"]",

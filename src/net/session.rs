@@ -2,6 +2,7 @@
 //! back. In: a WebSocket. Out: submissions, queries, frames. Never waits for the writer or a reader; it
 //! waits only for room in the bounds on what is under way.
 
+mod invitations;
 mod reconciliations;
 
 use std::future::poll_fn;
@@ -24,12 +25,11 @@ use reconciliations::Reconciliations;
 use super::server::Shared;
 use super::socket::{Received, Socket};
 use crate::community::{Community, Rules};
-use crate::event::{Event, PublicKey, Verified};
+use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
 use crate::message::{self, ClientMessage, Malformed};
-use crate::nips::nip43::asks_for_code;
-use crate::nips::{nip42, nip43};
+use crate::nips::nip42;
 use crate::outbox::{Frame, Listener, Outbox, Subscription};
 use crate::pipeline::reader::{Query, Want};
 use crate::pipeline::{Outcome, Permits, Reply, Submission};
@@ -626,34 +626,12 @@ impl Session {
             want,
             replay,
         };
-        if want == Want::Events && community.has_members() && subscription.filters.iter().any(asks_for_code) {
-            let inviter =
-                listener.with_keys(|keys| nip43::inviter(&rules.context(now, keys, &listener.relay)));
-            if let Some(key) = inviter {
-                return self.query_with_code(query, key);
-            }
+        if let Some(key) = self.inviter(&rules, &query) {
+            return self.query_with_code(query, key);
         }
         if let Err(refusal) = self.shared.pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);
         }
-    }
-
-    /// Answers a REQ with an invite code first (NIP-43), and then with what is stored.
-    fn query_with_code(&self, query: Query, key: PublicKey) {
-        let readers = self.shared.pipeline.readers.clone();
-        let community = Arc::clone(&self.community);
-        self.shared.pipeline.invite(community, key, move |event| {
-            let (listener, subscription) = (Arc::clone(&query.listener), Arc::clone(&query.subscription));
-            if let Some(event) =
-                event.filter(|event| subscription.filters.iter().any(|one| one.matches(event)))
-            {
-                listener.outbox.push(Frame::Event(Arc::clone(&subscription), event.to_json().into()));
-            }
-            if let Err(refusal) = readers.submit(query) {
-                subscription.close();
-                listener.outbox.push(Frame::Text(message::closed(&subscription.id, &refusal)));
-            }
-        });
     }
 
     /// Whether a query is answered.

@@ -166,7 +166,7 @@ impl Stage for Writer {
                     self.commit(std::mem::take(&mut gathering));
                     self.refresh(&community, now);
                     // Who no longer waits does not need the answer.
-                    drop(done.send(()));
+                    let _ = done.send(());
                 }
                 WriterInput::Invite(invitation) => {
                     self.commit(std::mem::take(&mut gathering));

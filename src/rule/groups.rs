@@ -259,6 +259,11 @@ impl Groups {
         self.groups.len()
     }
 
+    /// How many people are in all of them together, each counted in each.
+    pub fn memberships(&self) -> usize {
+        self.groups.values().map(|group| group.members.len()).sum()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()

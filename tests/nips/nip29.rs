@@ -551,7 +551,7 @@ fn roles_are_given_and_taken_by_putting_somebody_in_again() {
     assert_eq!(roles_of(&house.moderator), None);
     assert!(house.members("square").contains(&house.moderator.hex()));
     let why = client.publish_refused(&put(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]));
-    assert_eq!(why, "invalid: a person has at most 8 roles of 64 bytes each (nip29.form)");
+    assert_eq!(why, "invalid: a person has at most 4 roles of 32 bytes each (nip29.form)");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Nip29 {
     pub groups_per_creator_max: u32,
     /// Members of one group.
     pub members_max: u32,
+    /// Members of all groups together, each counted in each group.
+    pub memberships_max: u32,
     /// Invite codes of one group.
     pub codes_max: u32,
     /// Pinned events of one group.
@@ -60,8 +62,9 @@ impl Default for Nip29 {
             groups_max: 1_000,
             groups_per_creator_max: 10,
             members_max: 2_000,
-            codes_max: 100,
-            pins_max: 50,
+            memberships_max: 20_000,
+            codes_max: 20,
+            pins_max: 20,
             former_keys: Keys::default(),
         }
     }
@@ -76,6 +79,7 @@ pub(in crate::config) const RANGES: &[(&str, u64, u64)] = &[
     ("nip29.groups_max", 1, 1_000_000),
     ("nip29.groups_per_creator_max", 1, 1_000_000),
     ("nip29.members_max", 1, 1_000_000),
+    ("nip29.memberships_max", 1, 10_000_000),
     ("nip29.codes_max", 1, 10_000),
     ("nip29.pins_max", 1, 10_000),
 ];

@@ -12,12 +12,15 @@ const ID_BYTES_MAX: usize = 64;
 const CODE_BYTES_MAX: usize = 128;
 
 /// Roles of one person, and bytes of a role's label.
-const ROLES_MAX: usize = 8;
-const ROLE_BYTES_MAX: usize = 64;
+const ROLES_MAX: usize = 4;
+const ROLE_BYTES_MAX: usize = 32;
 
 /// Bytes of a group's name and of its other texts.
 const NAME_BYTES_MAX: usize = 256;
-const TEXT_BYTES_MAX: usize = 4_096;
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Bytes of an address that is pinned.
+const ADDRESS_BYTES_MAX: usize = 256;
 
 /// Kinds that a group may say it supports.
 const KINDS_MAX: usize = 256;
@@ -137,7 +140,7 @@ fn pins(event: &Event) -> Result<Vec<(String, String)>, Refusal> {
         let value = tag.value().unwrap_or_default();
         let is_name = match tag.name() {
             "e" => Id::from_hex(value).is_some(),
-            _ => value.len() <= TEXT_BYTES_MAX && crate::nips::nip09::parse_address(value).is_some(),
+            _ => value.len() <= ADDRESS_BYTES_MAX && crate::nips::nip09::parse_address(value).is_some(),
         };
         if !is_name {
             return Err(wrong("e tags have ids, and a tags have addresses"));

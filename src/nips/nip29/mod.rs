@@ -5,6 +5,8 @@
 mod action;
 mod apply;
 mod told;
+#[cfg(test)]
+mod twins;
 
 pub use crate::rule::groups::About;
 pub use action::{Action, group_of, is_code, read};
@@ -77,7 +79,12 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "nip29.join",
-        settings: &["nip29.members_max", "nip29.code_uses_max", "nip29.code_seconds_max"],
+        settings: &[
+            "nip29.members_max",
+            "nip29.memberships_max",
+            "nip29.code_uses_max",
+            "nip29.code_seconds_max",
+        ],
         sentence: |settings| {
             says(settings, "Who joins a group is not in it yet, and has an invite code where it is closed.")
         },
@@ -99,7 +106,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "nip29.bounds",
-        settings: &["nip29.members_max", "nip29.codes_max", "nip29.pins_max"],
+        settings: &["nip29.members_max", "nip29.memberships_max", "nip29.codes_max", "nip29.pins_max"],
         sentence: |settings| {
             let nip29 = &settings.nip29;
             nip29.enabled.then(|| {
@@ -351,6 +358,12 @@ fn join(event: &Verified, _: &Related, context: &Context<'_>) -> Decision {
             if group.members.len() >= context.config.nip29.members_max as usize {
                 return refuse(Prefix::Restricted, "this group has as many members as it may");
             }
+            if context.known.groups.memberships() >= context.config.nip29.memberships_max as usize {
+                return refuse(
+                    Prefix::Restricted,
+                    "the groups here have as many members as they may together",
+                );
+            }
             Ok(())
         }
         _ => Ok(()),
@@ -442,6 +455,10 @@ fn bounds(event: &Verified, _: &Related, context: &Context<'_>) -> Decision {
             let most = settings.members_max as usize;
             if new > 0 && group.members.len() + new > most {
                 return refuse(format!("a group has at most {most} members"));
+            }
+            let all = settings.memberships_max as usize;
+            if new > 0 && context.known.groups.memberships() + new > all {
+                return refuse(format!("all groups together have at most {all} members"));
             }
         }
         Action::Invite(codes) => {
