@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::history::is_shown;
 use super::queue::{self, Reported};
-use super::{Admin, Caller, Denied, audit, may_call};
+use super::{Admin, Caller, Denied, audit, groups, may_call};
 use crate::community::Rules;
 use crate::event::{PublicKey, draft};
 use crate::nips::nip86::{Method, NAMES};
@@ -52,7 +52,12 @@ impl Admin {
         Some(Ok(match method {
             Method::SupportedMethods => {
                 let names = NAMES.iter().map(|(name, _)| *name);
-                names.filter(|name| may_call(rules, &caller.key, name)).map(Value::from).collect()
+                let means = |name: &&str| groups::means_something(name, caller.community);
+                names
+                    .filter(means)
+                    .filter(|name| may_call(rules, &caller.key, name))
+                    .map(Value::from)
+                    .collect()
             }
             Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
             Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
@@ -86,6 +91,10 @@ impl Admin {
                 };
                 all.into_iter().map(entry).collect()
             }
+            Method::ListMembers => groups::members(rules),
+            Method::ListClaims => groups::claims(rules),
+            Method::ListGroups => groups::list(rules),
+            Method::ShowGroup(id) => return Some(groups::show(rules, id)),
             Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{Caller, Denied};
+use super::{Caller, Denied, groups};
 use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
 use crate::event::PublicKey;
@@ -105,7 +105,10 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
             made([Change::Name(name.clone(), Some(*key))], json!({"name": name, "pubkey": key.to_string()}))
         }
         Method::RemoveName(name) => made([Change::Name(name.clone(), None)], json!({"name": name})),
-        _ => return call.role(method),
+        _ => match groups::of(method, caller, rules, now)? {
+            Some(made) => made,
+            None => return call.role(method),
+        },
     };
     Ok(made)
 }

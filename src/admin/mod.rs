@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod changes;
+mod groups;
 mod history;
 mod queue;
 mod sessions;

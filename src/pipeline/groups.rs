@@ -163,13 +163,14 @@ impl Gathering {
         // Whoever was put in or out a moment ago is so by an earlier event.
         draft.3 = draft.3.max(self.since(community, &draft.1).map_or(0, |since| since + 1));
         let Some(checked) = self.said(community, draft) else { return };
+        let removes = removed_by(community, &checked.event);
         let event = &checked.event;
         let Ok((group, action)) = nip29::read(event) else { return };
         let (group, at, id) = (group.to_owned(), event.created_at, event.id.to_string());
         let by = By { author: &checked.event.pubkey, at, id: &id };
         let pending = self.pending(community, now);
         nip29::apply(Arc::make_mut(&mut pending.known.groups), &group, &action, by, &mut pending.touched);
-        self.add(checked, Vec::new());
+        self.add(checked, removes);
     }
 
     /// When the people of a `p` tag became what they are in a group.

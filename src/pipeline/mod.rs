@@ -55,6 +55,7 @@ use fanout::Fanout;
 pub(crate) use groups::Act;
 use groups::StateChange;
 use members::Invitation;
+pub(crate) use members::{new_code, worn_out};
 use memory::Memory;
 use reader::{Reader, Readers};
 use room::Passages;

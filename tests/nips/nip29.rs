@@ -912,3 +912,42 @@ fn the_rules_are_explained() {
     let seen = explained.steps.iter().find(|step| step.rule == "nip29.group").expect("a step");
     assert!(matches!(seen.verdict, plaza::policy::Verdict::Passed));
 }
+
+#[test]
+fn who_manages_the_relay_manages_groups_by_the_relays_own_key() {
+    let (owner, admin, member) = (Person::new(9), Person::new(1), Person::new(2));
+    let relay =
+        TestRelay::configured(&format!("[admin]\nowners = [\"{}\"]\n[nip29]\nenabled = true\n", owner.hex()));
+    relay.call_ok(&owner, "creategroup", json!(["square", "Square", admin.hex()]));
+    relay.call_ok(&owner, "putgroupuser", json!(["square", member.hex(), ["moderator"]]));
+    let code = relay.call_ok(&owner, "creategroupinvite", json!(["square"]))["code"].clone();
+    let shown = relay.call_ok(&owner, "showgroup", json!(["square"]));
+    let people: Vec<(&Value, &Value)> = shown["members"]
+        .as_array()
+        .expect("members")
+        .iter()
+        .map(|one| (&one["pubkey"], &one["roles"]))
+        .collect();
+    assert_eq!(
+        people,
+        [(&json!(admin.hex()), &json!(["admin"])), (&json!(member.hex()), &json!(["moderator"]))]
+    );
+    assert_eq!(shown["codes"][0]["code"], code);
+    assert_eq!(relay.call_ok(&owner, "listgroups", json!([]))[0]["about"]["name"], json!("Square"));
+    // Its admin goes on from there, and all of it is read back from events.
+    relay.connect().publish_ok(&managing(&admin, 9_002, "square", &[&["closed"]]));
+    relay.call_ok(&owner, "deletegroupinvite", json!(["square", code]));
+    relay.call_ok(&owner, "removegroupuser", json!(["square", member.hex(), "gone"]));
+    let community = relay.relay().community();
+    assert_eq!(relay.relay().groups_of_events(community).expect("groups"), *community.known().groups);
+    for (method, params, why) in [
+        ("creategroup", json!(["square", "", owner.hex()]), "there is a group \"square\" already"),
+        ("putgroupuser", json!(["circle", owner.hex()]), "there is no group \"circle\" here"),
+        ("deletegroupinvite", json!(["square", code]), "there is no such code"),
+        ("showgroup", json!(["circle"]), "there is no group \"circle\" here"),
+    ] {
+        assert_eq!(relay.call_refused(&owner, method, params).1, why);
+    }
+    relay.call_ok(&owner, "deletegroup", json!(["square", ""]));
+    assert_eq!(relay.call_ok(&owner, "listgroups", json!([])), json!([]));
+}

@@ -347,3 +347,26 @@ fn where_it_is_off_these_kinds_mean_nothing() {
     assert_eq!(relay.connect_as(&[&person]).publish(&join), (true, String::new()));
     assert_eq!(relay.connect().ids(json!({"kinds": [28_935]})), [""; 0]);
 }
+
+#[test]
+fn who_manages_makes_lists_and_takes_away_codes() {
+    let house = House::new();
+    let made = house.relay.call_ok(&house.owner, "createclaim", json!([2, 60]));
+    let code = made["code"].as_str().expect("a code");
+    assert_eq!((&made["left"], &made["until"]), (&json!(2), &json!(NOW + 60)));
+    assert_eq!(house.relay.call_ok(&house.owner, "listclaims", json!([]))[0]["code"], json!(code));
+    assert_eq!(house.join(&house.stranger, code), (true, WELCOME.to_owned()));
+    let members = house.relay.call_ok(&house.owner, "listmembers", json!([]));
+    let listed: Vec<bool> =
+        members.as_array().expect("a list").iter().map(|one| one["in_settings"] == json!(true)).collect();
+    assert_eq!(listed.iter().filter(|is| **is).count(), 1);
+    assert_eq!(listed.len(), 2);
+    house.relay.call_ok(&house.owner, "deleteclaim", json!([code]));
+    assert!(!house.join(&Person::new(10), code).0);
+    // Where nobody joins so, these mean nothing, and nobody is told of them.
+    let without = TestRelay::configured(&format!("[admin]\nowners = [\"{}\"]\n", house.owner.hex()));
+    let methods = without.call_ok(&house.owner, "supportedmethods", json!([]));
+    assert!(!methods.as_array().expect("a list").contains(&json!("createclaim")));
+    let (_, why) = without.call_refused(&house.owner, "createclaim", json!([]));
+    assert_eq!(why, "nobody joins with codes here: nip43.enabled is off");
+}

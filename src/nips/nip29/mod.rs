@@ -216,6 +216,17 @@ fn written_to<'g>(event: &Event, context: &Context<'g>) -> Option<&'g Arc<Group>
     context.known.groups.alive(group_of(event).ok()??)
 }
 
+/// Whether the relay itself may do something that manages a group: all that is asked of its admins, but for their role.
+///
+/// # Errors
+/// Why it makes no sense.
+pub fn admit_own(event: &Verified, context: &Context<'_>) -> Decision {
+    let related = Related::default();
+    form(event, context)?;
+    let rules: [fn(&Verified, &Related, &Context<'_>) -> Decision; 4] = [group, create, subgroups, bounds];
+    rules.into_iter().try_for_each(|rule| rule(event, &related, context))
+}
+
 fn is_own(event: &Event, context: &Context<'_>) -> bool {
     context.known.groups.own_key() == Some(&event.pubkey)
 }
