@@ -91,10 +91,6 @@ impl Admin {
                 };
                 all.into_iter().map(entry).collect()
             }
-            Method::ListMembers => groups::members(rules),
-            Method::ListClaims => groups::claims(rules),
-            Method::ListGroups => groups::list(rules),
-            Method::ShowGroup(id) => return Some(groups::show(rules, id)),
             Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
@@ -112,7 +108,7 @@ impl Admin {
             Method::ListEvents(ids) => return Some(self.events(caller, rules, ids, now)),
             Method::ListProfiles(keys) => return Some(self.profiles(caller, keys)),
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
-            _ => return None,
+            _ => return groups::answer(method, rules),
         }))
     }
 

@@ -21,12 +21,23 @@ pub(super) fn means_something(name: &str, community: &Community) -> bool {
         && (community.has_members() || !OF_MEMBERS.contains(&name))
 }
 
+/// The answer to a method that only asks; `None` for others.
+pub(super) fn answer(method: &Method, rules: &Rules) -> Option<Result<Value, Denied>> {
+    Some(match method {
+        Method::ListMembers => Ok(members(rules)),
+        Method::ListClaims => Ok(claims(rules)),
+        Method::ListGroups => Ok(list(rules)),
+        Method::ShowGroup(id) => show(rules, id),
+        _ => return None,
+    })
+}
+
 fn hex(key: Option<&PublicKey>) -> Option<String> {
     key.map(ToString::to_string)
 }
 
 /// Who the members are, and why.
-pub(super) fn members(rules: &Rules) -> Value {
+fn members(rules: &Rules) -> Value {
     let moderation = &rules.known.moderation;
     let one = |key: &PublicKey| {
         let ruling = moderation.authors.get(key);
@@ -42,7 +53,7 @@ pub(super) fn members(rules: &Rules) -> Value {
 }
 
 /// Codes with which people become members, those made last first.
-pub(super) fn claims(rules: &Rules) -> Value {
+fn claims(rules: &Rules) -> Value {
     let mut all: Vec<(&String, &Claim)> = rules.known.moderation.claims.iter().collect();
     all.sort_by_key(|(code, claim)| (std::cmp::Reverse(claim.at), *code));
     let one = |(code, claim): (&String, &Claim)| {
@@ -63,7 +74,7 @@ fn summary(group: &Arc<Group>) -> Value {
 }
 
 /// All groups that have not been ended, by their ids.
-pub(super) fn list(rules: &Rules) -> Value {
+fn list(rules: &Rules) -> Value {
     let mut all: Vec<&Arc<Group>> =
         rules.known.groups.iter().filter(|group| group.ended_at.is_none()).collect();
     all.sort_by(|one, other| one.id.cmp(&other.id));
@@ -71,7 +82,7 @@ pub(super) fn list(rules: &Rules) -> Value {
 }
 
 /// One group with those who are in it, and its codes.
-pub(super) fn show(rules: &Rules, id: &str) -> Result<Value, Denied> {
+fn show(rules: &Rules, id: &str) -> Result<Value, Denied> {
     let group = rules.known.groups.alive(id);
     let group = group.ok_or_else(|| Denied::Refused(format!("there is no group {id:?} here")))?;
     let mut people: Vec<_> = group.members.iter().collect();

@@ -568,6 +568,10 @@ mod tests {
                 "blockip" | "unblockip" => serde_json::json!(["192.0.2.1"]),
                 "explain" => serde_json::json!([{}]),
                 "changesettings" => serde_json::json!([{"access.write": "members"}]),
+                "createclaim" => serde_json::json!([2, 60]),
+                "creategroup" => serde_json::json!(["square", "Square", key]),
+                "putgroupuser" => serde_json::json!(["square", key, ["admin"]]),
+                "removegroupuser" => serde_json::json!(["square", key]),
                 _ => serde_json::json!([key, "why"]),
             };
             let body = serde_json::json!({"method": name, "params": about}).to_string();
