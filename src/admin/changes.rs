@@ -105,10 +105,7 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
             made([Change::Name(name.clone(), Some(*key))], json!({"name": name, "pubkey": key.to_string()}))
         }
         Method::RemoveName(name) => made([Change::Name(name.clone(), None)], json!({"name": name})),
-        _ => match groups::of(method, caller, rules, now)? {
-            Some(made) => made,
-            None => return call.role(method),
-        },
+        _ => return groups::of(method, caller, rules, now)?.map_or_else(|| call.role(method), Ok),
     };
     Ok(made)
 }
