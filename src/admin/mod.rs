@@ -232,6 +232,10 @@ fn take_effect(community: &Community, changes: &[Change], now: u64) {
     let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
     let is_about_reports = changes.iter().any(|change| matches!(change, Change::Dismissal(..)));
     let bans = changes.iter().any(|change| matches!(change, Change::Author(..) | Change::Event(..)));
+    // Elsewhere the writer has made it hold.
+    if !community.has_members() {
+        community.apply(changes.to_vec());
+    }
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
     if bans {
         let rules = community.rules();

@@ -31,6 +31,9 @@ pub(super) struct Pending {
     pub(super) touched: Touched,
     /// What of moderators' decisions is different with it.
     pub(super) changes: Vec<Change>,
+    /// Whether who decided it lets it take effect, when they hear that it is safe: where people join by themselves that
+    /// would let an older decision win over a newer one in memory.
+    pub(super) is_left_to_caller: bool,
     /// What goes with it.
     pub(super) removes: Vec<Stored>,
     /// Who is told when it is safe, of events that are not stored.
@@ -123,6 +126,7 @@ impl Gathering {
                 known: community.known(),
                 touched: Touched::default(),
                 changes: Vec::new(),
+                is_left_to_caller: false,
                 removes: Vec::new(),
                 answers: Vec::new(),
                 now,
@@ -273,7 +277,7 @@ impl Pending {
                 rules.known.groups = groups;
             }
         });
-        if !self.changes.is_empty() {
+        if !self.changes.is_empty() && !self.is_left_to_caller {
             self.community.apply(self.changes.clone());
         }
     }

@@ -259,6 +259,7 @@ impl Writer {
             acts.into_iter().for_each(|act| gathering.act(&community, act, now));
             if !changes.is_empty() {
                 gathering.decide(&community, changes, now);
+                gathering.pending(&community, now).is_left_to_caller = !community.has_members();
             }
         }
         let changed = self.make_safe(gathering).map(|safe| {
@@ -296,7 +297,9 @@ impl Writer {
     /// Makes true for readers what a group changed that is there after all.
     pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
         match after {
-            After::Publish(placed, pending) => {
+            After::Publish(placed, mut pending) => {
+                // Who decided something was told that it failed.
+                pending.iter_mut().for_each(|pending| pending.is_left_to_caller = false);
                 self.publish(Safe { placed, pending, locations: locations.to_vec() });
             }
             After::Forget(community, removes) => self.forget(&community, &removes),
