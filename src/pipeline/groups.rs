@@ -298,13 +298,16 @@ impl Pending {
     }
 }
 
+/// What the relay says of a group: its id, and a kind.
+type Told = (Arc<str>, Kind);
+
 /// Of which groups not all is said as it is, in the order of their ids, from one on: the next one to look at, if there
 /// are more.
 pub(super) fn stale(
     community: &Community,
     from: Option<&str>,
     read: impl Fn(Stored) -> Option<Event>,
-) -> (Vec<(Arc<str>, Kind)>, Option<Arc<str>>) {
+) -> (Vec<Told>, Option<Arc<str>>) {
     let (Some(signer), groups) = (community.signer(), community.known().groups) else {
         return (Vec::new(), None);
     };

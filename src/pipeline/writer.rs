@@ -103,7 +103,7 @@ enum Phase {
     #[default]
     Idle,
     /// It is to be made safe.
-    Gathered(Gathering),
+    Gathered(Box<Gathering>),
     /// It is to be made true for readers.
     Safe(Safe),
     /// It is to be answered and passed on.
@@ -184,14 +184,14 @@ impl Stage for Writer {
                 next = self.look();
             }
         }
-        self.phase = Phase::Gathered(gathering);
+        self.phase = Phase::Gathered(Box::new(gathering));
     }
 
     fn advance(&mut self) -> bool {
         self.phase = match std::mem::take(&mut self.phase) {
             Phase::Idle => return false,
             Phase::Gathered(gathering) => {
-                self.make_safe(gathering).ok().flatten().map_or(Phase::Idle, Phase::Safe)
+                self.make_safe(*gathering).ok().flatten().map_or(Phase::Idle, Phase::Safe)
             }
             Phase::Safe(safe) => {
                 index(&safe);

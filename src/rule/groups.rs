@@ -151,7 +151,10 @@ pub fn power_of(labels: &[String]) -> Option<Role> {
 
 /// What makes labels of a tag's letter and value: the hasher of the community's index.
 #[derive(Clone)]
-pub struct Labeller(pub Arc<dyn Fn(u8, &str) -> Label + Send + Sync>);
+pub struct Labeller(pub Arc<MakesLabels>);
+
+/// A label of a letter and a value.
+pub type MakesLabels = dyn Fn(u8, &str) -> Label + Send + Sync;
 
 impl fmt::Debug for Labeller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

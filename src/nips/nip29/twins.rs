@@ -92,7 +92,7 @@ impl World {
                 [(self.random.next() % 9) as usize],
         );
         // Groups end rarely.
-        if kind == Kind::DELETE_GROUP && self.random.next() % 8 > 0 {
+        if kind == Kind::DELETE_GROUP && self.random.below(8) > 0 {
             return;
         }
         let mut tags = vec![h.clone()];
@@ -101,7 +101,7 @@ impl World {
             Kind::EDIT_METADATA => {
                 tags.push(tag(&["name", code]));
                 let is_apart = !self.groups.is_above(&id, parent) && self.groups.alive(parent).is_some();
-                let moves = self.random.next() % 2 == 0 && is_apart;
+                let moves = self.random.below(2) == 0 && is_apart;
                 tags.extend(moves.then(|| tag(&["parent", parent])));
                 let children =
                     self.groups.any(&id).map(|group| group.about.children.clone()).unwrap_or_default();
