@@ -196,7 +196,7 @@ fn managing(store: &Store, id: CommunityId, index: &Index) -> Result<Vec<Event>,
         index,
         u64::MAX,
         |head| !head.vanished,
-        |found| {
+        |found, _| {
             locations.push(found.location);
             true
         },
