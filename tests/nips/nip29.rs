@@ -87,6 +87,9 @@ fn managing(person: &Person, kind: u16, group: &str, tags: &[&[&str]]) -> Event 
     person.event(kind, NOW, &tags, "")
 }
 
+/// A kind, its tags, and what three people are told who try it; empty where it is done.
+type Attempt<'a> = (u16, &'a [&'a [&'a str]], [&'a str; 3]);
+
 /// What somebody writes to a group.
 fn chat(person: &Person, group: &str, text: &str) -> Event {
     person.event(9, NOW, &[&["h", group]], text)
@@ -469,7 +472,8 @@ fn codes_are_shown_to_those_who_give_them_away() {
     for (people, expected) in table {
         let mut found = house.relay.connect_as(people).ids(filter.clone());
         let mut expected = ids_of(expected);
-        (found.sort_unstable(), expected.sort_unstable());
+        found.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(found, expected);
     }
 }
@@ -502,7 +506,7 @@ fn moderation_is_for_those_whose_role_allows_it() {
     let none = "restricted: this is for those who manage this group (nip29.moderation)";
     let low = "restricted: your role in this group does not allow this (nip29.moderation)";
     // What is done, and what a stranger, a member and a moderator are told. An admin may do all of it.
-    let table: [(u16, &[&[&str]], [&str; 3]); 12] = [
+    let table: [Attempt<'_>; 12] = [
         (9_000, &[&["p", &guest]], [none, none, ""]),
         (9_000, &[&["p", &guest, "gardener"]], [none, none, ""]),
         (9_000, &[&["p", &guest, "moderator"]], [none, none, low]),
@@ -657,7 +661,7 @@ fn a_private_group_is_read_by_its_members_alone() {
     {
         let mut client = house.relay.connect_as(&[person]);
         assert_eq!(client.ids(filter.clone()).len(), usize::from(sees));
-        assert_eq!(client.count(&[filter.clone()]), u64::from(sees));
+        assert_eq!(client.count(std::slice::from_ref(&filter)), u64::from(sees));
     }
     let mut anonymous = house.relay.connect();
     assert_eq!(anonymous.ids(filter.clone()), [""; 0]);
@@ -794,10 +798,10 @@ fn groups_lie_below_one_another_and_never_in_a_circle() {
         "in order"
     );
     client.publish_ok(&edit(&house.admin, "nip29", &[&["parent", ""]]));
-    assert_eq!(house.tags(39_000, "nip29"), [json!(""); 0]);
+    assert!(house.tags(39_000, "nip29").is_empty());
     // When a parent is ended its children are roots.
     client.publish_ok(&managing(&house.admin, 9_008, "tech", &[]));
-    assert_eq!(house.tags(39_000, "nostr"), [json!(""); 0]);
+    assert!(house.tags(39_000, "nostr").is_empty());
     // Nothing is inherited.
     client.publish_ok(&edit(&house.admin, "nip29", &[&["parent", "nostr"], &["name", "NIP-29"]]));
     client.publish_ok(&managing(&house.admin, 9_000, "nostr", &[&["p", &house.member.hex(), "admin"]]));
