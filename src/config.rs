@@ -39,9 +39,9 @@ pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
-    ContentWarning, Followers, Geohash, Kinds, Market, Media, ModerationService, Nip05, Outbox, Plugin,
-    Plugins, Read, Replies, Reports, Retention, Search, SectionFault, ShownTo, Tags, Trust, UntilVerdict,
-    WhenDead, WithoutVerdict, Write, Zaps,
+    ContentWarning, CreateGroups, Followers, Geohash, Invite, Kinds, Market, Media, ModerationService, Nip05,
+    Nip29, Nip43, Outbox, Plugin, Plugins, Read, Replies, Reports, Retention, Search, SectionFault, ShownTo,
+    Tags, Trust, UntilVerdict, WhenDead, WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -133,6 +133,10 @@ pub struct Settings {
     pub admin: Admin,
     /// Names at its domain.
     pub nip05: Nip05,
+    /// Groups.
+    pub nip29: Nip29,
+    /// Membership.
+    pub nip43: Nip43,
     /// How long events are kept, and how many.
     pub retention: Retention,
     /// Programs that are asked about events.
@@ -313,6 +317,9 @@ pub struct Relay {
     /// The relay's own public key: 64 lower-case hexadecimal digits.
     #[serde(rename = "self")]
     pub self_key: Option<String>,
+    /// A file with the relay's own secret key, in 64 hexadecimal digits or as nsec1…. Unset: one that it makes in the
+    /// folder of its events when it needs one.
+    pub secret_key_file: Option<PathBuf>,
     /// The ws:// or wss:// addresses by which this relay is known; NIP-42, 62 and 98 compare with them.
     /// Empty: those of the root with the community's path, and its host, if there are any, count; else only
     /// the connection's own local address and port, and localhost.

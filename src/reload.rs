@@ -164,6 +164,8 @@ impl Reloader {
             tracing::error!("search does not begin: {error}");
         }
         let now = self.clock.now();
+        let affected = communities.opened.iter().chain(&communities.changed);
+        self.pipeline.refresh(affected.filter_map(|path| self.communities.at(path)));
         for path in &communities.changed {
             if let Some(community) = self.communities.at(path) {
                 community.recheck(now);

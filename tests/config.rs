@@ -793,7 +793,7 @@ difficulty_min = 100
 ## an empty key
 [relay]
 "" = "A"
-=> relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, host, icon, name, path, preset, pubkey, self, terms_of_service, urls
+=> relay.toml:2: relay.: [relay] has no such setting; its settings are banner, contact, description, host, icon, name, path, preset, pubkey, secret_key_file, self, terms_of_service, urls
 
 ## a setting that two other sections have
 [nip42]

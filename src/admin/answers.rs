@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::history::is_shown;
 use super::queue::{self, Reported};
-use super::{Admin, Caller, Denied, audit, may_call};
+use super::{Admin, Caller, Denied, audit, groups, may_call};
 use crate::community::Rules;
 use crate::event::{Id, PublicKey, draft};
 use crate::nips::nip86::{Method, NAMES};
@@ -76,7 +76,12 @@ impl Admin {
         Some(Ok(match method {
             Method::SupportedMethods => {
                 let names = NAMES.iter().map(|(name, _)| *name);
-                names.filter(|name| may_call(rules, &caller.key, name)).map(Value::from).collect()
+                let means = |name: &&str| groups::means_something(name, caller.community);
+                names
+                    .filter(means)
+                    .filter(|name| may_call(rules, &caller.key, name))
+                    .map(Value::from)
+                    .collect()
             }
             Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
             Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
@@ -128,7 +133,7 @@ impl Admin {
             Method::ListEvents(ids) => return Some(self.events(caller, rules, ids, now)),
             Method::ListProfiles(keys) => return Some(self.profiles(caller, keys)),
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
-            _ => return None,
+            _ => return groups::answer(method, rules),
         }))
     }
 

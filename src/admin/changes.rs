@@ -5,16 +5,19 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{Caller, Denied};
+use super::{Caller, Denied, groups};
 use crate::community::moderation::ENTRIES_MAX;
 use crate::community::{AboutText, Change, Rules};
 use crate::event::{Id, PublicKey};
 use crate::nips::nip86::{Method, rank_to_assign};
+use crate::pipeline::Act;
 use crate::rule::moderation::{ADMIN, Dismissal, Duties, MODERATOR, Rank, Ruling, Standing};
 
 /// What a call makes.
 pub(super) struct Made {
     pub(super) changes: Vec<Change>,
+    /// What is done in groups.
+    pub(super) acts: Vec<Act>,
     pub(super) answer: Value,
     /// What it was about, for the record.
     pub(super) about: Value,
@@ -30,7 +33,13 @@ struct Call<'a> {
 }
 
 fn made(changes: impl IntoIterator<Item = Change>, about: Value) -> Made {
-    Made { changes: changes.into_iter().collect(), answer: json!(true), about, releases: Vec::new() }
+    Made {
+        changes: changes.into_iter().collect(),
+        acts: Vec::new(),
+        answer: json!(true),
+        about,
+        releases: Vec::new(),
+    }
 }
 
 fn refused<T>(sentence: impl Into<String>) -> Result<T, Denied> {
@@ -104,7 +113,7 @@ pub(super) fn of(method: &Method, caller: &Caller<'_>, rules: &Rules, now: u64) 
             made([Change::Name(name.clone(), Some(*key))], json!({"name": name, "pubkey": key.to_string()}))
         }
         Method::RemoveName(name) => made([Change::Name(name.clone(), None)], json!({"name": name})),
-        _ => return call.role(method),
+        _ => return groups::of(method, caller, rules, now)?.map_or_else(|| call.role(method), Ok),
     };
     Ok(made)
 }

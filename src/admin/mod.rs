@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod changes;
+mod groups;
 mod history;
 mod queue;
 mod sessions;
@@ -136,8 +137,8 @@ impl Admin {
         permit(&rules, &caller.key, name)?;
         let made = match (method, reloaded) {
             (_, Some(said)) => {
-                let (changes, releases) = (Vec::new(), Vec::new());
-                Made { changes, answer: Value::from(&*said), about: Value::from(said), releases }
+                let (changes, acts, releases) = (Vec::new(), Vec::new(), Vec::new());
+                Made { changes, acts, answer: Value::from(&*said), about: Value::from(said), releases }
             }
             (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
             (Method::GiveVerdicts(verdicts), None) => verdicts::of(verdicts, caller, &rules, now),
@@ -145,12 +146,17 @@ impl Admin {
         };
         let number = audit::next(&mut records, &self.store, caller.community.id)?;
         let mut group = Group::default();
-        made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
         let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
         entry.write(caller.community.id, number, &mut group)?;
         Ok(Begun::Changing(Changing {
             admin: self,
-            done: self.pipeline.begin_change_of_state(group),
+            done: self.pipeline.begin_change_of_state(
+                group,
+                Some(Arc::clone(caller.community)),
+                made.changes.clone(),
+                made.acts,
+                now,
+            ),
             records,
             number,
             community: Arc::clone(caller.community),
@@ -222,7 +228,7 @@ impl Begun<'_> {
         })?;
         records.insert(community.id, number + 1);
         let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
-        take_effect(&community, changes, now);
+        take_effect(&community, &changes, now);
         if !releases.is_empty() {
             admin.pipeline.release(&community, releases);
         }
@@ -233,13 +239,16 @@ impl Begun<'_> {
     }
 }
 
-/// What is durable holds from now on, also for who is connected.
-fn take_effect(community: &Community, changes: Vec<Change>, now: u64) {
+/// What is durable holds, also for who is connected.
+fn take_effect(community: &Community, changes: &[Change], now: u64) {
     let is_about_people = changes.iter().any(|change| matches!(change, Change::Author(..)));
     let is_about_reports = changes.iter().any(|change| matches!(change, Change::Dismissal(..)));
     let bans = changes.iter().any(|change| matches!(change, Change::Author(..) | Change::Event(..)));
+    // Elsewhere the writer has made it hold.
+    if !community.has_members() {
+        community.apply(changes.to_vec());
+    }
     let blocks = changes.iter().any(|change| matches!(change, Change::Address(_, Some(_))));
-    community.apply(changes);
     if bans {
         let rules = community.rules();
         community.live.withdraw(|id, author| rules.known.moderation.bans(id, author));

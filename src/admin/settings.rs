@@ -55,7 +55,8 @@ impl Admin {
             Change::Setting(key.clone(), (!value.is_null()).then_some(adjusted))
         });
         let about = json!({"settings": about});
-        Ok(Made { changes: changes.collect(), answer: json!(true), about, releases: Vec::new() })
+        let (changes, answer) = (changes.collect(), json!(true));
+        Ok(Made { changes, acts: Vec::new(), answer, about, releases: Vec::new() })
     }
 
     /// Takes up what is durable already.

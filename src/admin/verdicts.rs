@@ -18,6 +18,7 @@ use crate::rule::moderation::{Label, Rank, Ruling, Standing};
 pub(super) fn of(verdicts: &[Verdict], caller: &Caller<'_>, rules: &Rules, now: u64) -> Made {
     let is_shadow = rules.settings.moderation_service.mode == Mode::Shadow;
     let mut made = Made {
+        acts: Vec::new(),
         changes: Vec::new(),
         answer: Value::Null,
         about: json!({"verdicts": verdicts, "shadow": is_shadow}),

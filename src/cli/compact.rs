@@ -13,9 +13,9 @@ use indicatif::ProgressBar;
 use super::data::open_idle;
 use super::restore::clear;
 use super::{Failure, StoreArguments, progress};
-use crate::community::LOCAL_STATE;
+use crate::community::{LOCAL_STATE, own_key};
 use crate::config::Config;
-use crate::net::store_options;
+use crate::net::{acme, store_options};
 use crate::store::copy::{Part, Piece, next_record, next_state};
 use crate::store::{Restorer, Store};
 use crate::words;
@@ -52,6 +52,9 @@ impl Compact {
             fs::remove_dir_all(&beside)?;
             eprintln!("plaza: {} has nothing to give back: {}", path.display(), words::bytes(before));
             return Ok(());
+        }
+        for folder in [own_key::FOLDER, acme::FOLDER] {
+            copy_files(&path.join(folder), &beside.join(folder))?;
         }
         take_over(&path, &beside)?;
         swap(&path, &beside)?;
@@ -131,6 +134,24 @@ fn take_over(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Copies a folder of files that the store knows nothing of, if it is there; who may read them stays as it is.
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_file() {
+            fs::copy(&path, &copy)?;
+            File::open(&copy)?.sync_all()?;
+        }
+    }
+    File::open(to)?.sync_all()
 }
 
 /// Puts the new folder in the place of the old one, and that one in the new one's, at once.

@@ -84,7 +84,7 @@ impl Summary {
             Outcome::Stored | Outcome::Held => self.stored += 1,
             Outcome::Duplicate => self.duplicates += 1,
             Outcome::Superseded => self.superseded += 1,
-            Outcome::PassedOn => self.ephemeral += 1,
+            Outcome::PassedOn | Outcome::Done(_) => self.ephemeral += 1,
             Outcome::Feigned => self.refuse("by a plugin, which would not tell the sender".to_owned()),
             Outcome::Refused(refusal)
                 if refusal.prefix == Prefix::Invalid && refusal.rule.starts_with("nip01.") =>

@@ -3,9 +3,11 @@
 
 mod all;
 mod connected;
+pub(crate) mod groups;
 mod learn;
 mod lists;
 pub(crate) mod moderation;
+pub(crate) mod own_key;
 mod rules;
 pub(crate) mod snapshot;
 mod tally;
@@ -16,13 +18,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 pub(crate) use all::NUMBERS;
 pub use all::{Communities, Reconfigured};
 pub use connected::Connected;
+pub(crate) use moderation::ENTRIES_MAX;
 pub use moderation::{AboutText, Change, in_effect};
+pub use own_key::KeyError;
 pub use rules::Rules;
 pub use tally::{Count, Tally};
 pub use traffic::{Count as Counter, Traffic};
 
 use crate::config::{Mode, Settings};
-use crate::event::{Event, Id, PublicKey, Verified};
+use crate::event::{Event, Id, PublicKey, Signer, Verified};
 use crate::filter::{Filter, places};
 use crate::index::Index;
 use crate::live::Live;
@@ -69,11 +73,21 @@ pub struct Community {
     /// Ephemeral events that were passed on lately: kept once the community has a mirror, through which they could
     /// come again and again.
     passed_on: OnceLock<Mutex<Recent>>,
+    /// Who signs what the relay itself has to say.
+    signer: Option<Signer>,
+    keeps: Keeps,
     path: String,
     rules: RwLock<Arc<Rules>>,
     lists: lists::Lists,
     lessons: learn::Lessons,
     index: RwLock<Index>,
+}
+
+/// What a community keeps beside events, as its settings had it when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Keeps {
+    groups: bool,
+    members: bool,
 }
 
 /// Why a community cannot be opened.
@@ -82,6 +96,9 @@ pub enum OpenError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The relay's own key is of no use.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store can be read, but what it holds makes no sense.
     #[error("event number {number} of the store: {reason}")]
     Record {
@@ -185,8 +202,15 @@ impl Community {
                 index.len()
             );
         }
+        let signer = own_key::of(&config, store.path(), id)?;
+        let groups = groups::load(store, id, &config, signer.as_ref(), &index)?;
         let mut community = Community::empty(id, config);
         community.caught_up_with = caught_up_with;
+        community.change_rules(|rules| {
+            rules.own_key = signer.as_ref().map(Signer::key);
+            rules.known.groups = Arc::new(groups);
+        });
+        community.signer = signer;
         community.read_decisions(store)?;
         *community.index_mut() = index;
         Ok(community)
@@ -214,6 +238,8 @@ impl Community {
             caught_up_with: 0,
             by_prefix: rules.settings.geohash.prefix_filters,
             passed_on: OnceLock::new(),
+            signer: None,
+            keeps: Keeps { groups: rules.settings.nip29.enabled, members: rules.settings.nip43.enabled },
             path: rules.settings.relay.path.clone(),
             lessons: learn::Lessons::new(&rules.needs),
             lists: lists::Lists::default(),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Community, OpenError, Rules, all};
 use crate::config::{Aside, Config, Overlay};
 use crate::event::{Id, Kind, PublicKey};
-use crate::rule::moderation::{Adjusted, Dismissal, Duties, Label, Moderation, Rank, Role, Ruling};
+use crate::rule::moderation::{Adjusted, Claim, Dismissal, Duties, Label, Moderation, Rank, Role, Ruling};
 use crate::store::{CommunityId, Group, StateTable, Store};
 
 const AUTHORS: StateTable = StateTable(10);
@@ -31,6 +31,7 @@ const LABELS: StateTable = StateTable(21);
 
 /// Events that wait for a verdict, and since when, as eight bytes.
 pub(crate) const HELD: StateTable = StateTable(23);
+const CLAIMS: StateTable = StateTable(24);
 
 /// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
@@ -66,6 +67,8 @@ pub enum Change {
     Label(Id, Option<Label>),
     /// An event is held no more.
     Unheld(Id),
+    /// A code with which people become members.
+    Claim(String, Option<Claim>),
 }
 
 impl AboutText {
@@ -103,6 +106,7 @@ impl Change {
             Change::Dismissal(key, dismissal) => (DISMISSED, key.0.to_vec(), dismissal.as_ref().map(json)),
             Change::Label(id, label) => (LABELS, id.0.to_vec(), label.as_ref().map(json)),
             Change::Unheld(id) => (HELD, id.0.to_vec(), None),
+            Change::Claim(code, claim) => (CLAIMS, code.clone().into_bytes(), claim.as_ref().map(json)),
         }
     }
 
@@ -115,7 +119,7 @@ impl Change {
     }
 
     /// Makes it in memory.
-    fn apply(self, to: &mut Moderation) {
+    pub(crate) fn apply(self, to: &mut Moderation) {
         /// Puts or takes.
         macro_rules! set {
             ($map:expr, $key:expr, $value:expr) => {
@@ -141,6 +145,7 @@ impl Change {
             Change::Label(id, label) => set!(to.labels, id, label),
             // It stands beside what was decided.
             Change::Unheld(_) => {}
+            Change::Claim(code, claim) => set!(to.claims, code, claim),
         }
     }
 }
@@ -207,6 +212,7 @@ pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenErr
     })?;
     table(SETTINGS, |key, value| Some(Change::Setting(text_of(key)?, parsed(value)?)))?;
     table(DISMISSED, |key, value| Some(Change::Dismissal(key_of(key)?, parsed(value)?)))?;
+    table(CLAIMS, |key, value| Some(Change::Claim(text_of(key)?, parsed(value)?)))?;
     Ok(all)
 }
 

@@ -21,6 +21,8 @@ pub struct Rules {
     pub policy: Arc<Policy>,
     /// What they know besides events and settings.
     pub known: Known,
+    /// The relay's own public key, where it has one.
+    pub(super) own_key: Option<PublicKey>,
     /// What they need to have learned from stored events.
     pub(super) needs: Needs,
     /// How many bridged events are still taken.
@@ -33,6 +35,7 @@ impl Rules {
         Rules {
             policy: Arc::new(Policy::new(&settings)),
             known: Known::compiled(&settings),
+            own_key: None,
             needs: Needs::of(&settings),
             bridge_rate: Arc::new(BridgeRate::new(&settings.bridge)),
             configured: Arc::new(settings.clone()),
@@ -44,6 +47,7 @@ impl Rules {
     fn reconfigure(&mut self, settings: Settings) {
         let has_lists = !settings.blocklist.files.is_empty();
         let mut new = Rules::new(settings);
+        new.own_key = self.own_key;
         let area = std::mem::take(&mut new.known.area);
         new.known = Known { area, ..self.known.clone() };
         if !has_lists {
@@ -63,6 +67,7 @@ impl Rules {
         settings.relay.name = about.name.clone().unwrap_or(settings.relay.name);
         settings.relay.description = about.description.clone().unwrap_or(settings.relay.description);
         settings.relay.icon = about.icon.clone().or(settings.relay.icon);
+        settings.relay.self_key = self.own_key.map(|key| key.to_string()).or(settings.relay.self_key);
         self.settings = Arc::new(settings);
     }
 
@@ -90,8 +95,14 @@ impl Community {
 
     /// Goes by other settings from now on; says whether they differ. What `geohash.prefix_filters` says counts at the
     /// next start: the index is made for it.
-    pub(crate) fn reconfigure(&self, settings: Settings) -> bool {
-        if *self.rules().configured == settings {
+    /// So do the relay's own key, and whether there are groups and membership: what they stand on is read at the start.
+    pub(crate) fn reconfigure(&self, mut settings: Settings) -> bool {
+        let configured = Arc::clone(&self.rules().configured);
+        settings.relay.secret_key_file = configured.relay.secret_key_file.clone();
+        settings.nip29.enabled = configured.nip29.enabled;
+        settings.nip29.former_keys = configured.nip29.former_keys.clone();
+        settings.nip43.enabled = configured.nip43.enabled;
+        if *configured == settings {
             return false;
         }
         self.change_rules(|rules| rules.reconfigure(settings));

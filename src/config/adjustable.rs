@@ -90,6 +90,11 @@ const CONTENT_WARNING: &[(&str, &str)] = &[
 const AFTER_CLOSED: &[(&str, &str)] =
     &[("accept", "are taken"), ("mark", "are taken and counted"), ("refuse", "are refused")];
 
+const CREATE: &[(&str, &str)] =
+    &[("all", "everybody"), ("members", "members"), ("staff", "who manages this community")];
+
+const INVITE: &[(&str, &str)] = &[("members", "members"), ("staff", "who manages this community")];
+
 const PEOPLE: &str = "Who writes and reads";
 const KINDS: &str = "Kinds of events";
 const SIZES: &str = "Size and time of events";
@@ -102,6 +107,7 @@ const TRUST: &str = "Trust and reports";
 const PLACES: &str = "Places";
 const MARKET: &str = "Market";
 const MEDIA: &str = "Videos and media";
+const GROUPS: &str = "Groups and invitations, where they are on";
 const MORE: &str = "Bridges, zaps and followers";
 
 const fn row(group: &'static str, key: &'static str, form: Form, title: &'static str) -> Adjustable {
@@ -212,6 +218,24 @@ const ADJUSTABLE: &[Adjustable] = &[
     row(MEDIA, "media.hosts_denied", Texts, "Hosts of media that are refused"),
     row(MEDIA, "media.content_warning", Choice(CONTENT_WARNING), "Content warnings"),
     row(MEDIA, "media.content_warning_kinds", Kinds, "Kinds of which that is asked"),
+    row(GROUPS, "nip29.create", Choice(CREATE), "Who makes groups"),
+    row(
+        GROUPS,
+        "nip29.late_seconds_max",
+        Number("seconds"),
+        "How old an event for a group may be; 0: any age",
+    ),
+    row(GROUPS, "nip29.previous_min", Number("events"), "Earlier events to which one for a group refers"),
+    row(GROUPS, "nip29.code_uses_max", Number("people"), "People whom a group's code lets in; 0: any number"),
+    row(GROUPS, "nip29.code_seconds_max", Number("seconds"), "How long a group's code counts; 0: for ever"),
+    row(GROUPS, "nip29.groups_max", Number("groups"), "Groups in all"),
+    row(GROUPS, "nip29.groups_per_creator_max", Number("groups"), "Groups that one person makes"),
+    row(GROUPS, "nip29.members_max", Number("people"), "Members of a group"),
+    row(GROUPS, "nip29.memberships_max", Number("people"), "Members of all groups together"),
+    row(GROUPS, "nip43.invite", Choice(INVITE), "Who gets codes for new members"),
+    row(GROUPS, "nip43.code_seconds_max", Number("seconds"), "How long such a code counts"),
+    row(GROUPS, "nip43.code_uses_max", Number("people"), "People whom such a code lets in"),
+    row(GROUPS, "nip43.publish_members", Switch, "It is published who the members are"),
     row(MORE, "bridge.ids_checked", Switch, "Origins of bridged events are checked"),
     row(MORE, "bridge.events_per_minute", Number("events a minute"), "Bridged events; 0: any number"),
     row(MORE, "bridge.domains_refused", Texts, "Domains from which nothing is bridged"),

@@ -23,6 +23,10 @@ pub const RESTART: &[&str] = &[
     "limits.reads_queued_max",
     "limits.reconciled_events_max",
     "geohash.prefix_filters",
+    "relay.secret_key_file",
+    "nip29.enabled",
+    "nip29.former_keys",
+    "nip43.enabled",
     "log.format",
     "metrics",
 ];

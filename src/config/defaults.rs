@@ -25,6 +25,7 @@ impl Default for Relay {
             terms_of_service: None,
             pubkey: None,
             self_key: None,
+            secret_key_file: None,
             urls: Vec::new(),
         }
     }

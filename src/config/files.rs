@@ -60,6 +60,10 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             let Some(program) = plugin.file() else { continue };
             check_program(&program)?;
         }
+        if let Some(file) = &mut settings.relay.secret_key_file {
+            *file = folder.join(&*file);
+            File::open(&*file).map_err(|cause| unreadable(file, "relay.secret_key_file", cause))?;
+        }
         let Some(named) = settings.geohash.file() else { continue };
         let file = folder.join(named);
         let text = text_of(&file, POLYGON_BYTES_MAX)

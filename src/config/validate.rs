@@ -154,6 +154,7 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     let of_section = |SectionFault { key, problem, remedy }| fault(document, key, problem, remedy);
     tls::check(config).map_err(of_section)?;
     check_difficulties(settings, document)?;
+    check_own_key(settings, document)?;
     sections::check(settings).map_err(of_section)?;
     RELATIONS.iter().try_for_each(|relation| check_relation(&values, document, *relation))?;
     if config.rate.enabled {
@@ -239,6 +240,19 @@ fn check_relay(settings: &Settings, document: &Document<'_>) -> Result<(), Fault
             fault.line = document.line_of_element("relay.urls", index).unwrap_or(fault.line);
             return Err(fault);
         }
+    }
+    Ok(())
+}
+
+/// Requests to join are protected events, and a file of a key has a name.
+fn check_own_key(settings: &Settings, document: &Document<'_>) -> Result<(), Fault> {
+    if settings.nip43.enabled && !settings.nip70.accept {
+        let problem = "must be false where nip70.accept is: who joins sends a protected event";
+        return Err(fault(document, "nip43.enabled", problem, "set nip70.accept to true"));
+    }
+    if settings.relay.secret_key_file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        let remedy = "write the name of a file, or remove the line";
+        return Err(fault(document, "relay.secret_key_file", "must not be empty", remedy));
     }
     Ok(())
 }

@@ -43,6 +43,50 @@ impl Kind {
     pub const REPORT: Kind = Kind(1984);
     /// Label (NIP-32).
     pub const LABEL: Kind = Kind(1985);
+    /// Adds people to a group, or changes their roles (NIP-29); the following are NIP-29's too.
+    pub const PUT_USER: Kind = Kind(9_000);
+    /// Takes people out of a group.
+    pub const REMOVE_USER: Kind = Kind(9_001);
+    /// Says anew what a group is.
+    pub const EDIT_METADATA: Kind = Kind(9_002);
+    /// Removes an event of a group.
+    pub const DELETE_EVENT: Kind = Kind(9_005);
+    /// Makes a group.
+    pub const CREATE_GROUP: Kind = Kind(9_007);
+    /// Ends a group.
+    pub const DELETE_GROUP: Kind = Kind(9_008);
+    /// Makes a code with which people join.
+    pub const CREATE_INVITE: Kind = Kind(9_009);
+    /// Says anew which events are pinned.
+    pub const UPDATE_PINS: Kind = Kind(9_010);
+    /// Asks to be let into a group.
+    pub const JOIN_GROUP: Kind = Kind(9_021);
+    /// Leaves a group.
+    pub const LEAVE_GROUP: Kind = Kind(9_022);
+    /// What a group is, as the relay says it; the next ones are the relay's too.
+    pub const GROUP_METADATA: Kind = Kind(39_000);
+    /// Who has a role in a group.
+    pub const GROUP_ADMINS: Kind = Kind(39_001);
+    /// Who is in a group.
+    pub const GROUP_MEMBERS: Kind = Kind(39_002);
+    /// Which roles there are.
+    pub const GROUP_ROLES: Kind = Kind(39_003);
+    /// What is pinned in a group.
+    pub const GROUP_PINS: Kind = Kind(39_005);
+    /// Somebody has become a member of the relay (NIP-43); the following are NIP-43's too.
+    pub const MEMBER_ADDED: Kind = Kind(8_000);
+    /// Somebody is a member no more.
+    pub const MEMBER_REMOVED: Kind = Kind(8_001);
+    /// Who the members are.
+    pub const MEMBERS: Kind = Kind(13_534);
+    /// A role of members.
+    pub const MEMBER_ROLE: Kind = Kind(33_534);
+    /// Asks to become a member, with a code.
+    pub const JOIN_RELAY: Kind = Kind(28_934);
+    /// A code for somebody else, made when it is asked for.
+    pub const INVITE: Kind = Kind(28_935);
+    /// Asks to be a member no more.
+    pub const LEAVE_RELAY: Kind = Kind(28_936);
     /// Mute list (NIP-51).
     pub const MUTES: Kind = Kind(10_000);
     /// Proof of a key to an HTTP server (NIP-98).
@@ -53,6 +97,16 @@ impl Kind {
     /// Whether events of this kind are videos (NIP-71): normal and short ones, as such and addressable.
     pub const fn is_video(self) -> bool {
         matches!(self.0, 21 | 22 | 34_235 | 34_236)
+    }
+
+    /// Whether events of this kind change who and what a group is, or ask for it (NIP-29).
+    pub const fn manages_groups(self) -> bool {
+        matches!(self.0, 9_000..=9_022)
+    }
+
+    /// Whether events of this kind say what a group is, which is the relay's to say (NIP-29).
+    pub const fn tells_of_group(self) -> bool {
+        matches!(self.0, 39_000..=39_005)
     }
 
     /// How events of this kind are kept. Kinds outside of the ranges that NIP-01 names are regular.

@@ -6,6 +6,7 @@ pub mod draft;
 mod json;
 mod kind;
 mod secret;
+mod signer;
 mod tags;
 mod verified;
 
@@ -14,6 +15,7 @@ pub use json::{EventError, write_json_string};
 pub(crate) use json::{Text, describe};
 pub use kind::{Kind, KindClass};
 pub use secret::{public_key, secret_key, sign};
+pub use signer::Signer;
 pub use tags::{Tag, Tags};
 pub use verified::{Checker, Forgery, Verified};
 

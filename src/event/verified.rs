@@ -9,7 +9,7 @@ use super::{Event, Id, PublicKey, Signature};
 
 /// An event whose id is the hash of its fields and whose signature is its author's.
 ///
-/// It can only be had by checking both, or as a draft that nobody is shown.
+/// It can only be had by checking both, by signing ([`super::Signer`]), or as a draft that nobody is shown.
 #[derive(Debug, Clone)]
 pub struct Verified(Event);
 
@@ -36,6 +36,11 @@ impl Verified {
         let signature = schnorr::Signature::from_byte_array(event.sig.0);
         schnorr::verify(&signature, &event.id.0, &key).map_err(|_| Forgery::Signature)?;
         Ok(Verified(event))
+    }
+
+    /// What was signed a moment ago, in this process.
+    pub(super) fn signed(event: Event) -> Verified {
+        Verified(event)
     }
 
     /// A draft as if its author had signed it: for explaining what rules would say. Nothing that comes

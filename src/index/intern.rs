@@ -12,6 +12,7 @@ use super::lists::Posting;
 use super::snapshot::SnapshotError;
 use super::table::Table;
 use crate::event::Kind;
+use crate::rule::Label;
 
 /// A tag's letter and a keyed 88-bit hash of its value. The key is secret, so nobody can make two values meet;
 /// by chance two of a thousand million do in one of six hundred million relays. Values of any length cost the
@@ -21,6 +22,11 @@ use crate::event::Kind;
 pub(super) struct ValueKey([u8; 12]);
 
 impl ValueKey {
+    /// What stands for it outside of the index.
+    pub(super) fn label(self) -> Label {
+        Label(self.0)
+    }
+
     /// The tag's letter.
     pub(super) fn letter(self) -> u8 {
         self.0[0]

@@ -42,7 +42,7 @@ use crate::filter::places;
 use crate::nips::nip09::{self, parse_address};
 use crate::nips::nip40;
 use crate::policy::{Facts, is_marked_for_followers};
-use crate::rule::{Head, IndexedTags};
+use crate::rule::{Head, IndexedTags, TagValue};
 use crate::store::Location;
 
 /// The index of one community.
@@ -107,6 +107,11 @@ impl IndexedTags for RowTags<'_> {
     fn has(&self, letter: u8, value: &str) -> bool {
         let number = self.index.values.find_value(self.index.hashes.value(letter, value));
         number.is_some_and(|number| self.index.tags.of(self.row).contains(&number))
+    }
+
+    fn values(&self, letter: u8, look: &mut dyn FnMut(TagValue<'_>)) {
+        let keys = self.index.tags.of(self.row).iter().map(|&number| self.index.values.get(number).key);
+        keys.filter(|key| key.letter() == letter).for_each(|key| look(TagValue::Label(key.label())));
     }
 
     fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {

@@ -202,6 +202,7 @@ impl Bound {
             ),
             term("search", "server.search_memory_bytes, search.hits_max", search(config)),
             term("ephemeral events for who joins late", "geohash.replay_seconds", replays(config)),
+            term("groups, their members and codes", GROUPS, groups(config)),
             term(
                 "compressed messages",
                 "compression.enabled, compression.context_bytes_max",
@@ -367,6 +368,27 @@ fn held(config: &Config) -> u64 {
     config.all().filter(|one| one.moderation_service.holds()).count() as u64 * HELD_MAX as u64 * HELD_BYTES
 }
 
+/// The settings that decide how much groups take.
+const GROUPS: &str = "nip29.groups_max, nip29.memberships_max, nip29.codes_max, nip29.pins_max";
+
+/// A group with its texts, a person in it with roles, a code, something pinned.
+const GROUP_BYTES: u64 = 6 * KIB;
+const MEMBER_BYTES: u64 = 400;
+const CODE_BYTES: u64 = 320;
+const PIN_BYTES: u64 = 320;
+
+/// All groups of communities that have some, and the largest once more, while it changes.
+fn groups(config: &Config) -> u64 {
+    let of_one = |nip29: &config::Nip29| {
+        let group =
+            GROUP_BYTES + CODE_BYTES * u64::from(nip29.codes_max) + PIN_BYTES * u64::from(nip29.pins_max);
+        let people =
+            u64::from(nip29.memberships_max) + u64::from(nip29.members_max.min(nip29.memberships_max));
+        (u64::from(nip29.groups_max) + 1).saturating_mul(group).saturating_add(MEMBER_BYTES * people)
+    };
+    config.all().filter(|one| one.nip29.enabled).fold(0, |sum, one| sum.saturating_add(of_one(&one.nip29)))
+}
+
 /// With the slack of its arrays, and sled's record of pages.
 fn of_index(index_bytes: u64) -> u64 {
     index_bytes.saturating_add(index_bytes / 8)
@@ -456,6 +478,7 @@ mod tests {
             ("[limits]\nfilters_per_request_max = 1_000", "queries that are being answered"),
             ("[server]\nconnections_max = 500_000", "rates"),
             ("[search]\nenabled = true", "search"),
+            ("[nip29]\nenabled = true", "groups, their members and codes"),
             ("[geohash]\nreplay_seconds = 60", "ephemeral events for who joins late"),
             (
                 "[trust]\nwrite = true\nroots = [\"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\"]",

@@ -376,7 +376,7 @@ impl Link {
     /// Counts what became of an event that was handed in.
     fn count(&self, id: &Id, outcome: &Outcome) {
         match outcome {
-            Outcome::Stored | Outcome::PassedOn | Outcome::Held => {
+            Outcome::Stored | Outcome::PassedOn | Outcome::Held | Outcome::Done(_) => {
                 self.down.taken.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Duplicate | Outcome::Superseded => self.copy_down(id),

@@ -36,6 +36,7 @@ const FILES: &[File] = &[
     file!("app.js", JAVASCRIPT),
     file!("api.js", JAVASCRIPT),
     file!("dom.js", JAVASCRIPT),
+    file!("groups.js", JAVASCRIPT),
     file!("keys.js", JAVASCRIPT),
     file!("lists.js", JAVASCRIPT),
     file!("login.js", JAVASCRIPT),

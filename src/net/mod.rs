@@ -1,7 +1,7 @@
 //! Sockets: accepting, HTTP, sessions. In: bytes from people. Out: submissions and queries to the
 //! pipeline, frames to people. Never decides what a rule decides.
 
-mod acme;
+pub(crate) mod acme;
 mod admin_page;
 mod by_hand;
 pub(crate) mod deflate;

@@ -33,6 +33,7 @@ use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::review;
 use crate::rule::RelayNames;
+use crate::rule::groups::Groups;
 use crate::store::{CommunityId, Durability, Options, Store, StoreError};
 use crate::words;
 
@@ -397,6 +398,7 @@ impl Relay {
         let mut pipeline =
             Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         pipeline.start_learning(Arc::clone(&communities))?;
+        pipeline.refresh(communities.iter());
         if let Err(error) = pipeline.ask_plugins(&communities)? {
             pipeline.stop();
             return Err(error.into());
@@ -538,6 +540,14 @@ impl Relay {
     /// How each mirror stands.
     pub fn mirrors(&self) -> Vec<MirrorStats> {
         self.mirrors.stats()
+    }
+
+    /// The groups that a community's stored events make, as a start would read them if nothing else were known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn groups_of_events(&self, community: &Community) -> Result<Groups, OpenError> {
+        community.groups_of_events(&self.store)
     }
 
     /// The root community.

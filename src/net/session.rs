@@ -2,6 +2,7 @@
 //! back. In: a WebSocket. Out: submissions, queries, frames. Never waits for the writer or a reader; it
 //! waits only for room in the bounds on what is under way.
 
+mod invitations;
 mod reconciliations;
 
 use std::future::poll_fn;
@@ -651,6 +652,9 @@ impl Session {
             want,
             replay,
         };
+        if let Some(key) = self.inviter(&rules, &query) {
+            return self.query_with_code(query, key);
+        }
         if let Err(refusal) = self.shared.pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);
         }

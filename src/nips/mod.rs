@@ -7,10 +7,12 @@ pub mod nip09;
 pub mod nip11;
 pub mod nip13;
 pub mod nip15;
+pub mod nip29;
 pub mod nip32;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
+pub mod nip43;
 pub mod nip45;
 pub mod nip50;
 pub mod nip51;
@@ -33,8 +35,8 @@ use crate::config::{Bridge, ContentWarning, Settings};
 
 /// The NIPs that this relay follows: the only source of `supported_nips` (NIP-11).
 pub const SUPPORTED: &[u16] = &[
-    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 32, 36, 40, 42, 45, 48, 50, 51, 56, 57, 59, 62, 65, 67, 70, 71, 75,
-    77, 86, 92, 98, 99,
+    1, 2, 4, 5, 9, 11, 13, 15, 17, 28, 29, 32, 36, 40, 42, 43, 45, 48, 50, 51, 56, 57, 59, 62, 65, 67, 70,
+    71, 75, 77, 86, 92, 98, 99,
 ];
 
 /// Those of [`SUPPORTED`] that a community with these settings follows.
@@ -53,6 +55,8 @@ pub fn supported(settings: &Settings) -> Vec<u16> {
         50 => settings.search.enabled,
         51 => !settings.reports.moderators.is_empty(),
         56 => settings.reports.count(),
+        29 => settings.nip29.enabled,
+        43 => settings.nip43.enabled,
         5 => settings.admin.owners.iter().next().is_some() || !settings.nip05.names.is_empty(),
         86 | 98 => !settings.admin.owners.is_empty(),
         77 => settings.nip77.enabled,

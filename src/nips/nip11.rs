@@ -35,6 +35,9 @@ pub fn document(config: &Settings, restricts_writes: bool) -> Value {
         document.insert("software".into(), json!(SOFTWARE));
     }
     document.insert("version".into(), json!(env!("CARGO_PKG_VERSION")));
+    if config.nip29.enabled {
+        document.insert("nip29".into(), json!({"subgroups": true}));
+    }
     document.insert("limitation".into(), limitation(config, restricts_writes));
     Value::Object(document)
 }

@@ -141,6 +141,31 @@ pub enum Method {
     GiveVerdicts(Vec<Verdict>),
     /// Beyond NIP-86: what it called events.
     ListLabels,
+    /// Beyond NIP-86: who the members are (NIP-43).
+    ListMembers,
+    /// Beyond NIP-86: makes a code with which people become members: how many, for how many seconds; what the settings
+    /// say where that is not given.
+    CreateClaim(Option<u32>, Option<u64>),
+    /// Beyond NIP-86: takes such a code away.
+    DeleteClaim(String),
+    /// Beyond NIP-86: such codes.
+    ListClaims,
+    /// Beyond NIP-86: the groups that there are (NIP-29).
+    ListGroups,
+    /// Beyond NIP-86: a group with its members and codes.
+    ShowGroup(String),
+    /// Beyond NIP-86: makes a group of this name, with an admin.
+    CreateGroup(String, String, PublicKey),
+    /// Beyond NIP-86: ends a group.
+    DeleteGroup(String, String),
+    /// Beyond NIP-86: puts somebody into a group, with these roles.
+    PutGroupUser(String, PublicKey, Vec<String>),
+    /// Beyond NIP-86: takes somebody out of a group.
+    RemoveGroupUser(String, PublicKey, String),
+    /// Beyond NIP-86: makes a code with which people join a group.
+    CreateGroupInvite(String),
+    /// Beyond NIP-86: takes such a code away.
+    DeleteGroupInvite(String, String),
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -274,6 +299,18 @@ impl Parameters<'_> {
         }
     }
 
+    /// A whole number, or none.
+    fn number<T: TryFrom<u64>>(&mut self, wanted: &'static str) -> Read<Option<T>> {
+        match self.0.next() {
+            None | Some(Value::Null) => Ok(None),
+            Some(number) => {
+                let number =
+                    number.as_u64().filter(|number| *number > 0).and_then(|number| T::try_from(number).ok());
+                number.map(Some).ok_or(Unreadable::Parameter(wanted))
+            }
+        }
+    }
+
     fn settings(&mut self) -> Read<Overlay> {
         let wanted = "an object of settings and their new values, such as {\"access.write\": \"members\"}; null takes back";
         let settings = self.0.next().and_then(Value::as_object).filter(|settings| !settings.is_empty());
@@ -347,7 +384,34 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("changesettings", Rank::Admin),
     ("giveverdicts", Rank::Moderator),
     ("listlabels", Rank::Moderator),
+    ("listmembers", Rank::Moderator),
+    ("createclaim", Rank::Moderator),
+    ("deleteclaim", Rank::Moderator),
+    ("listclaims", Rank::Moderator),
+    ("listgroups", Rank::Admin),
+    ("showgroup", Rank::Admin),
+    ("creategroup", Rank::Admin),
+    ("deletegroup", Rank::Admin),
+    ("putgroupuser", Rank::Admin),
+    ("removegroupuser", Rank::Admin),
+    ("creategroupinvite", Rank::Admin),
+    ("deletegroupinvite", Rank::Admin),
 ];
+
+/// Those of [`NAMES`] that mean something only where there are groups.
+pub const OF_GROUPS: [&str; 8] = [
+    "listgroups",
+    "showgroup",
+    "creategroup",
+    "deletegroup",
+    "putgroupuser",
+    "removegroupuser",
+    "creategroupinvite",
+    "deletegroupinvite",
+];
+
+/// Those of [`NAMES`] that mean something only where people join with codes.
+pub const OF_MEMBERS: [&str; 4] = ["listmembers", "createclaim", "deleteclaim", "listclaims"];
 
 /// Who may call a method of this name at the least; `None` when there is no such method.
 pub fn rank_of(name: &str) -> Option<Rank> {
@@ -452,6 +516,42 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
             Some(Value::String(text)) => Method::Explain(text.clone()),
             _ => return Err(Unreadable::Parameter("an event, as JSON")),
         },
+        _ => return of_groups(name, given),
+    })
+}
+
+/// The methods about groups and members.
+fn of_groups(name: &str, mut given: Parameters<'_>) -> Read<Method> {
+    let group = "a group's id";
+    let code = "a code";
+    Ok(match name {
+        "listmembers" => Method::ListMembers,
+        "createclaim" => {
+            Method::CreateClaim(given.number("how many people")?, given.number("for how many seconds")?)
+        }
+        "deleteclaim" => Method::DeleteClaim(given.text(code, NAME_CHARS_MAX)?),
+        "listclaims" => Method::ListClaims,
+        "listgroups" => Method::ListGroups,
+        "showgroup" => Method::ShowGroup(given.text(group, ID_CHARS_MAX)?),
+        "creategroup" => Method::CreateGroup(
+            given.text(group, ID_CHARS_MAX)?,
+            given.optional(NAME_CHARS_MAX)?,
+            given.key()?,
+        ),
+        "deletegroup" => Method::DeleteGroup(given.text(group, ID_CHARS_MAX)?, given.reason()?),
+        "putgroupuser" => {
+            let (group, key) = (given.text(group, ID_CHARS_MAX)?, given.key()?);
+            let role = |given: &mut Parameters<'_>| given.text("a role", ID_CHARS_MAX);
+            let roles = if given.0.len() == 0 { Vec::new() } else { given.each("a list of roles", role)? };
+            Method::PutGroupUser(group, key, roles)
+        }
+        "removegroupuser" => {
+            Method::RemoveGroupUser(given.text(group, ID_CHARS_MAX)?, given.key()?, given.reason()?)
+        }
+        "creategroupinvite" => Method::CreateGroupInvite(given.text(group, ID_CHARS_MAX)?),
+        "deletegroupinvite" => {
+            Method::DeleteGroupInvite(given.text(group, ID_CHARS_MAX)?, given.text(code, NAME_CHARS_MAX)?)
+        }
         _ => return Err(Unreadable::Unknown(name.chars().take(ID_CHARS_MAX).collect())),
     })
 }
@@ -481,6 +581,10 @@ mod tests {
                 "explain" => serde_json::json!([{}]),
                 "giveverdicts" => serde_json::json!([[{"id": key, "verdict": "accept"}]]),
                 "changesettings" => serde_json::json!([{"access.write": "members"}]),
+                "createclaim" => serde_json::json!([2, 60]),
+                "creategroup" => serde_json::json!(["square", "Square", key]),
+                "putgroupuser" => serde_json::json!(["square", key, ["admin"]]),
+                "removegroupuser" => serde_json::json!(["square", key]),
                 _ => serde_json::json!([key, "why"]),
             };
             let body = serde_json::json!({"method": name, "params": about}).to_string();

@@ -7,7 +7,10 @@ mod disk;
 mod explain;
 pub(crate) mod fair;
 mod fanout;
+mod gathering;
+pub(crate) mod groups;
 mod learn;
+pub(crate) mod members;
 pub mod memory;
 mod plugins;
 pub mod reader;
@@ -32,9 +35,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
-use crate::community::{Communities, Community, Traffic};
+use crate::community::{Change, Communities, Community, Traffic};
 use crate::config::Current;
-use crate::event::{Event, Id};
+use crate::event::{Event, Id, PublicKey, Verified};
 use crate::index::Found;
 use crate::memory::{Plan, rate_keys_max};
 use crate::message;
@@ -56,6 +59,10 @@ pub use room::Permits;
 use bodies::Bodies;
 use fair::{Fair, Source};
 use fanout::Fanout;
+pub(crate) use groups::Act;
+use groups::StateChange;
+use members::Invitation;
+pub(crate) use members::{new_code, worn_out};
 use memory::Memory;
 use plugins::Desks;
 use reader::{Reader, Readers};
@@ -81,6 +88,8 @@ pub enum Outcome {
     Held,
     /// Passed on to who listens; ephemeral events are not stored.
     PassedOn,
+    /// It was carried out, as these words say; it is neither stored nor passed on.
+    Done(String),
     /// It was stored before.
     Duplicate,
     /// A newer version of it is stored.
@@ -96,7 +105,7 @@ impl Outcome {
     pub(crate) fn count_in(&self, traffic: &Traffic) {
         let count = match self {
             Outcome::Stored | Outcome::Held => &traffic.stored,
-            Outcome::PassedOn => &traffic.passed_on,
+            Outcome::PassedOn | Outcome::Done(_) => &traffic.passed_on,
             Outcome::Duplicate => &traffic.duplicates,
             Outcome::Superseded => &traffic.superseded,
             Outcome::Feigned | Outcome::Refused(_) => &traffic.refused,
@@ -139,6 +148,7 @@ impl Reply {
                 let text = match outcome {
                     Outcome::Stored | Outcome::PassedOn | Outcome::Feigned => message::accepted(id, ""),
                     Outcome::Held => message::accepted(id, HELD_SAID),
+                    Outcome::Done(words) => message::accepted(id, &words),
                     Outcome::Duplicate => message::accepted(id, "duplicate: already have this event"),
                     Outcome::Superseded => message::refused(id, &superseded()),
                     Outcome::Refused(refusal) => message::refused(id, &refusal),
@@ -371,21 +381,55 @@ impl Pipeline {
         self.verify.0.push(submission.reply.source(), submission);
     }
 
-    /// Changes state entries, durably, in turn with events, and waits until it is done.
+    /// Changes state entries of the process, durably, in turn with events, and waits until it is done.
     ///
     /// # Errors
     /// When the store cannot keep them.
-    pub fn change_state(&self, group: Group) -> Result<(), StoreError> {
-        let done = self.begin_change_of_state(group);
+    pub fn change_state(&self, state: Group) -> Result<(), StoreError> {
+        let (changes, acts, now) = (Vec::new(), Vec::new(), 0);
+        let done = self.begin_change_of_state(state, None, changes, acts, now);
         self.finish_change_of_state(&done)
     }
 
-    /// The same without waiting: what tells that it is done.
-    pub(crate) fn begin_change_of_state(&self, group: Group) -> StateChanging {
+    /// Changes state entries without waiting: what tells that it is done. What moderators of a community decided with
+    /// them, and do in its groups, holds from then on.
+    pub(crate) fn begin_change_of_state(
+        &self,
+        state: Group,
+        community: Option<Arc<Community>>,
+        changes: Vec<Change>,
+        acts: Vec<Act>,
+        now: u64,
+    ) -> StateChanging {
         let (done, finished) = bounded(1);
+        let change = StateChange { state, community, changes, acts, now, done };
         // Told by the answer, which does not come either.
-        let _ = self.writer.send(WriterInput::State(group, done));
+        let _ = self.writer.send(WriterInput::State(change));
         StateChanging(finished)
+    }
+
+    /// Has communities say what they have to say themselves, where that is not stored as it is: what groups are, who
+    /// the members are. Waits until it is done.
+    pub(crate) fn refresh(&self, communities: impl Iterator<Item = Arc<Community>>) {
+        for community in communities.filter(|community| community.signer().is_some()) {
+            let (done, finished) = bounded(1);
+            // The writer ends only after this sender.
+            let _ = self.writer.send(WriterInput::Refresh(community, self.clock.now(), done));
+            let _ = finished.recv();
+        }
+    }
+
+    /// Makes a code for somebody to give away (NIP-43); `then` is given the event with it, or nothing when there is no
+    /// room for one more.
+    pub(crate) fn invite(
+        &self,
+        community: Arc<Community>,
+        key: PublicKey,
+        then: impl FnOnce(Option<Verified>) + Send + 'static,
+    ) {
+        let invitation = Invitation { community, key, now: self.clock.now(), then: Box::new(then) };
+        // The writer ends only after this sender.
+        let _ = self.writer.send(WriterInput::Invite(invitation));
     }
 
     /// Waits until state entries are changed.

@@ -33,6 +33,10 @@ pub(crate) fn relate(
                 related.add_usage(retention::usage(retention, &community.index(), event, record_bytes));
                 continue;
             }
+            if let Want::References { group, author, beginnings } = &want {
+                related.add_references(community.index().references(group, author, beginnings));
+                continue;
+            }
             let locations = community.index().wanted(&want);
             let mut found = Vec::with_capacity(locations.len());
             for location in locations {

@@ -58,15 +58,6 @@ impl Saver {
         }
     }
 
-    /// Has every community read again what its moderators decided.
-    pub(super) fn reread_decisions(&self) {
-        for community in self.communities.in_memory() {
-            if let Err(error) = community.read_decisions(&self.store) {
-                tracing::error!("{}: {error}", community.path());
-            }
-        }
-    }
-
     /// The relay stops: what is under way is finished, and what changed is saved.
     pub(super) fn stop(mut self) {
         self.finish();

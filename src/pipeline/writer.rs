@@ -5,7 +5,6 @@
 //! Facts must see every earlier write. An event whose facts would depend on another of the same group
 //! ends the group and is placed in the next one, so that facts are always those of the index.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,9 @@ use tokio::sync::oneshot;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
+use super::gathering::{Gathering, Placed, will_go};
+use super::groups::{self, Pending, StateChange};
+use super::members::Invitation;
 use super::relate::relate;
 use super::release::{Release, Released, is_held};
 use super::save::Saver;
@@ -24,16 +26,16 @@ use super::turns::Turns;
 use super::{Outcome, Permits, Reply, retention};
 use crate::community::moderation::HELD;
 use crate::community::{Community, VANISHED};
-use crate::config::{self, Retention, Settings};
-use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
+use crate::config::{self, Settings};
+use crate::event::{Id, Kind, Signer, Verified};
 use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
-use crate::nips::nip40;
+use crate::nips::nip43::is_request;
 use crate::plugin::Origin;
 use crate::policy::{Placement, foresee, place};
-use crate::rule::{Decision, Load, Prefix, Refusal, RelayNames, Want};
-use crate::store::{CommunityId, Group, Location, Store, StoreError};
+use crate::rule::{Context, Decision, Prefix, Refusal, RelayNames, Want};
+use crate::store::{Group, Location, Store, StoreError};
 
 /// An event that is true and passed all rules, ready to be stored and sent.
 pub(super) struct Checked {
@@ -73,8 +75,12 @@ pub(super) enum WriterInput {
     /// What plugins were asked about and may go on; its turns were over before.
     Asked(Vec<Checked>),
     Sweep(Sweep),
-    /// State that is changed by itself, and who is told when it is durable.
-    State(Group, Sender<Result<(), StoreError>>),
+    /// State that is changed by itself.
+    State(StateChange),
+    /// What a community has to say itself is to be said, where it is not; and who is told when it is.
+    Refresh(Arc<Community>, u64, Sender<()>),
+    /// Somebody wants a code to give away.
+    Invite(Invitation),
     /// Answered when the writer comes to it, after all that was sent before.
     Ping(oneshot::Sender<()>),
     Remove(Remove),
@@ -106,7 +112,7 @@ enum Phase {
     #[default]
     Idle,
     /// It is to be made safe.
-    Gathered(Vec<Placed>),
+    Gathered(Box<Gathering>),
     /// It is to be made true for readers.
     Safe(Safe),
     /// It is to be answered and passed on.
@@ -114,135 +120,20 @@ enum Phase {
 }
 
 /// A group that is durable, and where its events are.
-struct Safe {
+pub(super) struct Safe {
     placed: Vec<Placed>,
+    pending: Vec<Pending>,
     locations: Vec<Location>,
 }
 
 /// What becomes true when a group is safe.
 pub(super) enum After {
-    /// These events are stored.
-    Publish(Vec<Placed>),
+    /// These events are stored, and with them this holds.
+    Publish(Vec<Placed>, Vec<Pending>),
     /// These are gone.
     Forget(Arc<Community>, Vec<Stored>),
     /// These are held no more.
     LetGo(Arc<Community>, Vec<Id>, Vec<Released>),
-    /// What moderators decided is different.
-    Decide,
-}
-
-/// An event that will be stored with its group.
-pub(super) struct Placed {
-    checked: Checked,
-    /// How long its record is.
-    record_bytes: usize,
-    /// Copies of it that came before it was safe: answered together.
-    copies: Vec<(Reply, Permits)>,
-    removes: Vec<Stored>,
-    /// Since when it is held for a verdict, if it is to be.
-    held_since: Option<u64>,
-}
-
-/// The group that is being gathered, and what of it bears on later events.
-#[derive(Default)]
-struct Gathering {
-    placed: Vec<Placed>,
-    /// Events that came since there is any of it. Those that are refused or only passed on fill no group, and a flood
-    /// of them must not keep others from becoming durable.
-    seen: usize,
-    bytes: usize,
-    ids: HashMap<(CommunityId, Id), usize>,
-    addresses: HashSet<(CommunityId, String)>,
-    /// Only of communities with rules that ask for stored events.
-    kinds: HashSet<(CommunityId, Kind)>,
-    removed: HashSet<(CommunityId, Location)>,
-    /// Authors of deletion and vanish requests.
-    requesters: HashSet<(CommunityId, PublicKey)>,
-    has_wraps: bool,
-}
-
-impl Gathering {
-    /// Whether an event's facts depend on what is gathered.
-    fn bears_on(&self, community: CommunityId, event: &Verified) -> bool {
-        let author = (community, event.pubkey);
-        let is_request = is_request(event.kind);
-        self.requesters.contains(&author)
-            || is_request && (self.has_wraps || self.has_of(author))
-            || event.kind == Kind::GIFT_WRAP && !self.requesters.is_empty()
-            || event.address().is_some_and(|address| self.addresses.contains(&(community, address)))
-    }
-
-    /// Whether what an author has in it decides whether there is room for their next event.
-    fn bears_on_author(&self, checked: &Checked, settings: &Retention) -> bool {
-        let Checked { community, event, record, .. } = checked;
-        let mut gathered = Load::default();
-        for Placed { checked, record_bytes, .. } in &self.placed {
-            if checked.community.id == community.id && checked.event.pubkey == event.pubkey {
-                gathered.events += 1;
-                gathered.bytes += *record_bytes as u64;
-            }
-        }
-        retention::bears_on(settings, &community.index(), event, record.len(), gathered)
-    }
-
-    /// Whether an author has written any of it.
-    fn has_of(&self, author: (CommunityId, PublicKey)) -> bool {
-        self.placed
-            .iter()
-            .any(|Placed { checked, .. }| (checked.community.id, checked.event.pubkey) == author)
-    }
-
-    /// Whether what a rule wants to know depends on what is gathered.
-    fn bears_on_want(&self, community: CommunityId, want: &Want) -> bool {
-        // What is about to be removed, by a request or by its next version, may be just what is wanted.
-        let removes =
-            !self.removed.is_empty() || self.requesters.iter().any(|(other, _)| *other == community);
-        match want {
-            // What of the author is gathered was settled before, where it may decide.
-            Want::Usage => false,
-            _ if removes => true,
-            Want::Id(id) => self.ids.contains_key(&(community, *id)),
-            Want::Address(address) => self.addresses.contains(&(community, address.clone())),
-            Want::Naming { kind, .. } | Want::ByAuthor { kind, .. } => {
-                self.kinds.contains(&(community, *kind))
-            }
-        }
-    }
-
-    fn add(&mut self, checked: Checked, removes: Vec<Stored>, held_since: Option<u64>) {
-        let community = checked.community.id;
-        let event = &checked.event;
-        self.ids.insert((community, event.id), self.placed.len());
-        if checked.community.rules().policy.asks_the_store() {
-            self.kinds.insert((community, event.kind));
-        }
-        self.addresses.extend(event.address().map(|address| (community, address)));
-        if is_request(event.kind) {
-            self.requesters.insert((community, event.pubkey));
-        }
-        self.has_wraps |= event.kind == Kind::GIFT_WRAP;
-        let record_bytes = checked.record.len();
-        self.bytes += record_bytes;
-        // Two requests of one group may name the same wrap; it is removed once.
-        let removes =
-            removes.into_iter().filter(|stored| self.removed.insert((community, stored.location))).collect();
-        self.placed.push(Placed { checked, record_bytes, copies: Vec::new(), removes, held_since });
-    }
-}
-
-/// Whether an event will probably be removed one day: by its next version, or when it expires. Most articles
-/// and listings stay as they are; what has replaced an earlier version will be replaced itself.
-fn will_go(event: &Verified, replaces: bool) -> bool {
-    let has_next = match event.kind.class() {
-        KindClass::Replaceable => true,
-        KindClass::Addressable => replaces,
-        KindClass::Regular | KindClass::Ephemeral => false,
-    };
-    has_next || nip40::expires_at(event).is_some()
-}
-
-fn is_request(kind: Kind) -> bool {
-    kind == Kind::DELETION || kind == Kind::VANISH
 }
 
 impl Stage for Writer {
@@ -283,9 +174,19 @@ impl Stage for Writer {
                     self.commit(std::mem::take(&mut gathering));
                     self.sweep(sweep);
                 }
-                WriterInput::State(group, done) => {
+                WriterInput::State(change) => {
                     self.commit(std::mem::take(&mut gathering));
-                    self.change_state(group, &done);
+                    self.change_state(change);
+                }
+                WriterInput::Refresh(community, now, done) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.refresh(&community, now);
+                    // Who no longer waits does not need the answer.
+                    let _ = done.send(());
+                }
+                WriterInput::Invite(invitation) => {
+                    self.commit(std::mem::take(&mut gathering));
+                    self.invite(invitation);
                 }
                 // Who no longer waits for the answer does not need it.
                 WriterInput::Ping(heard) => drop(heard.send(())),
@@ -303,13 +204,15 @@ impl Stage for Writer {
                 next = self.look();
             }
         }
-        self.phase = Phase::Gathered(gathering.placed);
+        self.phase = Phase::Gathered(Box::new(gathering));
     }
 
     fn advance(&mut self) -> bool {
         self.phase = match std::mem::take(&mut self.phase) {
             Phase::Idle => return false,
-            Phase::Gathered(placed) => self.make_safe(placed).map_or(Phase::Idle, Phase::Safe),
+            Phase::Gathered(gathering) => {
+                self.make_safe(*gathering).ok().flatten().map_or(Phase::Idle, Phase::Safe)
+            }
             Phase::Safe(safe) => {
                 index(&safe);
                 Phase::Indexed(safe)
@@ -367,26 +270,60 @@ impl Writer {
         }
     }
 
-    fn change_state(&mut self, group: Group, done: &Sender<Result<(), StoreError>>) {
-        let changed = self.store.commit(group).map(drop);
-        if let Err(error) = &changed {
-            self.note_failure(error, Some(After::Decide));
+    /// Changes state, with all that follows from it.
+    fn change_state(&mut self, change: StateChange) {
+        let StateChange { state, community, changes, acts, now, done } = change;
+        let mut gathering = Gathering::default();
+        gathering.state = state;
+        if let Some(community) = community {
+            acts.into_iter().for_each(|act| gathering.act(&community, act, now));
+            if !changes.is_empty() {
+                gathering.decide(&community, changes, now);
+                gathering.pending(&community, now).is_left_to_caller = !community.has_members();
+            }
         }
+        let changed = self.make_safe(gathering).map(|safe| {
+            safe.into_iter().for_each(|safe| self.publish(safe));
+        });
         // Who no longer waits does not need the answer.
         let _ = done.send(changed);
+    }
+
+    /// Says what a community has to say itself, where it is not stored as it is.
+    fn refresh(&mut self, community: &Arc<Community>, now: u64) {
+        let mut gathering = Gathering::default();
+        let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
+        gathering.refresh_members(community, now, |kind, identifier| {
+            let stored = community.index().stored_version(&signer?, kind, identifier)?;
+            bodies.event(community.id, stored.location).ok().flatten()
+        });
+        self.commit(gathering);
+        let mut from: Option<Arc<str>> = None;
+        while self.trouble.is_none() {
+            let read = |stored: Stored| self.bodies.event(community.id, stored.location).ok().flatten();
+            let (stale, next) = groups::stale(community, from.as_deref(), read);
+            if !stale.is_empty() {
+                let mut gathering = Gathering::default();
+                gathering.pending(community, now).touched.told.extend(stale);
+                self.commit(gathering);
+            }
+            match next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
     }
 
     /// Makes true for readers what a group changed that is there after all.
     pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
         match after {
-            After::Publish(placed) => {
-                let safe = Safe { placed, locations: locations.to_vec() };
-                index(&safe);
-                self.tell(safe);
+            After::Publish(placed, mut pending) => {
+                // Who decided something was told that it failed.
+                pending.iter_mut().for_each(|pending| pending.is_left_to_caller = false);
+                self.publish(Safe { placed, pending, locations: locations.to_vec() });
             }
             After::Forget(community, removes) => self.forget(&community, &removes),
             After::LetGo(community, ids, released) => self.let_go(&community, &ids, released, locations),
-            After::Decide => self.saver.reread_decisions(),
         }
     }
 
@@ -436,13 +373,29 @@ impl Writer {
                 });
                 drop(index);
                 removes.extend(room.unwrap_or_default());
+                groups::keeps(community, &mut removes, event);
+                removes.extend(groups::removed_by(community, event));
+                let managing = groups::managing(&checked, &mut gathering.state);
+                let leaves = (event.kind == Kind::VANISH && community.has_groups())
+                    .then(|| (event.pubkey, checked.admitted_at.unwrap_or(event.created_at)));
+                let community = Arc::clone(community);
                 gathering.add(checked, removes, held_since);
+                if let Some(managing) = managing {
+                    gathering.manage(&community, &managing);
+                }
+                if let Some((key, now)) = leaves {
+                    gathering.leave_all(&community, &key, now);
+                }
                 return;
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
             Placement::Deleted(refusal) | Placement::Refused(refusal) => Outcome::Refused(refusal),
             Placement::Ephemeral if community.has_passed_on(&event.id) => Outcome::Duplicate,
+            Placement::Ephemeral if community.has_members() && is_request(event, &community.settings()) => {
+                drop(index);
+                return self.carry_out(checked, gathering);
+            }
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);
@@ -471,7 +424,10 @@ impl Writer {
             return Ok(());
         }
         let relay = RelayNames::default();
+        // What the gathering group makes of groups and members holds for what comes after it.
+        let known = gathering.known(community).cloned();
         let context = rules.context(*now, &[], &relay);
+        let context = Context { known: known.as_ref().unwrap_or(&rules.known), ..context };
         let bodies = Arc::clone(&self.bodies);
         let settle = |want: &Want| {
             if gathering.bears_on_want(community.id, want) {
@@ -500,19 +456,31 @@ impl Writer {
     }
 
     /// Makes a group durable, then true for readers, then known, all at once: what comes next depends on it.
-    fn commit(&mut self, gathering: Gathering) {
-        if let Some(safe) = self.make_safe(gathering.placed) {
-            index(&safe);
-            self.tell(safe);
+    pub(super) fn commit(&mut self, gathering: Gathering) {
+        if let Ok(Some(safe)) = self.make_safe(gathering) {
+            self.publish(safe);
         }
     }
 
-    /// Makes a group durable. `None` when it is empty, or the store failed, which was answered.
-    fn make_safe(&mut self, mut placed: Vec<Placed>) -> Option<Safe> {
-        if placed.is_empty() {
-            return None;
+    /// Makes a group that is safe true for readers, and tells of it.
+    pub(super) fn publish(&mut self, safe: Safe) {
+        index(&safe);
+        self.tell(safe);
+    }
+
+    /// Makes a group durable; `None` when it is empty.
+    ///
+    /// # Errors
+    /// When the store failed, which was answered.
+    pub(super) fn make_safe(&mut self, mut gathering: Gathering) -> Result<Option<Safe>, StoreError> {
+        gathering.conclude();
+        let Gathering { mut placed, pending, state: mut group, .. } = gathering;
+        if placed.is_empty() && pending.is_empty() && group.is_empty() {
+            return Ok(None);
         }
-        let mut group = Group::default();
+        for Pending { community, removes, .. } in &pending {
+            removes.iter().for_each(|stored| group.remove(community.id, stored.location));
+        }
         for Placed { checked, removes, held_since, .. } in &mut placed {
             let community = &checked.community;
             if let Some(since) = held_since {
@@ -535,19 +503,26 @@ impl Writer {
             Ok(locations) => {
                 self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
                 self.meter.commit_events.observe(placed.len() as f64);
-                Some(Safe { placed, locations })
+                Ok(Some(Safe { placed, pending, locations }))
             }
             Err(error) => {
                 self.meter.commits_failed.inc();
-                fail(&mut placed, &error);
-                self.note_failure(&error, Some(After::Publish(placed)));
-                None
+                let mut pending = pending;
+                fail(&mut placed, &mut pending, &error);
+                self.note_failure(&error, Some(After::Publish(placed, pending)));
+                Err(error)
             }
         }
     }
 
     /// Answers a group and passes it on.
-    fn tell(&mut self, Safe { placed, locations }: Safe) {
+    fn tell(&mut self, Safe { placed, pending, locations }: Safe) {
+        for mut pending in pending {
+            let community = pending.community.id;
+            pending.removes.iter().for_each(|stored| self.bodies.forget(community, stored.location));
+            pending.recheck();
+            pending.answer();
+        }
         let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
         let mut groups: Vec<LiveGroup> = Vec::new();
         for (Placed { checked, copies, removes, held_since, .. }, &location) in
@@ -584,6 +559,7 @@ impl Writer {
             let most = (events_max - removed).min(SWEEP_GROUP_EVENTS_MAX);
             let expired = community.index().expired(now, most);
             let removes = if expired.is_empty() { community.index_mut().vanishing(most) } else { expired };
+            let removes = if removes.is_empty() { groups::left_over(&community, most) } else { removes };
             if removes.is_empty() {
                 break;
             }
@@ -637,7 +613,13 @@ impl Writer {
 }
 
 /// Makes a group true for readers.
-fn index(Safe { placed, locations }: &Safe) {
+fn index(Safe { placed, pending, locations }: &Safe) {
+    // First what is private, then what is in it.
+    pending.iter().for_each(Pending::publish);
+    for Pending { community, removes, .. } in pending {
+        let mut index = community.index_mut();
+        removes.iter().for_each(|stored| index.remove(*stored));
+    }
     let mut locations_left = locations.iter();
     for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
         let mut index = run[0].checked.community.index_mut();
@@ -671,7 +653,7 @@ fn refuse(checked: &Checked, refusal: Refusal) {
 }
 
 /// Answers a group that could not be stored. Its events may or may not be there when the store is opened again.
-fn fail(placed: &mut [Placed], error: &StoreError) {
+fn fail(placed: &mut [Placed], pending: &mut [Pending], error: &StoreError) {
     // What comes after the first is refused by a store that said so.
     match error {
         StoreError::Stopped { .. } => tracing::debug!("cannot store {} events: {error}", placed.len()),
@@ -679,6 +661,10 @@ fn fail(placed: &mut [Placed], error: &StoreError) {
     }
     let refusal =
         Refusal::new(Prefix::Error, "store.commit", "the relay could not store this event; try again later");
+    for (reply, id, outcome, _) in pending.iter_mut().flat_map(|pending| &mut pending.answers) {
+        reply.send(id, Outcome::Refused(refusal.clone()));
+        (*reply, *outcome) = (Reply::Answered, Outcome::Refused(refusal.clone()));
+    }
     for Placed { checked, copies, .. } in placed {
         let replies = std::iter::once(&checked.reply).chain(copies.iter().map(|(reply, _)| reply));
         checked.community.traffic.refused.add(1 + copies.len());

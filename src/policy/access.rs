@@ -4,6 +4,7 @@
 use crate::config::{Read, Settings, Write};
 use crate::event::{Event, Kind, PublicKey};
 use crate::filter::Filter;
+use crate::nips::nip43::is_request;
 use crate::rule::moderation::Standing;
 use crate::rule::{Check, Context, Decision, Prefix, Refusal, Rule};
 use crate::words::any_of;
@@ -89,8 +90,8 @@ pub(super) fn is_wrap_for(event: &Event, is_one: impl Fn(&PublicKey) -> bool) ->
 
 fn write(event: &Event, context: &Context<'_>) -> Decision {
     let settings = context.config;
-    // A request to vanish is followed whoever sends it (NIP-62).
-    if event.kind == Kind::VANISH {
+    // A request to vanish is followed whoever sends it (NIP-62), and who wants to join is no member yet (NIP-43).
+    if event.kind == Kind::VANISH || is_request(event, settings) {
         return Ok(());
     }
     let refuse = |prefix, sentence: &'static str| Err(Refusal::new(prefix, "access.write", sentence));
@@ -145,7 +146,8 @@ fn kind_denied(event: &Event, context: &Context<'_>) -> Decision {
 fn kind_allowed(event: &Event, context: &Context<'_>) -> Decision {
     let allowed = &context.config.kinds.allowed;
     let is_allowed = allowed.is_empty() || allowed.contains(event.kind);
-    if is_allowed || event.kind == Kind::VANISH || is_allowed_by_hand(event.kind, context) {
+    let is_request = event.kind == Kind::VANISH || is_request(event, context.config);
+    if is_allowed || is_request || is_allowed_by_hand(event.kind, context) {
         return Ok(());
     }
     let sentence = format!("events of kind {} are not taken here, only of kinds {allowed}", event.kind);
@@ -166,6 +168,7 @@ fn author_allowed(event: &Event, context: &Context<'_>) -> Decision {
         || allowed.contains(&event.pubkey)
         || is_welcome(&event.pubkey, context)
         || event.kind == Kind::VANISH
+        || is_request(event, context.config)
         || is_wrap_for(event, |key| allowed.contains(key) || is_welcome(key, context));
     if is_allowed {
         return Ok(());

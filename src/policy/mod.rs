@@ -30,8 +30,8 @@ use crate::config::{AfterClosed, Mode, Settings};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
 use crate::nips::{
-    nip13, nip15, nip36, nip40, nip42, nip50, nip51, nip56, nip57, nip59, nip62, nip70, nip71, nip75, nip92,
-    nip99,
+    nip13, nip15, nip29, nip36, nip40, nip42, nip43, nip50, nip51, nip56, nip57, nip59, nip62, nip70, nip71,
+    nip75, nip92, nip99,
 };
 use crate::rule::{Check, Context, Decision, Head, Refusal, Related, Rule, Want};
 
@@ -56,6 +56,8 @@ const TABLES: &[&[Rule]] = &[
     nip36::RULES,
     nip59::RULES,
     followers::RULES,
+    nip29::RULES,
+    nip43::RULES,
     market::RULES,
     nip99::RULES,
     nip15::RULES,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::groups::Groups;
 use super::held::Held;
 use super::hidden::Hidden;
 use super::moderation::Moderation;
@@ -24,6 +25,8 @@ pub struct Known {
     pub held: Arc<Held>,
     /// The area that events belong to; empty where the settings draw none.
     pub area: Arc<Area>,
+    /// Groups, where there are any.
+    pub groups: Arc<Groups>,
     /// What the community's blocklists say of domains.
     pub domains: Arc<Domains>,
 }

@@ -2,6 +2,7 @@
 //! says ([`Decision`]). The rules themselves are in `nips` and `policy`. Pure.
 
 mod decision;
+pub mod groups;
 pub mod held;
 pub mod hidden;
 mod known;
@@ -13,7 +14,7 @@ mod table;
 pub use decision::{Decision, Prefix, Refusal};
 pub use known::Known;
 pub use names::RelayNames;
-pub use table::{Arrived, Check, Load, Related, Rule, Usage, WANT_ROUNDS_MAX, Want};
+pub use table::{Arrived, Check, Load, References, Related, Rule, Usage, WANT_ROUNDS_MAX, Want};
 
 use crate::config::Settings;
 use crate::domain::proxy::{self, Origin};
@@ -73,10 +74,27 @@ pub struct Head<'a> {
     pub tags: &'a dyn IndexedTags,
 }
 
+/// What stands for a tag's letter and value where values themselves are not kept: what made it says whether two values
+/// are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Label(pub [u8; 12]);
+
+/// A tag's value: itself, or what stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagValue<'a> {
+    /// As it was written.
+    Text(&'a str),
+    /// As the index keeps it.
+    Label(Label),
+}
+
 /// Indexed tags, wherever they are kept.
 pub trait IndexedTags {
     /// Whether there is a tag of this letter and value.
     fn has(&self, letter: u8, value: &str) -> bool;
+
+    /// Hands over the values of this letter, in order.
+    fn values(&self, letter: u8, look: &mut dyn FnMut(TagValue<'_>));
 
     /// Hands over where the event was bridged from (NIP-48), once for each place; nothing when it was not.
     fn origins(&self, look: &mut dyn FnMut(&Origin<'_>));
@@ -85,6 +103,11 @@ pub trait IndexedTags {
 impl IndexedTags for Tags {
     fn has(&self, letter: u8, value: &str) -> bool {
         self.indexed().any(|tag| tag == (letter, value))
+    }
+
+    fn values(&self, letter: u8, look: &mut dyn FnMut(TagValue<'_>)) {
+        let values = self.indexed().filter(|(one, _)| *one == letter);
+        values.for_each(|(_, value)| look(TagValue::Text(value)));
     }
 
     fn origins(&self, look: &mut dyn FnMut(&Origin<'_>)) {

@@ -132,6 +132,19 @@ pub struct Label {
     pub at: u64,
 }
 
+/// A code with which people become members (NIP-43).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who gives it away, as a public key in hex.
+    pub by: String,
+    /// When it was made, in seconds since 1970.
+    pub at: u64,
+    /// From when on it lets nobody in, in seconds since 1970.
+    pub until: u64,
+    /// How many people it still lets in.
+    pub left: u32,
+}
+
 /// All that moderators decided. The default bans and allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moderation {
@@ -157,6 +170,8 @@ pub struct Moderation {
     pub dismissed: HashMap<PublicKey, Dismissal>,
     /// Labels by event; a later one takes the place of the one before.
     pub labels: HashMap<Id, Label>,
+    /// Codes with which people become members.
+    pub claims: BTreeMap<String, Claim>,
 }
 
 impl Moderation {

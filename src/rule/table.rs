@@ -77,6 +77,15 @@ pub enum Want {
     },
     /// What the event's own author has stored: [`Related::usage`].
     Usage,
+    /// Which events of a group it may refer to: [`Related::references`].
+    References {
+        /// The group's id.
+        group: String,
+        /// The event's author, whose own events are no context.
+        author: crate::event::PublicKey,
+        /// How the ids begin to which it refers.
+        beginnings: Vec<[u8; 4]>,
+    },
 }
 
 /// What one author has stored that counts against their quota.
@@ -99,6 +108,15 @@ pub struct Usage {
     pub can_make_room: bool,
 }
 
+/// What was found of what an event refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct References {
+    /// Those of the beginnings of ids with which a stored event of the group begins.
+    pub found: Vec<[u8; 4]>,
+    /// How many of the group's latest events are by others.
+    pub by_others: usize,
+}
+
 /// A stored event that a rule asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
@@ -113,6 +131,7 @@ pub struct Arrived {
 pub struct Related {
     found: Vec<(Want, Vec<Arrived>)>,
     usage: Option<Usage>,
+    references: Option<References>,
 }
 
 impl Related {
@@ -130,6 +149,7 @@ impl Related {
     pub fn has_asked(&self, want: &Want) -> bool {
         match want {
             Want::Usage => self.usage.is_some(),
+            Want::References { .. } => self.references.is_some(),
             want => self.found.iter().any(|(asked, _)| asked == want),
         }
     }
@@ -144,6 +164,16 @@ impl Related {
         self.usage = Some(usage);
     }
 
+    /// What the event refers to, if a rule asked for it.
+    pub fn references(&self) -> Option<&References> {
+        self.references.as_ref()
+    }
+
+    /// Adds what it refers to.
+    pub fn add_references(&mut self, references: References) {
+        self.references = Some(references);
+    }
+
     /// Adds what was found for a want.
     pub fn add(&mut self, want: Want, found: Vec<Arrived>) {
         self.found.push((want, found));
@@ -152,6 +182,6 @@ impl Related {
 
 impl From<Vec<(Want, Vec<Arrived>)>> for Related {
     fn from(found: Vec<(Want, Vec<Arrived>)>) -> Related {
-        Related { found, usage: None }
+        Related { found, ..Related::default() }
     }
 }

@@ -19,13 +19,33 @@ pub(crate) enum Who {
     Owner,
     /// A member of another community.
     Elsewhere,
+    /// An admin of the groups.
+    GroupAdmin,
+    /// A member of the groups.
+    GroupMember,
+    /// Who was removed from the groups.
+    FormerMember,
 }
 
-use Who::{Anonymous, Author, Elsewhere, Member, Moderator, Owner, Recipient, Stranger};
+use Who::{
+    Anonymous, Author, Elsewhere, FormerMember, GroupAdmin, GroupMember, Member, Moderator, Owner, Recipient,
+    Stranger,
+};
 
 /// All of them, in the order of the table.
-pub(crate) const WHO: [Who; 8] =
-    [Anonymous, Stranger, Author, Recipient, Member, Moderator, Owner, Elsewhere];
+pub(crate) const WHO: [Who; 11] = [
+    Anonymous,
+    Stranger,
+    Author,
+    Recipient,
+    Member,
+    Moderator,
+    Owner,
+    Elsewhere,
+    GroupAdmin,
+    GroupMember,
+    FormerMember,
+];
 
 const ALL: &[Who] = &WHO;
 const PARTIES: &[Who] = &[Author, Recipient];
@@ -43,6 +63,9 @@ impl Who {
             Moderator => "moderator",
             Owner => "owner",
             Elsewhere => "elsewhere",
+            GroupAdmin => "group admin",
+            GroupMember => "group member",
+            FormerMember => "former member",
         }
     }
 
@@ -108,6 +131,9 @@ pub(crate) const THINGS: &[Thing] = &[
         is_judged: true,
         ..thing("a note that is held for a verdict", "held", 1_112, &[Author, Moderator, Owner])
     },
+    thing("a message in a private group (NIP-29)", "parlour", 9, &[GroupAdmin, GroupMember]),
+    thing("what manages a hidden group", "cellar", 9_010, &[Author, GroupAdmin, GroupMember]),
+    thing("an invite code of a group", "code", 9_009, &[Author, GroupAdmin]),
     hidden("a banned note", "banned", true),
     hidden("a note of a banned author", "outcast", true),
     hidden("a note that has expired", "expired", false),

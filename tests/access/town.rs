@@ -41,6 +41,9 @@ pub(crate) fn person(who: Who) -> Option<Person> {
         Who::Moderator => 5,
         Who::Owner => 6,
         Who::Elsewhere => 7,
+        Who::GroupAdmin => 8,
+        Who::GroupMember => 9,
+        Who::FormerMember => 10,
     };
     Some(Person::new(number))
 }
@@ -53,7 +56,8 @@ fn settings() -> String {
     let [owner, member, elsewhere] = [Who::Owner, Who::Member, Who::Elsewhere].map(|who| known(who).hex());
     let others: Vec<String> = [OUTCAST, VANISHED].iter().map(|number| Person::new(*number).hex()).collect();
     format!(
-        "[search]\nenabled = true\n[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n[admin]\nowners = [\"{owner}\"]\n\
+        "[search]\nenabled = true\n[nip17]\nprivate_kinds = [4, 13, 1059, 21059, 30078]\n\
+         [nip29]\nenabled = true\ncreate = \"all\"\n[admin]\nowners = [\"{owner}\"]\n\
          [moderation_service]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\npubkey = \"{elsewhere}\"\n\
          kinds = [1112]\nuntil_verdict = \"hold\"\n\
          [[community]]\npath = \"/club\"\n[community.authors]\nmembers = [\"{member}\"]\n\
@@ -76,6 +80,9 @@ fn event(thing: &Thing, reported: Option<&Event>) -> Event {
     let label: &[&str] = &["t", thing.label];
     let more: Vec<Vec<&str>> = match (thing.kind, thing.label) {
         (_, "protected") => vec![vec!["-"]],
+        (9, _) => vec![vec!["h", "parlour"]],
+        (9_010, _) => vec![vec!["h", "cellar"]],
+        (9_009, _) => vec![vec!["h", "cellar"], vec!["code", "sesame"]],
         (_, "expired") => vec![vec!["expiration", &expiration]],
         (4 | 1_059 | 21_059, _) => vec![vec!["p", &recipient]],
         (30_078, _) => vec![vec!["p", &recipient], vec!["d", "draft"]],
@@ -105,6 +112,7 @@ impl Town {
         };
         let moderator = known(Who::Moderator).hex();
         town.relay.call_ok(&known(Who::Owner), "assignrole", json!([moderator, "moderator"]));
+        town.found_groups();
         let mut listeners: Vec<(Who, &str, Client)> = Vec::new();
         for path in ["/", "/club"] {
             for who in WHO {
@@ -129,6 +137,21 @@ impl Town {
         town.hide();
         town.relay.searches();
         town
+    }
+
+    /// There is a private group, and a hidden one of which the author is an admin too; somebody was in both.
+    fn found_groups(&self) {
+        let admin = known(Who::GroupAdmin);
+        let [author, member, former] =
+            [Who::Author, Who::GroupMember, Who::FormerMember].map(|who| known(who).hex());
+        let mut client = self.relay.connect();
+        for (group, flag) in [("parlour", "private"), ("cellar", "hidden")] {
+            let h: &[&str] = &["h", group];
+            client.publish_ok(&admin.event(9_007, NOW, &[h, &[flag]], ""));
+            client.publish_ok(&admin.event(9_000, NOW, &[h, &["p", &member], &["p", &former]], ""));
+            client.publish_ok(&admin.event(9_001, NOW, &[h, &["p", &former]], ""));
+        }
+        client.publish_ok(&admin.event(9_000, NOW, &[&["h", "cellar"], &["p", &author, "admin"]], ""));
     }
 
     /// A connection of somebody to a community.

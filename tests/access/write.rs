@@ -6,7 +6,7 @@ use crate::common::{NOW, Person, TestRelay};
 use crate::table::{WHO, Who};
 use crate::town::person;
 
-use Who::{Author, Member, Moderator, Owner};
+use Who::{Author, FormerMember, GroupAdmin, GroupMember, Member, Moderator, Owner};
 
 /// Something that may be sent.
 struct Sent {
@@ -57,8 +57,34 @@ const SENT: &[Sent] = &[
             "a note of one's own where who writes logs in first",
             1,
             &[],
-            &[Who::Stranger, Author, Who::Recipient, Member, Moderator, Owner, Who::Elsewhere],
+            &[
+                Who::Stranger,
+                Author,
+                Who::Recipient,
+                Member,
+                Moderator,
+                Owner,
+                Who::Elsewhere,
+                GroupAdmin,
+                GroupMember,
+                FormerMember,
+            ],
         )
+    },
+    Sent {
+        community: "/groups",
+        is_own: true,
+        ..sent(
+            "a message of one's own in a restricted group (NIP-29)",
+            9,
+            &[&["h", "square"]],
+            &[GroupAdmin, GroupMember],
+        )
+    },
+    Sent {
+        community: "/groups",
+        is_own: true,
+        ..sent("an invite code for a group", 9_009, &[&["h", "square"], &["code", "sesame"]], &[GroupAdmin])
     },
 ];
 
@@ -80,6 +106,7 @@ fn relay() -> TestRelay {
          [[community]]\npath = \"/club\"\n[community.authors]\nmembers = [\"{member}\"]\n\
          [community.access]\nwrite = \"members\"\n\
          [[community]]\npath = \"/guests\"\n[community.access]\nwrite = \"authenticated\"\n\
+         [[community]]\npath = \"/groups\"\n[community.nip29]\nenabled = true\ncreate = \"all\"\n\
          [[community]]\npath = \"/banned\"\n[community.authors]\ndenied = [{}]\n",
         WHO.iter().map(|who| format!("\"{}\"", signer(*who).hex())).collect::<Vec<_>>().join(", ")
     ))
@@ -98,6 +125,11 @@ fn event(sent: &Sent, who: Who, number: usize) -> Event {
 #[test]
 fn everybody_writes_what_is_theirs_to_write_and_nothing_else() {
     let relay = relay();
+    let [admin, member, former] = [GroupAdmin, GroupMember, FormerMember].map(signer);
+    let (h, mut client): (&[&str], _) = (&["h", "square"], relay.connect_at("/groups"));
+    client.publish_ok(&admin.event(9_007, NOW, &[h, &["restricted"]], ""));
+    client.publish_ok(&admin.event(9_000, NOW, &[h, &["p", &member.hex()], &["p", &former.hex()]], ""));
+    client.publish_ok(&admin.event(9_001, NOW, &[h, &["p", &former.hex()]], ""));
     for (number, sent) in SENT.iter().enumerate() {
         let community = sent.community;
         for who in WHO {

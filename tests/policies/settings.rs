@@ -318,6 +318,8 @@ pub(crate) fn relay_toml(chance: &mut Chance, themes: &[Theme], folder: &Path) -
         for (section, lines) in sections(chance, *theme, folder) {
             let _ = writeln!(text, "[{prefix}{section}]\n{}", lines.join("\n"));
         }
+        // What a preset has the relay say itself is nobody's here.
+        let _ = writeln!(text, "[{prefix}nip43]\npublish_members = false");
     }
     text
 }

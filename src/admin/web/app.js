@@ -2,6 +2,7 @@
 
 import { call, logout, me, whenLoggedOut } from "./api.js";
 import { h, sentence } from "./dom.js";
+import * as groups from "./groups.js";
 import { askForNames, person } from "./keys.js";
 import { askToLogIn } from "./login.js";
 import * as now from "./now.js";
@@ -15,6 +16,7 @@ import * as settings from "./settings.js";
 const VIEWS = [
   { id: "queue", title: "Queue", needs: "listmoderationqueue", show: queue.show, keys: queue.KEYS },
   { id: "people", title: "People", needs: "liststaff", show: people.show },
+  { id: "groups", title: "Groups", needs: "listgroups", show: groups.show },
   { id: "rules", title: "Rules", needs: "explain", show: rules.show },
   { id: "settings", title: "Settings", needs: "listsettings", show: settings.show },
   { id: "now", title: "Now", needs: "stats", show: now.show },

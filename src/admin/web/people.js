@@ -1,7 +1,7 @@
 // People: who is welcome, who is banned, who manages, which addresses are turned away, which names there are.
 
 import { base, call } from "./api.js";
-import { field, h, sentence, when } from "./dom.js";
+import { count, field, h, sentence, when } from "./dom.js";
 import { forgetNameless, person } from "./keys.js";
 import { line, listSection } from "./lists.js";
 
@@ -143,6 +143,41 @@ function roles({ may, say }) {
   });
 }
 
+/** Who the members are, however they came to be. */
+function members({ say }) {
+  return listSection({
+    id: "all-members", title: "Members", say,
+    about: "All of them: those whom relay.toml names, who was welcomed by hand, and who joined with a code.",
+    empty: "There are none.",
+    read: () => call("listmembers"),
+    row: (entry) => [person(entry.pubkey), " ", entry.in_settings && h("span", { class: "tag" }, "relay.toml"),
+      entry.by && ruling(entry)],
+  });
+}
+
+/** Codes with which people become members. */
+function claims({ may, say }) {
+  const uses = line({ inputmode: "numeric", maxlength: "7" });
+  return listSection({
+    id: "claims", title: "Invite codes", say,
+    about: "Who has one becomes a member. Members get some of their own by their clients.",
+    empty: "There are none.",
+    read: () => call("listclaims"),
+    row: (entry) => [h("code", {}, entry.code), " ", h("span", { class: "ruling" },
+      `for ${count(entry.left, "more person")}`.replace("persons", "people"), ", until ", when(entry.until), ", by ", person(entry.by))],
+    remove: (entry) => may("deleteclaim")
+      && { words: "Take away", method: "deleteclaim", params: [entry.code], said: "The code counts no more." },
+    add: may("createclaim") && {
+      button: "Make a code",
+      fields: [field("People", uses, "How many it lets in; empty: as the settings say.")],
+      send: async () => {
+        const made = await call("createclaim", uses.value.trim() === "" ? null : Number(uses.value));
+        return `The code is ${made.code}.`;
+      },
+    },
+  });
+}
+
 function addresses({ may, say }) {
   const [ip, reason] = [line({ required: true }), line({ maxlength: "500" })];
   return listSection({
@@ -196,6 +231,8 @@ export function show(context) {
       about: "Members whatever the settings say. Those that relay.toml names are members too and do not stand here.",
       empty: "Nobody.", button: "Welcome", words: "Remove", said: "They are welcome.", away: "They are taken off the list.",
     }),
+    may("listmembers") && members(context),
+    may("listclaims") && claims(context),
     may("listbannedpubkeys") && decided(context, {
       id: "banned", title: "Banned people", list: "listbannedpubkeys", add: "banpubkey", remove: "unbanpubkey",
       about: "Nothing of theirs is taken or shown.",

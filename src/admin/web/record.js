@@ -21,7 +21,10 @@ const WORDS = {
   reloadsettings: ["read the settings file again:"], assignrole: ["gave a role to"], unassignrole: ["took a role from"],
   assignmethod: ["let"], unassignmethod: ["lets no more"], changesettings: ["changed"],
   resetkind: ["left to the settings kind"], dismissreports: ["put aside the reports about"],
-  undismissreports: ["took up again the reports about"],
+  undismissreports: ["took up again the reports about"], createclaim: ["made the invite code"],
+  deleteclaim: ["took away the invite code"], creategroup: ["made the group"], deletegroup: ["ended the group"],
+  putgroupuser: ["put into a group"], removegroupuser: ["took out of a group"],
+  creategroupinvite: ["made an invite code for the group"], deletegroupinvite: ["took away an invite code of the group"],
 };
 
 /** Characters of a value that are shown. */

@@ -38,6 +38,10 @@ read = "members"
 write = "members"
 [nip70]
 mode = "shadow"
+[nip29]
+enabled = true
+[nip43]
+enabled = true
 [geohash]
 mode = "shadow"
 center = [52.52, 13.40]

@@ -13,6 +13,8 @@ mod market;
 mod media;
 mod moderation_service;
 mod nip05;
+mod nip29;
+mod nip43;
 mod outbox;
 mod plugins;
 mod reports;
@@ -34,6 +36,8 @@ pub use market::Market;
 pub use media::{ContentWarning, Media};
 pub use moderation_service::{ModerationService, UntilVerdict, WithoutVerdict};
 pub use nip05::Nip05;
+pub use nip29::{CreateGroups, Nip29};
+pub use nip43::{Invite, Nip43};
 pub use outbox::Outbox;
 pub use plugins::{Command, Plugin, Plugins, WhenDead};
 pub use reports::Reports;
@@ -67,6 +71,8 @@ pub(super) const RANGES: &[&[(&str, u64, u64)]] = &[
     moderation_service::RANGES,
     outbox::RANGES,
     search::RANGES,
+    nip29::RANGES,
+    nip43::RANGES,
 ];
 
 /// What must hold within the sections of one community, besides the bounds of single numbers.

@@ -29,7 +29,7 @@ use https::Https;
 use kept::{Kept, KeptCertificate};
 
 /// The folder in the store's where all is kept, unless the settings name another one.
-const FOLDER: &str = "acme";
+pub(crate) const FOLDER: &str = "acme";
 
 /// How long the first failure keeps from trying again; each further one doubles it. Authorities allow few
 /// failures an hour.

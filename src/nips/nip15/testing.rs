@@ -33,7 +33,7 @@ pub(crate) fn auction(author: u8, terms: &str) -> Event {
 fn find(want: &Want, stored: &[Event]) -> Vec<Arrived> {
     let most = match want {
         Want::Id(_) | Want::Address(_) => 1,
-        Want::Usage => 0,
+        Want::Usage | Want::References { .. } => 0,
         Want::Naming { most, .. } | Want::ByAuthor { most, .. } => *most,
     };
     let all = stored.iter().enumerate().rev().filter(|(_, event)| holds(want, event)).take(most);
@@ -42,7 +42,7 @@ fn find(want: &Want, stored: &[Event]) -> Vec<Arrived> {
 
 fn holds(want: &Want, event: &Event) -> bool {
     match want {
-        Want::Usage => false,
+        Want::Usage | Want::References { .. } => false,
         Want::Id(id) => event.id == *id,
         Want::Address(address) => event.address().as_ref() == Some(address),
         Want::Naming { kind, letter, value, .. } => {
