@@ -7,10 +7,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bech32::Hrp;
-
 use crate::config::Settings;
-use crate::event::Signer;
+use crate::event::{Signer, secret_key};
 use crate::store::CommunityId;
 
 /// The folder of keys, within the store's.
@@ -99,16 +97,8 @@ fn read(path: &Path) -> Result<Signer, KeyError> {
     }
     let text = fs::read(path).map_err(failed)?;
     let text = String::from_utf8_lossy(&text);
-    secret(text.trim()).and_then(Signer::new).ok_or_else(|| KeyError::NoKey { path: path.to_owned() })
-}
-
-/// A secret key as people write it.
-fn secret(text: &str) -> Option<[u8; 32]> {
-    if !text.starts_with("nsec1") {
-        return hex::decode(text).ok()?.try_into().ok();
-    }
-    let (prefix, bytes) = bech32::decode(text).ok()?;
-    if Hrp::parse("nsec").ok()? == prefix { bytes.try_into().ok() } else { None }
+    let keypair = secret_key(&text).ok_or_else(|| KeyError::NoKey { path: path.to_owned() })?;
+    Ok(Signer::of(keypair))
 }
 
 /// Draws a key and keeps it, whole or not at all.
@@ -139,6 +129,8 @@ fn make(path: &Path) -> io::Result<Signer> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use bech32::Hrp;
 
     use super::*;
 

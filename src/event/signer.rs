@@ -5,7 +5,8 @@ use std::fmt;
 
 use secp256k1::{Keypair, SecretKey};
 
-use super::{Event, Id, Kind, PublicKey, Signature, Tags, Verified};
+use super::secret::{public_key, sign};
+use super::{Kind, PublicKey, Tags, Verified};
 
 /// Who signs.
 pub struct Signer {
@@ -22,9 +23,12 @@ impl fmt::Debug for Signer {
 impl Signer {
     /// Signs with this secret key; `None` when it is none: zero, or beyond the curve's order.
     pub fn new(secret: [u8; 32]) -> Option<Signer> {
-        let keypair = Keypair::from_secret_key(&SecretKey::from_secret_bytes(secret).ok()?);
-        let key = PublicKey(keypair.x_only_public_key().0.to_byte_array());
-        Some(Signer { keypair, key })
+        Some(Signer::of(Keypair::from_secret_key(&SecretKey::from_secret_bytes(secret).ok()?)))
+    }
+
+    /// Signs with these keys.
+    pub fn of(keypair: Keypair) -> Signer {
+        Signer { keypair, key: public_key(&keypair) }
     }
 
     /// Whose signature it is.
@@ -34,17 +38,14 @@ impl Signer {
 
     /// Signs an event. Costs a hash of it and some 30 µs.
     pub fn sign(&self, created_at: u64, kind: Kind, tags: Tags, content: String) -> Verified {
-        let (id, sig) = (Id([0; 32]), Signature([0; 64]));
-        let mut event = Event { id, pubkey: self.key, created_at, kind, tags, content, sig };
-        event.id = event.hash(&mut Vec::new());
-        event.sig = Signature(self.keypair.sign_schnorr_no_aux_rand(&event.id.0).to_byte_array());
-        Verified::signed(event)
+        Verified::signed(sign(&self.keypair, created_at, kind, tags, content))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
 
     #[test]
     fn what_is_signed_proves_true_and_the_secret_stays_one() {

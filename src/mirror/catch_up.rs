@@ -60,7 +60,7 @@ pub(super) enum Stuck {
 /// What is being compared.
 enum Open {
     Reconciliation { window: Window, set: Sealed, rounds: usize, _charge: Charge },
-    Page(Page),
+    Page(Box<Page>),
 }
 
 /// A page, and where the pages of its window stand.
@@ -340,7 +340,7 @@ impl CatchUp {
             self.fetching.clear();
             self.fetch = None;
         } else if let Some(Open::Page(page)) = self.open.take() {
-            self.turn(page, with)?;
+            self.turn(*page, with)?;
         }
         Ok(())
     }
@@ -353,7 +353,7 @@ impl CatchUp {
         asked.insert("limit".into(), json!(FETCH_MAX));
         self.name = self.next_name("page");
         with.wire.say(elsewhere::req(&self.name, std::slice::from_ref(&asked)));
-        self.open = Some(Open::Page(page));
+        self.open = Some(Open::Page(Box::new(page)));
     }
 
     /// Goes on to the next page of a window, and owes what the last one should have shown and did not.
