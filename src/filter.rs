@@ -218,9 +218,9 @@ impl<'de> Visitor<'de> for FilterVisitor {
             }
         }
         if filter.all_tags.len() > ALL_TAGS_MAX {
-            let rule =
-                format_args!("the filter has more than {ALL_TAGS_MAX} values that must all be there (&)");
-            return Err(de::Error::custom(rule));
+            return Err(de::Error::custom(format_args!(
+                "the filter has more than {ALL_TAGS_MAX} values that must all be there (&)"
+            )));
         }
         filter.all_tags = sorted(filter.all_tags);
         filter.leave_to_all();

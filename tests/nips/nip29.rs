@@ -74,7 +74,8 @@ impl House {
     }
 }
 
-fn sorted(people: &[&Person]) -> Vec<String> {
+/// Their keys in order.
+pub(crate) fn sorted(people: &[&Person]) -> Vec<String> {
     let mut keys: Vec<String> = people.iter().map(|person| person.hex()).collect();
     keys.sort_unstable();
     keys
@@ -107,7 +108,7 @@ fn answers(client: &mut Client, events: &[&Event]) -> Vec<(bool, String)> {
 }
 
 /// All that a filter finds.
-fn events(client: &mut Client, filter: &Value) -> Vec<Value> {
+pub(crate) fn events(client: &mut Client, filter: &Value) -> Vec<Value> {
     client.subscribe("events", std::slice::from_ref(filter));
     let mut found = Vec::new();
     loop {

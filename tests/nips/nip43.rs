@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::common::http::http;
 use crate::common::{Client, NOW, Person, TestRelay, id_of};
+use crate::nip29::{events, sorted};
 
 const WELCOME: &str = "info: welcome to Plaza!";
 
@@ -80,27 +81,6 @@ fn request(person: &Person, kind: u16, tags: &[&[&str]]) -> Event {
     let protected: &[&str] = &["-"];
     let tags: Vec<&[&str]> = std::iter::once(protected).chain(tags.iter().copied()).collect();
     person.event(kind, NOW, &tags, "")
-}
-
-fn sorted(people: &[&Person]) -> Vec<String> {
-    let mut keys: Vec<String> = people.iter().map(|person| person.hex()).collect();
-    keys.sort_unstable();
-    keys
-}
-
-fn events(client: &mut Client, filter: &Value) -> Vec<Value> {
-    client.subscribe("events", std::slice::from_ref(filter));
-    let mut found = Vec::new();
-    loop {
-        let message = client.receive();
-        match message[0].as_str() {
-            Some("EVENT") => found.push(message[2].clone()),
-            Some("EOSE") => break,
-            _ => panic!("an event or EOSE was awaited, not {message}"),
-        }
-    }
-    client.send(&json!(["CLOSE", "events"]));
-    found
 }
 
 #[test]
