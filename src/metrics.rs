@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community};
+use crate::meter::Meter;
 use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
 use crate::pipeline::memory::Memory;
 use crate::pipeline::{Desk, Pipeline};
@@ -44,6 +45,19 @@ impl fmt::Debug for Read {
 /// All numbers of a relay.
 pub struct Metrics(Registry);
 
+/// Registers what compression saves.
+fn compression(registry: &mut Registry, meter: &Meter) {
+    let [sent, received] = [0, 1].map(|at| (&meter.compression.plain[at], &meter.compression.packed[at]));
+    for (name, help, counter) in [
+        ("sent_compressible", "Messages to clients that were compressed, before", sent.0),
+        ("sent_compressed", "The same after", sent.1),
+        ("received_decompressed", "Messages from clients that were compressed, as they are", received.0),
+        ("received_compressed", "The same as they came", received.1),
+    ] {
+        registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+    }
+}
+
 impl Metrics {
     /// The numbers of these.
     pub fn new(
@@ -69,15 +83,7 @@ impl Metrics {
             meter.bytes_received.clone(),
         );
         registry.register_with_unit("sent", "Messages to clients", bytes(), meter.bytes_sent.clone());
-        let [sent, received] = [0, 1].map(|at| (&meter.compression.plain[at], &meter.compression.packed[at]));
-        for (name, help, counter) in [
-            ("sent_compressible", "Messages to clients that were compressed, before", sent.0),
-            ("sent_compressed", "The same after", sent.1),
-            ("received_decompressed", "Messages from clients that were compressed, as they are", received.0),
-            ("received_compressed", "The same as they came", received.1),
-        ] {
-            registry.register_with_unit(name, help, bytes(), counter.clone());
-        }
+        compression(&mut registry, meter);
         let seconds = || Unit::Seconds;
         registry.register_with_unit(
             "commit",
@@ -203,6 +209,7 @@ impl Collector for Read {
             numbers,
         };
         let one = |number: u64| vec![(Labels::new(), number as f64)];
+        let each = |number: fn(&Community) -> f64| of_each(communities, number);
         let by = |wanted: &'static [(&'static str, &'static str)]| {
             of_each_by(communities, "outcome", move |community| {
                 let all = community.traffic.all();
@@ -221,19 +228,9 @@ impl Collector for Read {
             })
         };
         let families = [
-            gauge(
-                "connections",
-                "Open connections",
-                None,
-                of_each(communities, |one| one.connected.len() as f64),
-            ),
-            gauge(
-                "subscriptions",
-                "Open subscriptions",
-                None,
-                of_each(communities, |one| one.live.len() as f64),
-            ),
-            gauge("events", "Stored events", None, of_each(communities, |one| one.index().len() as f64)),
+            gauge("connections", "Open connections", None, each(|one| one.connected.len() as f64)),
+            gauge("subscriptions", "Open subscriptions", None, each(|one| one.live.len() as f64)),
+            gauge("events", "Stored events", None, each(|one| one.index().len() as f64)),
             counter("events_received", "Events from clients, by what became of them", by(EVENTS)),
             counter("requests", "REQs and COUNTs, by what became of them", by(REQUESTS)),
             counter("events_sent", "Events to clients, as answers and live", by(SENT)),

@@ -1,7 +1,7 @@
 //! Keeps the house in order: what each NIP has to have, how source files begin, how long they and their
 //! functions are, and who alone may do what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +99,22 @@ fn every_supported_nip_has_its_page_and_its_tests_and_no_other_has() {
     for nip in SUPPORTED {
         assert!(main.contains(&format!("\nmod nip{nip:02};\n")), "tests/nips/main.rs runs nip{nip:02}");
     }
+}
+
+#[test]
+fn each_table_of_state_has_a_number_of_its_own() {
+    let mut names = BTreeMap::new();
+    let is_test = |source: &Source| source.path.ends_with("tests.rs");
+    for Source { path, text } in sources("src").into_iter().filter(|source| !is_test(source)) {
+        for line in text.lines() {
+            let Some((name, number)) = line.split_once(": StateTable = StateTable(") else { continue };
+            let number = number.split(')').next().and_then(|number| number.parse::<u8>().ok());
+            let name = format!("{path}: {}", name.trim());
+            let other = names.insert(number.unwrap_or_else(|| panic!("{name}")), name.clone());
+            assert_eq!(other, None, "{name} has the same number");
+        }
+    }
+    assert!(names.len() > 10, "{names:?}");
 }
 
 #[test]

@@ -63,6 +63,13 @@ fn labels(moderation: &Moderation) -> Value {
     all.into_iter().map(entry).collect()
 }
 
+/// The methods that mean something here and that a caller may call.
+fn methods(caller: &Caller<'_>, rules: &Rules) -> Value {
+    let is_for =
+        |name: &&str| groups::means_something(name, caller.community) && may_call(rules, &caller.key, name);
+    NAMES.iter().map(|(name, _)| *name).filter(is_for).map(Value::from).collect()
+}
+
 impl Admin {
     /// The answer to a method that changes nothing; `None` for one that does.
     pub(super) fn answer(
@@ -74,15 +81,7 @@ impl Admin {
     ) -> Option<Result<Value, Denied>> {
         let moderation = &rules.known.moderation;
         Some(Ok(match method {
-            Method::SupportedMethods => {
-                let names = NAMES.iter().map(|(name, _)| *name);
-                let means = |name: &&str| groups::means_something(name, caller.community);
-                names
-                    .filter(means)
-                    .filter(|name| may_call(rules, &caller.key, name))
-                    .map(Value::from)
-                    .collect()
-            }
+            Method::SupportedMethods => methods(caller, rules),
             Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
             Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
             Method::ListBannedEvents => rulings(&moderation.events, Standing::Banned, "id"),

@@ -17,13 +17,13 @@ use crate::store::record::decode;
 use crate::store::{self, CommunityId, StateTable, Store};
 
 /// By group id. That of the empty key says that all are there.
-const GROUPS: StateTable = StateTable(21);
+const GROUPS: StateTable = StateTable(25);
 
 /// By group id, a zero byte, and the member's key.
-const MEMBERS: StateTable = StateTable(22);
+const MEMBERS: StateTable = StateTable(26);
 
 /// By group id, a zero byte, and the code.
-const CODES: StateTable = StateTable(23);
+const CODES: StateTable = StateTable(27);
 
 /// The form of these entries.
 const VERSION: &[u8] = b"1";

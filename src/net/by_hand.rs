@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::server::{Shared, StartError, Stop, open_store};
+use super::StartError;
+use super::server::{Shared, Stop, open_store};
 use super::session::{self, Session};
 use crate::admin::{Begun, Caller, Denied};
 use crate::clock::Clock;

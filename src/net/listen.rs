@@ -19,8 +19,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::StartError;
 use super::http::{self, Connection};
-use super::server::{Guard, Shared, StartError};
+use super::server::{Guard, Shared};
 use super::stream::Stream;
 use super::tls::Tls;
 use crate::memory::{CONNECTION_BYTES, Charge, HTTP_BYTES, TLS_BYTES};

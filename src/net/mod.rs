@@ -5,6 +5,7 @@ pub(crate) mod acme;
 mod admin_page;
 mod by_hand;
 pub(crate) mod deflate;
+mod error;
 mod http;
 pub(crate) mod https;
 mod listen;
@@ -24,8 +25,9 @@ mod systemd;
 mod tls;
 
 pub use by_hand::{Called, RelayByHand};
+pub use error::StartError;
 pub use listen::Sockets;
-pub use server::{Relay, StartError};
+pub use server::Relay;
 pub(crate) use server::{open_store, store_options};
 pub use systemd::tell_systemd_of_stop;
 pub use tls::TlsError;

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +14,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::listen::{Listeners, Sockets, accept, open};
 use super::logged::Logged;
-use super::tls::{Encryption, TlsError};
-use super::{monitor, picture};
+use super::tls::Encryption;
+use super::{StartError, monitor, picture};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::community::{Communities, Community, OpenError, in_effect};
@@ -28,7 +27,7 @@ use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
 use crate::mirror::{MirrorStats, Mirrors};
 use crate::pipeline::bodies::BodyError;
-use crate::pipeline::{self, Pipeline, PluginError};
+use crate::pipeline::{self, Pipeline};
 use crate::policy::Explanation;
 use crate::reload::{Load, ReloadError, Reloaded, Reloader};
 use crate::review;
@@ -42,69 +41,6 @@ const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Names of the relay that are kept for the next connection: one for each community and address of this machine.
 const NAMES_MAX: usize = 4_096;
-
-impl StartError {
-    /// Whether the store's files are damaged, so that a person must do something before it starts again.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            StartError::Store(error) | StartError::Open { reason: OpenError::Store(error), .. } => {
-                error.is_damage()
-            }
-            StartError::Open { .. } => true,
-            _ => false,
-        }
-    }
-}
-
-/// Why a relay cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store's content cannot be understood.
-    #[error("{path}: {reason}")]
-    Open {
-        /// The store's folder.
-        path: PathBuf,
-        /// What is wrong.
-        reason: OpenError,
-    },
-    /// The address is taken or not this machine's.
-    #[error(
-        "cannot listen on {address}: {reason}; give another address in {setting}, or with --listen for server.listen"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The setting that names it.
-        setting: &'static str,
-        /// What the system said.
-        reason: io::Error,
-    },
-    /// What systemd passed is of no use.
-    #[error(
-        "systemd passed a socket that cannot be used: {0}; in plaza.socket, ListenStream= is an address and a port"
-    )]
-    Inherited(#[source] io::Error),
-    /// What systemd passed has no certificate.
-    #[error(
-        "systemd passed a socket for encrypted connections; set tls.listen and a certificate, or disable plaza-tls.socket"
-    )]
-    InheritedTls,
-    /// The certificate is of no use.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The machine gives no more threads or descriptors.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-    /// A plugin cannot be run.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// The machine gives no more threads.
-    #[error(transparent)]
-    Threads(#[from] pipeline::StartError),
-}
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -395,17 +331,7 @@ impl Relay {
             let _runtime = runtime.enter();
             sockets.listen(config.server.listen, config.tls.listen)?
         };
-        let mut pipeline =
-            Pipeline::start(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
-        pipeline.start_learning(Arc::clone(&communities))?;
-        pipeline.refresh(communities.iter());
-        if let Err(error) = pipeline.ask_plugins(&communities)? {
-            pipeline.stop();
-            return Err(error.into());
-        }
-        review::begin(&config, &communities, &store, &pipeline)?;
-        pipeline.start_searching(&current, &communities, &store)?;
-        let pipeline = Arc::new(pipeline);
+        let pipeline = Arc::new(start_pipeline(&current, &communities, &store, &clock)?);
         let mirrors =
             Mirrors::new(runtime.handle().clone(), Arc::clone(&pipeline), Arc::clone(&communities), &config);
         let reloader = Arc::new(Reloader {
@@ -620,6 +546,25 @@ impl Relay {
             None => Ok(()),
         }
     }
+}
+
+/// The pipeline, with all that the settings have it do.
+fn start_pipeline(
+    current: &Arc<Current>,
+    communities: &Arc<Communities>,
+    store: &Arc<Store>,
+    clock: &Clock,
+) -> Result<Pipeline, StartError> {
+    let mut pipeline = Pipeline::start(current, Arc::clone(store), Arc::clone(communities), clock.clone())?;
+    pipeline.start_learning(Arc::clone(communities))?;
+    pipeline.refresh(communities.iter());
+    if let Err(error) = pipeline.ask_plugins(communities)? {
+        pipeline.stop();
+        return Err(error.into());
+    }
+    review::begin(&current.get(), communities, store, &pipeline)?;
+    pipeline.start_searching(current, communities, store)?;
+    Ok(pipeline)
 }
 
 /// The threads that serve sockets.

@@ -2,6 +2,7 @@
 //! back. In: a WebSocket. Out: submissions, queries, frames. Never waits for the writer or a reader; it
 //! waits only for room in the bounds on what is under way.
 
+mod admission;
 mod invitations;
 mod reconciliations;
 
@@ -25,7 +26,7 @@ use reconciliations::Reconciliations;
 use super::deflate::Deflate;
 use super::server::Shared;
 use super::socket::{Received, Socket, Unreadable};
-use crate::community::{Community, Rules};
+use crate::community::Community;
 use crate::event::{Event, PublicKey, Verified};
 use crate::filter::Filter;
 use crate::memory::{self, CLIENTS_FULL, Charge, EVENT_FACTOR, SOCKET_SHARE_BYTES};
@@ -37,7 +38,7 @@ use crate::pipeline::{Outcome, Permits, Reply, Submission};
 use crate::plugin::Origin;
 use crate::policy::{Placement, foresee};
 use crate::replay::ReplaySettings;
-use crate::rule::{Decision, Prefix, Refusal, RelayNames};
+use crate::rule::{Prefix, Refusal, RelayNames};
 
 /// What is written before the client must have taken it.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -658,40 +659,6 @@ impl Session {
         if let Err(refusal) = self.shared.pipeline.readers.submit(query) {
             self.refuse_query(&subscription.id, &refusal);
         }
-    }
-
-    /// Whether a query is answered.
-    fn admit_reading(&self, rules: &Rules, name: &str, filters: &[Filter], want: Want) -> Decision {
-        let Session { shared, community, listener, .. } = self;
-        // To look words up costs more than to look along a list.
-        let searches = filters.iter().any(|filter| filter.search.is_some());
-        let cost = if searches { rules.settings.search.request_cost } else { 1 };
-        shared.pipeline.rates.address_requests(&listener.address, cost)?;
-        let now = shared.pipeline.clock.now();
-        listener.with_keys(|keys| {
-            let context = rules.context(now, keys, &listener.relay);
-            community.admit_query(rules, name, filters, &context)?;
-            match want {
-                Want::Events => Ok(()),
-                Want::Count => community.admit_count(rules, filters, &context),
-            }
-        })
-    }
-
-    /// Whether a REQ or COUNT is answered, and whether there may be one more subscription.
-    fn admit_query(&mut self, rules: &Rules, id: &str, filters: &[Filter], want: Want) -> Decision {
-        self.admit_reading(rules, id, filters, want)?;
-        let most = rules.settings.limits.subscriptions_per_connection_max;
-        if want != Want::Events || self.subscriptions.len() < most || self.position(id).is_some() {
-            return Ok(());
-        }
-        // Those that the relay has closed meanwhile do not count.
-        self.subscriptions.retain(|subscription| subscription.is_live());
-        if self.subscriptions.len() < most {
-            return Ok(());
-        }
-        let sentence = format!("{most} subscriptions are open, as many as one connection may have");
-        Err(Refusal::new(Prefix::Blocked, "limits.subscriptions_per_connection_max", sentence))
     }
 
     fn position(&self, id: &str) -> Option<usize> {
