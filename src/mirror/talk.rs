@@ -386,7 +386,8 @@ impl Talk<'_> {
             }
             Heard::Ok(id, is_taken, why) if self.proof == Some(id) => self.judged(is_taken, &why)?,
             Heard::Ok(id, is_taken, why) => {
-                self.up.answered(&id, is_taken, &why, &self.link, Instant::now());
+                let has_key = self.key.is_some();
+                self.up.answered(&id, (is_taken, &why), has_key, &self.link, Instant::now());
             }
             Heard::Eose(name) => {
                 let _turn = self.task.room.turn.acquire().await;

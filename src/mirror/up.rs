@@ -106,8 +106,15 @@ impl Up {
         self.under_way.insert(id, Offered { body, errors, at: now }).is_none()
     }
 
-    /// Hears what became of an event.
-    pub(super) fn answered(&mut self, id: &Id, is_taken: bool, why: &str, link: &Link, now: Instant) {
+    /// Hears what became of an event. Who has no key to prove, as protected events (NIP-70) ask for, will have none later.
+    pub(super) fn answered(
+        &mut self,
+        id: &Id,
+        (is_taken, why): (bool, &str),
+        has_key: bool,
+        link: &Link,
+        now: Instant,
+    ) {
         let Some(Offered { body, errors, .. }) = self.under_way.remove(id) else { return };
         let prefix = why.split_once(':').map_or("", |(prefix, _)| prefix);
         match (is_taken, prefix) {
@@ -121,6 +128,7 @@ impl Up {
                 self.rest(now);
                 link.refused_up(id, prefix, false);
             }
+            (false, "auth-required") if !has_key => link.refused_up(id, prefix, true),
             (false, "error" | "auth-required") if errors < ERRORS_MAX => {
                 self.again.push_back((*id, body, errors + 1));
                 self.rest(now);
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_consequence() {
-        // Answer, whether it is offered again, whether later comparisons may offer it.
+        // Answer, whether it is offered again, whether later comparisons may offer it; `?` where there is no key.
         let table = [
             (true, "", false, false),
             (true, "duplicate: there", false, false),
@@ -185,6 +193,7 @@ mod tests {
             (false, "rate-limited: slow", true, true),
             (false, "error: disk", true, true),
             (false, "auth-required: who are you", true, true),
+            (false, "?auth-required: who are you", false, false),
             (false, "blocked: no", false, false),
             (false, "invalid: no", false, false),
             (false, "no reason", false, false),
@@ -195,7 +204,8 @@ mod tests {
             up.add(id(1), Bytes::from_static(b"{}"));
             let Some(Next::Event(sent, body, errors)) = up.next(now) else { panic!("{why}") };
             assert!(up.sent(sent, body, errors, now));
-            up.answered(&sent, is_taken, why, &link, now);
+            let (has_key, said) = (!why.starts_with('?'), why.trim_start_matches('?'));
+            up.answered(&sent, (is_taken, said), has_key, &link, now);
             let later = now + 2 * PAUSE_MIN;
             assert!(!is_offered_again || up.next(now).is_none(), "it waits: {why}");
             assert_eq!(up.next(later).is_some(), is_offered_again, "{why}");
@@ -213,7 +223,7 @@ mod tests {
         while let Some(Next::Event(sent, body, errors)) = up.next(now) {
             offers += 1;
             up.sent(sent, body, errors, now);
-            up.answered(&sent, false, "error: disk", &link, now);
+            up.answered(&sent, (false, "error: disk"), true, &link, now);
             now += PAUSE_MAX;
         }
         assert_eq!((offers, link.take_missed()), (ERRORS_MAX + 1, true));
