@@ -13,14 +13,9 @@ use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
 
-use super::files::{self, io_error};
+use super::files::{self, LOCK_ATTEMPTS_MAX, LOCK_PAUSE, io_error};
 use super::stable::{self, Stable};
 use super::{Location, Store, StoreError, Writer, tail};
-
-/// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
-/// moment after a store is dropped, and a restarted service may overlap with its predecessor.
-const LOCK_ATTEMPTS_MAX: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often and how long it is waited for those who read, ten seconds in all, before a store is closed.
 const READERS_ATTEMPTS_MAX: u32 = 2_000;

@@ -6,6 +6,11 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::StoreError;
 use crate::search::FOLDER;
@@ -65,6 +70,22 @@ fn sync(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(|source| io_error(path, "sync", source)),
     }
+}
+
+/// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
+/// moment after a store is dropped, and a restarted service may overlap with its predecessor.
+pub(super) const LOCK_ATTEMPTS_MAX: u32 = 50;
+pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Locks sled's file as sled does, as long as it is open.
+pub(super) fn lock(path: &Path, file: &File) -> Result<(), StoreError> {
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            locked => return locked.map_err(|error| io_error(path, "lock", error.into())),
+        }
+    }
+    Err(StoreError::InUse { path: path.to_owned() })
 }
 
 /// Makes the entries of a folder durable.

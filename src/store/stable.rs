@@ -79,14 +79,19 @@ fn read(folder: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
-/// Before sled reads its file: has its headers say up to where all is safe, and no more.
+/// Before sled reads its file: has its headers say up to where all is safe, where it would go wrong by what they say.
+///
+/// # Errors
+/// When the file cannot be read or written, or another process has the store open.
 pub(super) fn tell(folder: &Path) -> Result<(), StoreError> {
-    let Some(place) = read(folder)? else { return Ok(()) };
     let path = folder.join(files::DB);
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.map_err(|source| io_error(&path, "open", source))?,
     };
+    files::lock(folder, &file)?;
+    // Only now: a process that ends writes it until then.
+    let Some(place) = read(folder)? else { return Ok(()) };
     let told = tell_in(&file, place).map_err(|source| io_error(&path, "put right the headers", source))?;
     if told {
         tracing::info!(path = %path.display(), "headers were put right that a power cut had left behind");
@@ -105,10 +110,19 @@ fn tell_in(file: &File, place: u64) -> io::Result<bool> {
             headers.extend(log::read_segment_header(&header).map(|(moment, safe)| (base, moment, safe)));
         }
     }
-    let said = headers.iter().map(|(_, _, safe)| segment_of(*safe)).max();
-    let is_there = headers.iter().any(|(_, moment, _)| segment_of(*moment) == segment_of(place));
+    let said = headers.iter().map(|(_, _, safe)| segment_of(*safe)).max().unwrap_or(0);
+    let base_of =
+        |segment| headers.iter().find(|header| segment_of(header.1) == segment).map(|header| header.0);
     // Where its segment is missing the store is damaged, or another one than the file tells of.
-    if !is_there || said == Some(segment_of(place)) {
+    if base_of(segment_of(place)).is_none() {
+        return Ok(false);
+    }
+    // From what they say on sled reads segment after segment, and ends its log at the first that is not whole.
+    let mut is_right = said <= segment_of(place);
+    for segment in said..segment_of(place) {
+        is_right = is_right && base_of(segment).map_or(Ok(false), |base| is_whole(file, base, len))?;
+    }
+    if is_right {
         return Ok(false);
     }
     for (base, moment, safe) in headers {
@@ -120,9 +134,19 @@ fn tell_in(file: &File, place: u64) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether a segment is full, and all of it can be read.
+fn is_whole(file: &File, base: u64, len: u64) -> io::Result<bool> {
+    let mut bytes = vec![0; SEGMENT_BYTES.min((len - base) as usize)];
+    file.read_exact_at(&mut bytes, base)?;
+    let segment = log::read_segment(&bytes);
+    Ok(segment.is_full && segment.damaged.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::splitmix::SplitMix;
+    use crate::store::{CommunityId, Durability, Group, Options, Store};
 
     const SEGMENT: u64 = SEGMENT_BYTES as u64;
 
@@ -137,14 +161,16 @@ mod tests {
         file
     }
 
+    /// The header at a place of the file, as the number of its segment and what it says.
+    fn header_at(file: &File, at: u64) -> Option<(u64, u64)> {
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        file.read_exact_at(&mut header, at * SEGMENT).expect("a header");
+        log::read_segment_header(&header).map(|(moment, stable)| (segment_of(moment), stable))
+    }
+
     fn headers_of(file: &File) -> Vec<(u64, u64)> {
-        let segments = file.metadata().expect("a file").len() / SEGMENT;
-        let header = |at| {
-            let mut header = [0; SEGMENT_HEADER_BYTES];
-            file.read_exact_at(&mut header, at * SEGMENT).expect("a header");
-            log::read_segment_header(&header).map(|(moment, stable)| (moment / SEGMENT, stable))
-        };
-        (0..segments).filter_map(header).collect()
+        let segments = file.metadata().expect("a file").len().div_ceil(SEGMENT);
+        (0..segments).filter_map(|at| header_at(file, at)).collect()
     }
 
     #[test]
@@ -172,6 +198,39 @@ mod tests {
             assert_eq!(headers_of(&file), expected.unwrap_or(headers), "{what}");
             assert!(!tell_in(&file, *place).expect("a file"), "{what}: once is enough");
         }
+    }
+
+    #[test]
+    fn headers_stay_as_they_are_while_what_they_speak_of_is_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            path: folder.path().to_owned(),
+            cache_bytes: 8 << 20,
+            durability: Durability::Power,
+            touches: 0,
+        };
+        let mut noise = SplitMix(1);
+        for _ in 0..2 {
+            let store = Store::open(options.clone()).expect("a store");
+            let mut group = Group::default();
+            for _ in 0..1_500 {
+                group.insert(CommunityId(0), (0..400).flat_map(|_| noise.next().to_le_bytes()).collect());
+            }
+            store.commit(group).expect("a group");
+        }
+        let path = folder.path().join(files::DB);
+        let file = OpenOptions::new().read(true).write(true).open(&path).expect("a file");
+        let (before, place) = (headers_of(&file), read(folder.path()).expect("a file").expect("a place"));
+        let said = before.iter().map(|(_, safe)| segment_of(*safe)).max().expect("a header");
+        assert!(said + 4 < segment_of(place), "a group of many segments: {said}, {place}");
+        tell(folder.path()).expect("a file");
+        assert_eq!(headers_of(&file), before);
+        let is_lost = |at: &u64| header_at(&file, *at).is_some_and(|(segment, _)| segment == said + 1);
+        let lost = (0..).find(is_lost).expect("a segment");
+        file.write_all_at(&[0; SEGMENT_BYTES], lost * SEGMENT).expect("a write");
+        tell(folder.path()).expect("a file");
+        let told = headers_of(&file).into_iter().find(|(segment, _)| *segment == segment_of(place));
+        assert_eq!(told, Some((segment_of(place), place)));
     }
 
     #[test]
