@@ -5,6 +5,7 @@
 //! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence.
 
 mod adjustable;
+mod cluster;
 mod current;
 mod defaults;
 mod document;
@@ -28,6 +29,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use adjustable::{Adjustable, Form};
+pub use cluster::Cluster;
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use networks::parse_network;
@@ -72,6 +74,8 @@ pub struct Config {
     pub log: Log,
     /// Numbers for those who watch.
     pub metrics: Metrics,
+    /// Other machines that are this relay too.
+    pub cluster: Cluster,
     /// What of all this stands in the file.
     pub written: Written,
 }
@@ -193,7 +197,7 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics } = process;
+        let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster } = process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
         let mut written = Written::default();
@@ -210,6 +214,7 @@ impl Config {
             nip62,
             log,
             metrics,
+            cluster,
             written,
         };
         validate::check_root(&config.root, &root)?;
@@ -244,17 +249,20 @@ struct Process {
     nip62: Nip62,
     log: Log,
     metrics: Metrics,
+    cluster: Cluster,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, .. } = Config::default();
-        Process { server, tls, acme, store, rate, nip40, nip62, log, metrics }
+        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster, .. } =
+            Config::default();
+        Process { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 9] = ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics"];
+const PROCESS: [&str; 10] =
+    ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics", "cluster"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 3] = ["limits", "nip42", "nip77"];

@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod changes;
+mod decision;
 mod history;
 mod queue;
 mod sessions;
@@ -25,6 +26,7 @@ use crate::rule::RelayNames;
 use crate::rule::moderation::{Rank, Standing};
 use crate::store::{CommunityId, Group, Store};
 use changes::Made;
+pub(crate) use decision::Decided;
 pub use sessions::SessionId;
 use sessions::Sessions;
 
@@ -135,14 +137,22 @@ impl Admin {
             (Method::ChangeSettings(wanted), None) => self.change_settings(caller, &rules, wanted, now)?,
             (_, None) => changes::of(method, caller, &rules, now)?,
         };
-        let number = audit::next(&mut records, &self.store, caller.community.id)?;
-        let mut group = Group::default();
-        made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
         let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
-        entry.write(caller.community.id, number, &mut group)?;
+        let record = entry.json()?;
+        let (number, done) = if self.pipeline.log.is_some() {
+            let (community, changes) = (Arc::clone(caller.community), made.changes.clone());
+            let decision = Decided { community, changes, record, now, done: None };
+            (None, self.pipeline.begin_decision(|done| Decided { done: Some(done), ..decision }))
+        } else {
+            let number = audit::next(&mut records, &self.store, caller.community.id)?;
+            let mut group = Group::default();
+            made.changes.iter().for_each(|change| change.write(caller.community.id, &mut group));
+            audit::put(caller.community.id, number, &record, &mut group);
+            (Some(number), self.pipeline.begin_change_of_state(group))
+        };
         Ok(Begun::Changing(Changing {
             admin: self,
-            done: self.pipeline.begin_change_of_state(group),
+            done,
             records,
             number,
             community: Arc::clone(caller.community),
@@ -176,8 +186,8 @@ pub(crate) struct Changing<'a> {
     admin: &'a Admin,
     done: StateChanging,
     records: MutexGuard<'a, HashMap<CommunityId, u64>>,
-    /// The number of its entry of the record.
-    number: u64,
+    /// The number of its entry of the record; in a cluster its log gives it.
+    number: Option<u64>,
     community: Arc<Community>,
     changes: Vec<Change>,
     answer: Value,
@@ -208,9 +218,15 @@ impl Begun<'_> {
             records.remove(&community.id);
             Denied::Failed("the relay could not store this; its operator is told".to_owned())
         })?;
-        records.insert(community.id, number + 1);
         let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
-        take_effect(&community, changes, now);
+        match number {
+            Some(number) => {
+                records.insert(community.id, number + 1);
+                take_effect(&community, changes, now);
+            }
+            // It has taken effect already. Others decide as well.
+            None => drop(records.remove(&community.id)),
+        }
         if is_about_settings {
             admin.refresh()?;
         }

@@ -25,6 +25,7 @@ pub const RESTART: &[&str] = &[
     "geohash.prefix_filters",
     "log.format",
     "metrics",
+    "cluster",
 ];
 
 /// The settings of the process, replaced whole.

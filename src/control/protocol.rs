@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::log::ClusterStatus;
 use crate::store::copy::{Copied, Earlier, Part, Stamp};
 
 /// The longest line of a command.
@@ -14,6 +15,8 @@ pub(super) const COMMAND_BYTES_MAX: u64 = 4 << 20;
 pub enum Command {
     /// What is stored, in numbers.
     Stats,
+    /// How the node stands in its cluster.
+    Cluster,
     /// A copy of the store, or of what is new in it. Answered with `copying`, then chunks, then `copied`.
     Copy {
         /// What to go on from.
@@ -81,6 +84,8 @@ pub struct DeleteCommand {
 pub enum Answer {
     /// What is stored.
     Stats(Stats),
+    /// How the node stands in its cluster; `None` for a relay that is alone.
+    Cluster(Option<ClusterStatus>),
     /// A copy begins.
     Copying {
         /// Whether it brings only what is new.

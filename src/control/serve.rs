@@ -99,6 +99,9 @@ fn follow<'h>(
         Command::Stats => {
             say(out, &Answer::Stats(stats(&house.communities, &house.store)?))?;
         }
+        Command::Cluster => {
+            say(out, &Answer::Cluster(house.pipeline.log.as_ref().map(|log| log.status())))?;
+        }
         Command::Copy { since } => {
             *copier = None;
             let begun = house.store.copier(since.map(Earlier::from).as_ref());

@@ -388,7 +388,23 @@ impl Relay {
             metrics_address,
         };
         relay.serve(listeners, encryption, monitor);
+        relay.take_up_settings();
         Ok(relay)
+    }
+
+    /// In a cluster: goes by settings that were changed on other nodes.
+    fn take_up_settings(&self) {
+        let Some(log) = &self.pipeline.log else { return };
+        let (mut changed, reloader) = (log.settings_changed(), Arc::clone(&self.reloader));
+        self.runtime.spawn(async move {
+            while changed.changed().await.is_ok() {
+                let reloader = Arc::clone(&reloader);
+                match tokio::task::spawn_blocking(move || reloader.refresh()).await {
+                    Ok(Err(error)) => tracing::error!("cannot take up changed settings: {error}"),
+                    Ok(Ok(())) | Err(_) => {}
+                }
+            }
+        });
     }
 
     /// Begins to accept connections.

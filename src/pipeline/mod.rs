@@ -8,6 +8,7 @@ mod explain;
 mod fair;
 mod fanout;
 mod learn;
+pub mod log;
 pub mod memory;
 pub mod reader;
 pub mod reconcile;
@@ -18,6 +19,7 @@ mod save;
 mod stage;
 mod sweep;
 mod trouble;
+mod turns;
 mod verify;
 mod writer;
 
@@ -171,6 +173,8 @@ pub struct Pipeline {
     pub memory: Arc<Memory>,
     verify: Entrance,
     writer: Sender<WriterInput>,
+    /// The log of the cluster, where there is one.
+    pub log: Option<Arc<log::Log>>,
     sweeper: Option<sweep::Sweeper>,
     watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
@@ -190,6 +194,12 @@ impl Drop for Entrance {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start a thread: {0}")]
 pub struct StartError(#[from] std::io::Error);
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        StartError(std::io::Error::other(error))
+    }
+}
 
 pub(crate) fn threads_or_cores(threads: usize) -> usize {
     match threads {
@@ -225,6 +235,8 @@ fn spawn<T: Send + 'static>(
 struct Stages {
     verifiers: Vec<Verifier>,
     writer: Writer,
+    /// Where `[cluster]` says so.
+    log: Option<log::Started>,
     fanout: Fanout,
     readers: Vec<Reader>,
 }
@@ -241,9 +253,14 @@ impl Pipeline {
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
         let (mut pipeline, stages) =
-            Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX);
-        let Stages { verifiers, writer, fanout, readers } = stages;
+            Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX)?;
+        let Stages { verifiers, mut writer, log, fanout, readers } = stages;
         let threads = &mut pipeline.threads;
+        if let Some(log) = log {
+            let (follower, moving) = log.run()?;
+            writer.follower = Some(follower);
+            threads.extend(moving);
+        }
         for verifier in verifiers {
             threads.push(spawn("plaza-verify", move || stage::run(verifier))?);
         }
@@ -272,7 +289,7 @@ impl Pipeline {
         communities: Arc<Communities>,
         clock: Clock,
         fanout_groups_max: usize,
-    ) -> (Pipeline, Stages) {
+    ) -> Result<(Pipeline, Stages), StartError> {
         let config = current.get();
         let plan = Plan::of(&config);
         let (settings, ingest_bytes) = (plan.store(&config), plan.ingest_bytes);
@@ -283,7 +300,16 @@ impl Pipeline {
         let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
         let verify = Entrance(Arc::new(Fair::new()));
-        let (writer, writer_input) = unbounded();
+        let (mut writer, writer_input) = unbounded();
+        let mut log = None;
+        if !config.cluster.servers.is_empty() {
+            // What goes to the writer goes to the log instead, and comes to the writer from there.
+            let (inlet, input) = unbounded();
+            let writer = std::mem::replace(&mut writer, inlet);
+            let start =
+                log::Start { settings: &config.cluster, store: &store, communities: &communities, input, writer };
+            log = Some(log::Started::prepare(start)?);
+        }
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(fanout_groups_max);
         let verifier = |_| {
@@ -307,6 +333,7 @@ impl Pipeline {
         let reader_threads = threads_or_cores(config.server.reader_threads);
         let reader_stages = (0..reader_threads).map(|_| readers.stage()).collect();
         let pipeline = Pipeline {
+            log: log.as_ref().map(|log| Arc::clone(&log.log)),
             memory,
             watch: None,
             bodies,
@@ -322,7 +349,7 @@ impl Pipeline {
             learner: None,
             threads: Vec::new(),
         };
-        (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
+        Ok((pipeline, Stages { verifiers, writer: writer_stage, log, fanout, readers: reader_stages }))
     }
 
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
@@ -350,6 +377,17 @@ impl Pipeline {
         let (done, finished) = bounded(1);
         // Told by the answer, which does not come either.
         let _ = self.writer.send(WriterInput::State(group, done));
+        StateChanging(finished)
+    }
+
+    /// Has the cluster's log take what a moderator decided; `decision` is given who is told when it holds here.
+    pub(crate) fn begin_decision(
+        &self,
+        decision: impl FnOnce(Sender<Result<(), StoreError>>) -> crate::admin::Decided,
+    ) -> StateChanging {
+        let (done, finished) = bounded(1);
+        // Told by the answer, which does not come either.
+        let _ = self.writer.send(WriterInput::Decide(decision(done)));
         StateChanging(finished)
     }
 

@@ -5,7 +5,7 @@
 //! Facts must see every earlier write. An event whose facts would depend on another of the same group
 //! ends the group and is placed in the next one, so that facts are always those of the index.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +18,11 @@ use super::fanout::LiveGroup;
 use super::relate::relate;
 use super::save::Saver;
 use super::stage::Stage;
+use super::log::{self, Follower, Placing};
 use super::trouble::Trouble;
+use super::turns::Turns;
 use super::{Outcome, Permits, Reply, retention};
+use crate::admin::Decided;
 use crate::community::{Community, VANISHED};
 use crate::config::{self, Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
@@ -40,6 +43,8 @@ pub(super) struct Checked {
     pub(super) reply: Reply,
     /// When it passed the other rules; `None` for what an operator brings, of which no rule is asked.
     pub(super) admitted_at: Option<u64>,
+    /// By which rules it is placed.
+    pub(super) placing: Placing,
     /// Held until the event is answered.
     pub(super) permits: Permits,
 }
@@ -70,6 +75,10 @@ pub(super) enum WriterInput {
     /// Answered when the writer comes to it, after all that was sent before.
     Ping(oneshot::Sender<()>),
     Remove(Remove),
+    /// What a moderator decided, on its way to the log of a cluster.
+    Decide(Decided),
+    /// What comes from the log of a cluster.
+    Log(log::Entry),
 }
 
 /// Events that one sweep removes in one group.
@@ -79,9 +88,11 @@ pub(super) struct Writer {
     input: Receiver<WriterInput>,
     fanout: Sender<LiveGroup>,
     pub(super) store: Arc<Store>,
-    bodies: Arc<Bodies>,
-    saver: Saver,
+    pub(super) bodies: Arc<Bodies>,
+    pub(super) saver: Saver,
     pub(super) meter: Arc<Meter>,
+    /// Where it is in the log of a cluster, if there is one.
+    pub(super) follower: Option<Follower>,
     /// While the store takes nothing.
     pub(super) trouble: Option<Trouble>,
     events_max: usize,
@@ -97,7 +108,7 @@ enum Phase {
     #[default]
     Idle,
     /// It is to be made safe.
-    Gathered(Vec<Placed>),
+    Gathered(Gathering),
     /// It is to be made true for readers.
     Safe(Safe),
     /// It is to be answered and passed on.
@@ -108,6 +119,7 @@ enum Phase {
 struct Safe {
     placed: Vec<Placed>,
     locations: Vec<Location>,
+    position: Option<u64>,
 }
 
 /// What becomes true when a group is safe.
@@ -130,43 +142,15 @@ pub(super) struct Placed {
     removes: Vec<Stored>,
 }
 
-/// Puts events back in the order in which they were submitted. What waits is bounded by what is under way.
-#[derive(Default)]
-struct Turns {
-    next: u64,
-    /// From `next` on; the inner `None` is an event that was refused.
-    waiting: VecDeque<Option<Option<Checked>>>,
-}
-
-impl Turns {
-    fn add(&mut self, turn: u64, checked: Option<Checked>) {
-        // A turn comes once, and is never before the next one.
-        let at = (turn - self.next) as usize;
-        if self.waiting.len() <= at {
-            self.waiting.resize_with(at + 1, || None);
-        }
-        self.waiting[at] = Some(checked);
-    }
-
-    /// The next event whose turn it is.
-    fn take(&mut self) -> Option<Checked> {
-        while let Some(Some(_)) = self.waiting.front() {
-            self.next += 1;
-            if let Some(Some(Some(checked))) = self.waiting.pop_front() {
-                return Some(checked);
-            }
-        }
-        None
-    }
-}
-
 /// The group that is being gathered, and what of it bears on later events.
 #[derive(Default)]
-struct Gathering {
-    placed: Vec<Placed>,
+pub(super) struct Gathering {
+    pub(super) placed: Vec<Placed>,
+    /// The last entry of a cluster's log that is in it, or that changed nothing.
+    pub(super) position: Option<u64>,
     /// Events that came since there is any of it. Those that are refused or only passed on fill no group, and a flood
     /// of them must not keep others from becoming durable.
-    seen: usize,
+    pub(super) seen: usize,
     bytes: usize,
     ids: HashMap<(CommunityId, Id), usize>,
     addresses: HashSet<(CommunityId, String)>,
@@ -230,7 +214,7 @@ impl Gathering {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
-        if checked.community.rules().policy.asks_the_store() {
+        if checked.placing.may_ask_the_store(&checked.community) {
             self.kinds.insert((community, event.kind));
         }
         self.addresses.extend(event.address().map(|address| (community, address)));
@@ -261,7 +245,7 @@ fn will_go(event: &Verified, replaces: bool) -> bool {
 /// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
 fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
     checked.admitted_at?;
-    let settings = checked.community.settings();
+    let settings = checked.placing.settings(&checked.community)?;
     let retention = &settings.retention;
     if !retention.bounds_authors() {
         return None;
@@ -319,19 +303,22 @@ impl Stage for Writer {
                     self.commit(std::mem::take(&mut gathering));
                     self.remove_found(&remove);
                 }
+                // It comes again from there.
+                WriterInput::Decide(decision) => decision.refuse(self.store.path()),
+                WriterInput::Log(entry) => self.follow(entry, &mut gathering),
             }
             // It is tried to go on when nothing is gathered.
             if !self.is_full(&gathering) && self.trouble.is_none() {
                 next = self.look();
             }
         }
-        self.phase = Phase::Gathered(gathering.placed);
+        self.phase = Phase::Gathered(gathering);
     }
 
     fn advance(&mut self) -> bool {
         self.phase = match std::mem::take(&mut self.phase) {
             Phase::Idle => return false,
-            Phase::Gathered(placed) => self.make_safe(placed).map_or(Phase::Idle, Phase::Safe),
+            Phase::Gathered(gathered) => self.make_safe(gathered).map_or(Phase::Idle, Phase::Safe),
             Phase::Safe(safe) => {
                 index(&safe);
                 Phase::Indexed(safe)
@@ -344,7 +331,8 @@ impl Stage for Writer {
         true
     }
 
-    fn end(self) {
+    fn end(mut self) {
+        self.note_position();
         self.saver.stop();
     }
 }
@@ -368,6 +356,7 @@ impl Writer {
             bodies,
             saver,
             meter,
+            follower: None,
             trouble: None,
             events_max,
             bytes_max,
@@ -402,7 +391,7 @@ impl Writer {
     pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
         match after {
             After::Publish(placed) => {
-                let safe = Safe { placed, locations: locations.to_vec() };
+                let safe = Safe { placed, locations: locations.to_vec(), position: None };
                 index(&safe);
                 self.tell(safe);
             }
@@ -416,7 +405,7 @@ impl Writer {
         events >= self.events_max || gathering.bytes >= self.bytes_max
     }
 
-    fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
+    pub(super) fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
         let (community, event) = (&checked.community, &checked.event);
         if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
             gathering.placed[copied].copies.push((checked.reply, checked.permits));
@@ -464,7 +453,7 @@ impl Writer {
     /// Asks the rules that look at stored events.
     fn admit(&mut self, checked: &Checked, gathering: &mut Gathering) -> Decision {
         let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
-        let rules = community.rules();
+        let Some(rules) = checked.placing.rules(community) else { return Ok(()) };
         if !rules.policy.asks_the_store() {
             return Ok(());
         }
@@ -497,16 +486,18 @@ impl Writer {
     }
 
     /// Makes a group durable, then true for readers, then known, all at once: what comes next depends on it.
-    fn commit(&mut self, gathering: Gathering) {
-        if let Some(safe) = self.make_safe(gathering.placed) {
+    pub(super) fn commit(&mut self, gathering: Gathering) {
+        if let Some(safe) = self.make_safe(gathering) {
             index(&safe);
             self.tell(safe);
         }
     }
 
     /// Makes a group durable. `None` when it is empty, or the store failed, which was answered.
-    fn make_safe(&mut self, mut placed: Vec<Placed>) -> Option<Safe> {
+    fn make_safe(&mut self, gathered: Gathering) -> Option<Safe> {
+        let Gathering { mut placed, position, .. } = gathered;
         if placed.is_empty() {
+            self.passed(position);
             return None;
         }
         let mut group = Group::default();
@@ -524,24 +515,26 @@ impl Writer {
                 group.put_state(community.id, VANISHED, &checked.event.pubkey.0, &until.to_le_bytes());
             }
         }
+        self.write_position(position, &mut group);
         let began = Instant::now();
         match self.store.commit(group) {
             Ok(locations) => {
                 self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
                 self.meter.commit_events.observe(placed.len() as f64);
-                Some(Safe { placed, locations })
+                Some(Safe { placed, locations, position })
             }
             Err(error) => {
                 self.meter.commits_failed.inc();
                 fail(&mut placed, &error);
                 self.note_failure(&error, Some(After::Publish(placed)));
+                self.lose_place(position);
                 None
             }
         }
     }
 
     /// Answers a group and passes it on.
-    fn tell(&mut self, Safe { placed, locations }: Safe) {
+    fn tell(&mut self, Safe { placed, locations, position }: Safe) {
         let changes = placed.iter().map(|placed| 1 + placed.removes.len()).sum();
         let mut groups: Vec<LiveGroup> = Vec::new();
         for (Placed { checked, copies, removes, .. }, &location) in placed.into_iter().zip(&locations) {
@@ -560,6 +553,7 @@ impl Writer {
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
         self.saver.changed(changes);
+        self.stored(position);
     }
 
     /// Removes up to `events_max` events that expired or vanished.
@@ -610,7 +604,7 @@ impl Writer {
     }
 
     /// Takes events that the store does not hold any more out of the index.
-    fn forget(&mut self, community: &Community, removes: &[Stored]) {
+    pub(super) fn forget(&mut self, community: &Community, removes: &[Stored]) {
         let mut index = community.index_mut();
         for stored in removes {
             let (kind, author) = index.kind_and_author(*stored);
@@ -624,7 +618,7 @@ impl Writer {
 }
 
 /// Makes a group true for readers.
-fn index(Safe { placed, locations }: &Safe) {
+fn index(Safe { placed, locations, .. }: &Safe) {
     let mut locations_left = locations.iter();
     for run in placed.chunk_by(|one, next| one.checked.community.id == next.checked.community.id) {
         let mut index = run[0].checked.community.index_mut();
@@ -646,7 +640,7 @@ fn index(Safe { placed, locations }: &Safe) {
 }
 
 /// Answers a group that could not be stored. Its events may or may not be there when the store is opened again.
-fn fail(placed: &mut [Placed], error: &StoreError) {
+pub(super) fn fail(placed: &mut [Placed], error: &StoreError) {
     // What comes after the first is refused by a store that said so.
     match error {
         StoreError::Stopped { .. } => tracing::debug!("cannot store {} events: {error}", placed.len()),

@@ -288,6 +288,17 @@ impl Client {
         Client::over(Box::new(stream), url)
     }
 
+    /// Connects to a relay that may be gone.
+    pub fn try_connect(url: &str) -> Option<Client> {
+        let stream = TcpStream::connect(url.strip_prefix("ws://")?.split('/').next()?).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let stream: Box<dyn Wire> = Box::new(stream);
+        let mut client = Client { socket: tungstenite::client(url, stream).ok()?.0, challenge: String::new() };
+        client.try_receive().ok()?;
+        Some(client)
+    }
+
     /// Speaks over a stream that is connected, and reads the relay's challenge.
     pub fn over(stream: Box<dyn Wire>, url: &str) -> Client {
         let (socket, _) = tungstenite::client(url, stream).expect("the relay upgrades");
