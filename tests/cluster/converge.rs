@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::common::http::get;
 use crate::common::{Person, ids_of};
-use crate::house::{House, heard, now, until};
+use crate::common::Client;
+use crate::house::{House, call, heard, now, until};
 
 const TWO: &str = "[[community]]\npath = \"/town\"\n";
 
@@ -86,7 +87,8 @@ fn what_a_moderator_decides_on_one_node_counts_on_all() {
     assert!(b.connect().ids(json!({"authors": [troll.hex()]})).is_empty(), "what is banned is hidden");
     // Each decides on its own node at the same time; the record has both, each with a number.
     let lifted = std::thread::scope(|scope| {
-        let one = scope.spawn(|| a.call("unbanpubkey", &json!([troll.hex(), ""])));
+        let address = a.address;
+        let one = scope.spawn(move || call(address, "unbanpubkey", &json!([Person::new(20).hex(), ""])));
         b.call("changerelayname", &json!(["One town"]));
         one.join().expect("it is carried out")
     });
@@ -123,8 +125,9 @@ fn rules_that_look_at_stored_events_say_the_same_on_all_whatever_each_is_set_to(
     let time = now();
     std::thread::scope(|scope| {
         for (at, node) in house.nodes.iter().enumerate() {
+            let url = node.url();
             scope.spawn(move || {
-                let mut client = node.connect();
+                let mut client = Client::connect(&url);
                 for number in 0..60 {
                     let author = Person::new(30 + number % 3);
                     let text = format!("{at} {number}");

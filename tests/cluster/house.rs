@@ -35,11 +35,6 @@ pub fn owner() -> Person {
     Person::new(1)
 }
 
-/// Waits out a paused or ended process.
-pub fn signal(program: &Program, name: &str) {
-    program.signal(name);
-}
-
 /// One NATS server.
 pub struct Server {
     folder: PathBuf,
@@ -140,15 +135,20 @@ impl Node {
 
     /// Calls a method of the management API that must be carried out.
     pub fn call(&self, method: &str, params: &Value) -> Value {
-        let body = json!({"method": method, "params": params}).to_string();
-        let tags = token_tags(&format!("http://{}", self.address), "POST", &body);
-        let token = authorization(&owner(), 27_235, now(), &tags);
-        let headers = [("Content-Type", "application/nostr+json+rpc"), ("Authorization", token.as_str())];
-        let answer = ask(self.address, "POST", "/", &headers, &body);
-        let mut said = answer.json();
-        assert!(answer.status == 200 && said.get("error").is_none(), "{method}: {} {said}", answer.status);
-        said["result"].take()
+        call(self.address, method, params)
     }
+}
+
+/// Calls a method of the management API at a node's address.
+pub fn call(address: SocketAddr, method: &str, params: &Value) -> Value {
+    let body = json!({"method": method, "params": params}).to_string();
+    let tags = token_tags(&format!("http://{address}"), "POST", &body);
+    let token = authorization(&owner(), 27_235, now(), &tags);
+    let headers = [("Content-Type", "application/nostr+json+rpc"), ("Authorization", token.as_str())];
+    let answer = ask(address, "POST", "/", &headers, &body);
+    let mut said = answer.json();
+    assert!(answer.status == 200 && said.get("error").is_none(), "{method}: {} {said}", answer.status);
+    said["result"].take()
 }
 
 /// Servers and nodes.

@@ -369,9 +369,21 @@ impl Reader {
         let subject = format!("{}.live.>", self.log.settings.name);
         let mut live = self.client.subscribe(subject).await.map_err(away)?;
         self.log.broken(None);
+        let mut looks = tokio::time::interval(PAUSE);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Where it was at the last look, if there was more to read then.
+        let mut stood_at = None;
         loop {
             let read = tokio::select! {
                 _ = readings.changed() => return Err(Halt::Again),
+                _ = looks.tick() => {
+                    // A server that was started anew has forgotten who reads, and says nothing.
+                    if stood_at == Some(after) {
+                        return Err(Halt::Away("entries that are there do not come".to_owned()));
+                    }
+                    stood_at = Some(after).filter(|after| self.log.health().last > *after);
+                    continue;
+                }
                 read = next_of(&mut messages, &mut live) => read,
             };
             match read {
