@@ -98,7 +98,13 @@ impl Metrics {
             seconds(),
             meter.query_seconds.clone(),
         );
-        registry.register_collector(Box::new(Read { communities, store, memory, log: pipeline.log.clone(), started_at }));
+        registry.register_collector(Box::new(Read {
+            communities,
+            store,
+            memory,
+            log: pipeline.log.clone(),
+            started_at,
+        }));
         Metrics(registry)
     }
 

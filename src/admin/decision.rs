@@ -69,10 +69,12 @@ impl Decided {
         json: &[u8],
         find: impl FnOnce(&str) -> Option<Arc<Community>>,
     ) -> Result<Decided, String> {
-        let written: Written = serde_json::from_slice(json).map_err(|error| format!("a decision: {error}"))?;
+        let written: Written =
+            serde_json::from_slice(json).map_err(|error| format!("a decision: {error}"))?;
         let Written { community, now, record, changes } = written;
-        let community = find(&community)
-            .ok_or_else(|| format!("it is for {community}, which the settings of this node do not have; add it"))?;
+        let community = find(&community).ok_or_else(|| {
+            format!("it is for {community}, which the settings of this node do not have; add it")
+        })?;
         let changes = changes.into_iter().map(|(table, key, value)| {
             let key = hex::decode(key).ok()?;
             let value = value.map(hex::decode).transpose().ok()?;

@@ -13,7 +13,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use indicatif::ProgressBar;
 
 use super::wire::Remote;
-use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, refuse_in_cluster, remote};
+use super::{
+    CommunityArgument, Failure, StoreArguments, open_idle_store, progress, refuse_in_cluster, remote,
+};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, in_effect};
 use crate::config::Current;

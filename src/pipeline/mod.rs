@@ -306,8 +306,13 @@ impl Pipeline {
             // What goes to the writer goes to the log instead, and comes to the writer from there.
             let (inlet, input) = unbounded();
             let writer = std::mem::replace(&mut writer, inlet);
-            let start =
-                log::Start { settings: &config.cluster, store: &store, communities: &communities, input, writer };
+            let start = log::Start {
+                settings: &config.cluster,
+                store: &store,
+                communities: &communities,
+                input,
+                writer,
+            };
             log = Some(log::Started::prepare(start)?);
         }
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));

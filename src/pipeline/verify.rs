@@ -94,7 +94,16 @@ impl Verifier {
             Ok((event, json)) => {
                 let body = Bytes::from(json);
                 let record = record::encode(&event);
-                Some(Checked { community, event, body, record, reply, admitted_at, placing: Placing::Here, permits })
+                Some(Checked {
+                    community,
+                    event,
+                    body,
+                    record,
+                    reply,
+                    admitted_at,
+                    placing: Placing::Here,
+                    permits,
+                })
             }
             Err(refusal) => {
                 let outcome = Outcome::Refused(refusal);

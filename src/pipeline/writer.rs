@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 
 use super::bodies::Bodies;
 use super::fanout::LiveGroup;
+use super::log::{self, Follower, Placing};
 use super::relate::relate;
 use super::save::Saver;
 use super::stage::Stage;
-use super::log::{self, Follower, Placing};
 use super::trouble::Trouble;
 use super::turns::Turns;
 use super::{Outcome, Permits, Reply, retention};

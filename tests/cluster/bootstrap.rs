@@ -10,7 +10,8 @@ fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot()
     // The servers keep little of the log.
     let Some(mut house) = House::build(1, 1, "") else { return };
     let time = now();
-    let notes = |from: u32, to: u32| (from..to).map(move |n| Person::new(60).event(1, time, &[], &format!("{n}")));
+    let notes =
+        |from: u32, to: u32| (from..to).map(move |n| Person::new(60).event(1, time, &[], &format!("{n}")));
     let mut client = house.nodes[0].connect();
     notes(0, 20).for_each(|note| client.publish_ok(&note));
     // All of it is there yet.

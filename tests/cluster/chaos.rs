@@ -49,7 +49,12 @@ fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
             // Versions and deletions are among them, so that the order matters.
             let person = Person::new(author + number % 2);
             let event = match number % 10 {
-                9 => person.event(30_023, time + u64::from(number / 7), &[&["d", "x"]], &format!("{author} {number}")),
+                9 => person.event(
+                    30_023,
+                    time + u64::from(number / 7),
+                    &[&["d", "x"]],
+                    &format!("{author} {number}"),
+                ),
                 _ => person.event(1, time, &[], &format!("{author} {number}")),
             };
             let sent = client.try_send(Message::text(json!(["EVENT", json_of(&event)]).to_string()));
@@ -134,10 +139,11 @@ fn chaos(lasts: Duration) {
     let heard = Mutex::new(HashMap::new());
     let acknowledged = std::thread::scope(|scope| {
         let listening = scope.spawn(|| listen(&urls[0], &stop_listening, &heard));
-        let loads: Vec<_> =
-            (0..).zip(&urls).map(|(at, url)| (at, url.clone(), &stop)).map(|(at, url, stop)| {
-                scope.spawn(move || load(&url, 100 + at * 10, time, stop))
-            }).collect();
+        let loads: Vec<_> = (0..)
+            .zip(&urls)
+            .map(|(at, url)| (at, url.clone(), &stop))
+            .map(|(at, url, stop)| scope.spawn(move || load(&url, 100 + at * 10, time, stop)))
+            .collect();
         while began.elapsed() < lasts {
             disturb(&mut house, &mut dice);
             std::thread::sleep(Duration::from_millis(500 + dice.below(1_500)));

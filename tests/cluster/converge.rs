@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use crate::common::Client;
 use crate::common::http::get;
 use crate::common::{Person, ids_of};
-use crate::common::Client;
 use crate::house::{House, call, heard, now, until};
 
 const TWO: &str = "[[community]]\npath = \"/town\"\n";
@@ -38,25 +38,23 @@ fn what_one_node_takes_all_have_live_and_stored() {
     assert_eq!(heard(&mut b, "live"), passing.id.to_string());
 
     // Ties of replaceable events go to the lowest id, in whatever order nodes take them.
-    let mut versions: Vec<_> = (0..6).map(|n| alice.event(0, time, &[], &format!("{{\"name\":\"{n}\"}}"))).collect();
+    let [mut a, mut b] = [house.nodes[0].connect(), house.nodes[1].connect()];
+    let mut versions: Vec<_> =
+        (0..6).map(|n| alice.event(0, time, &[], &format!("{{\"name\":\"{n}\"}}"))).collect();
     versions.iter().enumerate().for_each(|(at, version)| {
         let client = if at % 2 == 0 { &mut a } else { &mut b };
         client.publish(version);
     });
     versions.sort_by_key(|version| version.id);
     let profile = json!({"kinds": [0]});
-    for (node, client) in [&mut a, &mut b].into_iter().enumerate() {
-        // What the other node took last comes a moment later; the subscription has it then.
-        until(&format!("node {node} has the version that stays"), || {
-            let mut asked = house.nodes[node].connect();
-            asked.ids(profile.clone()) == ids_of(&[&versions[0]])
+    for node in &house.nodes {
+        // What the other node took last comes a moment later.
+        until("each has the version that stays", || {
+            node.connect().ids(profile.clone()) == ids_of(&[&versions[0]])
         });
-        drop(client);
     }
 
     // A deletion on one node takes from the other, and keeps away from both.
-    let mut b = house.nodes[1].connect();
-    let mut a = house.nodes[0].connect();
     b.publish_ok(&alice.event(5, time + 1, &[&["e", &note.id.to_string()]], ""));
     until("the deletion has come", || house.nodes[0].connect().ids(json!({"kinds": [1]})).is_empty());
     assert_eq!(a.publish_refused(&note), "blocked: its deletion was asked for by who may (nip09.deleted)");

@@ -14,15 +14,15 @@ use crate::common::program::{Program, free_port, plaza, tool};
 use crate::common::{Client, Person};
 
 /// How long something may take to come about, on a machine that has much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Seconds since 1970.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
 /// Waits until something is so.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -31,84 +31,88 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Who manages all communities.
-pub fn owner() -> Person {
+pub(crate) fn owner() -> Person {
     Person::new(1)
 }
 
 /// One NATS server.
-pub struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
-    pub port: u16,
-    pub program: Option<Program>,
+    pub(crate) port: u16,
+    pub(crate) program: Option<Program>,
 }
 
 impl Server {
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = Command::new(tool("nats-server").expect("it was there a moment ago"));
-        command.args(["-c", "nats.conf"]).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["-c", "nats.conf"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let program = Program::start(command);
         program.says("Server is ready");
         self.program = Some(program);
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.program.take());
     }
 }
 
 /// One node of the relay.
-pub struct Node {
-    pub name: String,
-    pub folder: PathBuf,
-    pub program: Option<Program>,
-    pub address: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) program: Option<Program>,
+    pub(crate) address: SocketAddr,
 }
 
 impl Node {
     /// Starts it; it serves when this returns, and may yet be about to reach the log.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let listen = self.address.to_string();
         let program = Program::start(plaza(&self.folder, &["--listen", &listen]));
         self.address = program.says("listening on ws://").parse().expect("an address");
         self.program = Some(program);
     }
 
-    pub fn program(&self) -> &Program {
+    pub(crate) fn program(&self) -> &Program {
         self.program.as_ref().expect("it runs")
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.program.take());
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut program) = self.program.take() {
             program.stop();
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ws://{}", self.address)
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::connect(&self.url())
     }
 
-    pub fn connect_at(&self, path: &str) -> Client {
+    pub(crate) fn connect_at(&self, path: &str) -> Client {
         Client::connect(&format!("{}{path}", self.url()))
     }
 
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         get(self.address, "/ready").status == 200
     }
 
-    pub fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         until(&format!("{} is ready", self.name), || self.is_ready());
     }
 
     /// `plaza cluster status --json`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
         command.args(["cluster", "status", "--json"]).current_dir(&self.folder).env_clear();
         let output = command.output().expect("it runs");
@@ -117,7 +121,7 @@ impl Node {
     }
 
     /// Runs the program beside it to its end; what it wrote, and what it said.
-    pub fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (bool, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
         let output = command.args(arguments).current_dir(&self.folder).env_clear().output().expect("it runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -125,7 +129,7 @@ impl Node {
     }
 
     /// All that its store holds of a community; it must not run.
-    pub fn export(&self, community: &str) -> Vec<String> {
+    pub(crate) fn export(&self, community: &str) -> Vec<String> {
         let (is_done, lines, words) = self.run(&["export", "--community", community]);
         assert!(is_done, "{words}");
         let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
@@ -134,13 +138,13 @@ impl Node {
     }
 
     /// Calls a method of the management API that must be carried out.
-    pub fn call(&self, method: &str, params: &Value) -> Value {
+    pub(crate) fn call(&self, method: &str, params: &Value) -> Value {
         call(self.address, method, params)
     }
 }
 
 /// Calls a method of the management API at a node's address.
-pub fn call(address: SocketAddr, method: &str, params: &Value) -> Value {
+pub(crate) fn call(address: SocketAddr, method: &str, params: &Value) -> Value {
     let body = json!({"method": method, "params": params}).to_string();
     let tags = token_tags(&format!("http://{address}"), "POST", &body);
     let token = authorization(&owner(), 27_235, now(), &tags);
@@ -152,24 +156,26 @@ pub fn call(address: SocketAddr, method: &str, params: &Value) -> Value {
 }
 
 /// Servers and nodes.
-pub struct House {
-    pub servers: Vec<Server>,
-    pub nodes: Vec<Node>,
+pub(crate) struct House {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) nodes: Vec<Node>,
     settings: String,
-    pub folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl House {
     /// So many servers, and so many nodes with these settings beside `[cluster]`. `None` when there is no nats-server.
-    pub fn build(servers: usize, nodes: usize, settings: &str) -> Option<House> {
+    pub(crate) fn build(servers: usize, nodes: usize, settings: &str) -> Option<House> {
         tool("nats-server")?;
         let folder = tempfile::tempdir().expect("a folder");
         let ports: Vec<[u16; 2]> = (0..servers).map(|_| [free_port(), free_port()]).collect();
-        let mut house = House { servers: Vec::new(), nodes: Vec::new(), settings: settings.to_owned(), folder };
+        let mut house =
+            House { servers: Vec::new(), nodes: Vec::new(), settings: settings.to_owned(), folder };
         for (at, [client, route]) in ports.iter().enumerate() {
             let own = house.folder.path().join(format!("nats-{at}"));
             fs::create_dir(&own).expect("a folder");
-            let routes: Vec<String> = ports.iter().map(|[_, route]| format!("nats://127.0.0.1:{route}")).collect();
+            let routes: Vec<String> =
+                ports.iter().map(|[_, route]| format!("nats://127.0.0.1:{route}")).collect();
             let cluster = match servers {
                 1 => String::new(),
                 _ => format!(
@@ -191,13 +197,13 @@ impl House {
     }
 
     /// Adds a node that has nothing yet, with settings of its own within `[cluster]`, and starts it.
-    pub fn add_node(&mut self, more: &str) {
+    pub(crate) fn add_node(&mut self, more: &str) {
         self.prepare_node(more);
         self.nodes.last_mut().expect("it was added").start();
     }
 
     /// The same without starting it.
-    pub fn prepare_node(&mut self, more: &str) {
+    pub(crate) fn prepare_node(&mut self, more: &str) {
         let name = format!("node-{}", self.nodes.len());
         let folder = self.folder.path().join(&name);
         fs::create_dir(&folder).expect("a folder");
@@ -208,7 +214,7 @@ impl House {
     }
 
     /// Waits until every node has stored all that was in the log when this was called.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let most = self.nodes.iter().filter(|node| node.program.is_some());
         let most = most.map(|node| node.status()["last"].as_u64().expect("a number")).max().expect("a node");
         for node in self.nodes.iter().filter(|node| node.program.is_some()) {
@@ -219,7 +225,7 @@ impl House {
     }
 
     /// Stops all nodes in order and compares their whole stores.
-    pub fn end_all_equal(mut self, communities: &[&str]) -> Vec<String> {
+    pub(crate) fn end_all_equal(mut self, communities: &[&str]) -> Vec<String> {
         self.settle();
         self.nodes.iter_mut().for_each(Node::stop);
         let mut root = Vec::new();
@@ -229,7 +235,11 @@ impl House {
                 let other = node.export(community);
                 let lacks: Vec<&String> = first.iter().filter(|line| !other.contains(line)).collect();
                 let more: Vec<&String> = other.iter().filter(|line| !first.contains(line)).collect();
-                assert!(lacks.is_empty() && more.is_empty(), "{}: lacks {lacks:#?}, has {more:#?}", node.name);
+                assert!(
+                    lacks.is_empty() && more.is_empty(),
+                    "{}: lacks {lacks:#?}, has {more:#?}",
+                    node.name
+                );
             }
             if *community == "/" {
                 root = first;
@@ -240,7 +250,7 @@ impl House {
 }
 
 /// The settings of a node.
-pub fn write_settings(folder: &Path, name: &str, servers: &[Server], settings: &str, more: &str) {
+pub(crate) fn write_settings(folder: &Path, name: &str, servers: &[Server], settings: &str, more: &str) {
     let addresses: Vec<String> =
         servers.iter().map(|server| format!("\"nats://127.0.0.1:{}\"", server.port)).collect();
     let text = format!(
@@ -254,7 +264,7 @@ pub fn write_settings(folder: &Path, name: &str, servers: &[Server], settings: &
 }
 
 /// The next event that a subscription hears.
-pub fn heard(client: &mut Client, subscription: &str) -> String {
+pub(crate) fn heard(client: &mut Client, subscription: &str) -> String {
     let message = client.receive();
     assert_eq!((&message[0], &message[1]), (&json!("EVENT"), &json!(subscription)), "{message}");
     message[2]["id"].as_str().expect("an id").to_owned()

@@ -111,7 +111,8 @@ impl Follower {
         if !Arc::ptr_eq(of, &now) {
             (*of, *own) = (Arc::clone(&now), write(&now).0);
         }
-        if *own != settings && self.log.other_settings.fetch_add(1, Ordering::Relaxed).is_multiple_of(10_000) {
+        if *own != settings && self.log.other_settings.fetch_add(1, Ordering::Relaxed).is_multiple_of(10_000)
+        {
             tracing::warn!(
                 "{}: another node of the cluster goes by other settings; events are placed by those of the node that \
                  takes them, and each node serves by its own",
@@ -221,7 +222,12 @@ impl Writer {
     }
 
     /// Commits what an entry changes, and its position with it.
-    fn commit_entry(&mut self, mut group: Group, position: Option<u64>, after: After) -> Result<(), StoreError> {
+    fn commit_entry(
+        &mut self,
+        mut group: Group,
+        position: Option<u64>,
+        after: After,
+    ) -> Result<(), StoreError> {
         self.write_position(position, &mut group);
         match self.store.commit(group) {
             Ok(_) => {
@@ -273,7 +279,8 @@ impl Writer {
         let Some(follower) = &mut self.follower else { return };
         let mut group = Group::default();
         if !follower.rulebook.add(digest, text, position.unwrap_or(0), &mut group) {
-            let why = "another node has settings that this version does not know; upgrade this node".to_owned();
+            let why =
+                "another node has settings that this version does not know; upgrade this node".to_owned();
             follower.log.broken(Some(why));
             return self.lose_place(None);
         }

@@ -34,10 +34,16 @@ pub(super) enum Said<'a> {
         is_ruled: bool,
         record: &'a [u8],
     },
-    Remove { community: &'a str, ids: Vec<Id> },
+    Remove {
+        community: &'a str,
+        ids: Vec<Id>,
+    },
     /// As JSON, which `admin/` reads and writes.
     Decide(&'a [u8]),
-    Rules { digest: u64, text: &'a str },
+    Rules {
+        digest: u64,
+        text: &'a str,
+    },
     Base(Base),
 }
 

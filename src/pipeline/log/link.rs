@@ -94,7 +94,11 @@ impl Link {
         };
         let patience = log.patience();
         let context = ContextBuilder::new().timeout(patience).ack_timeout(patience).build(client.clone());
-        let publisher = Publisher { log: Arc::clone(&log), context: context.clone(), communities: Arc::clone(&communities) };
+        let publisher = Publisher {
+            log: Arc::clone(&log),
+            context: context.clone(),
+            communities: Arc::clone(&communities),
+        };
         let reader = Reader {
             log: Arc::clone(&log),
             context: context.clone(),
@@ -143,7 +147,9 @@ async fn connect(log: &Arc<Log>) -> Client {
                     match event {
                         async_nats::Event::Disconnected => log.reached(false),
                         async_nats::Event::ServerError(error) => tracing::warn!("the cluster's log: {error}"),
-                        async_nats::Event::ClientError(error) => tracing::debug!("the cluster's log: {error}"),
+                        async_nats::Event::ClientError(error) => {
+                            tracing::debug!("the cluster's log: {error}")
+                        }
                         _ => {}
                     }
                 }
@@ -185,7 +191,8 @@ async fn probe(log: &Arc<Log>, context: &Context) {
                 note(log, &info);
                 let has_leader = info.cluster.as_ref().is_none_or(|cluster| {
                     let others = cluster.replicas.len();
-                    let seen = cluster.replicas.iter().filter(|peer| !peer.offline && peer.active < 4 * ANSWER_TIME);
+                    let seen =
+                        cluster.replicas.iter().filter(|peer| !peer.offline && peer.active < 4 * ANSWER_TIME);
                     // Who leads without the others cannot store anything.
                     cluster.leader.is_some() && (seen.count() + 1) * 2 > others + 1
                 });
@@ -396,7 +403,11 @@ impl Reader {
                         continue;
                     }
                     if position != after + 1 {
-                        return Err(Halt::Away(format!("entries {} to {} are missing", after + 1, position - 1)));
+                        return Err(Halt::Away(format!(
+                            "entries {} to {} are missing",
+                            after + 1,
+                            position - 1
+                        )));
                     }
                     let place = Place { position, reading: reading.number };
                     self.hand_on(place, &message.payload).await?;
@@ -426,14 +437,18 @@ impl Reader {
 
     /// Finds out whether the log goes on where the store ends, and from where on it is read.
     async fn begin(&mut self, stream: &Stream, after: u64) -> Result<u64, Halt> {
-        let info = timeout(ANSWER_TIME, stream.get_info()).await.map_err(|_| away("no answer"))?.map_err(away)?;
+        let info =
+            timeout(ANSWER_TIME, stream.get_info()).await.map_err(|_| away("no answer"))?.map_err(away)?;
         note(&self.log, &info);
         let made = info.created.unix_timestamp_nanos() as u64;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        let remedy = "restore a backup of another node into a new folder, and start this node on it (docs/cluster.md)";
+        let remedy =
+            "restore a backup of another node into a new folder, and start this node on it (docs/cluster.md)";
         match self.known {
             Some(known) if known != made => {
-                return Err(Halt::Broken(format!("it is another log than the one that this store follows; {remedy}")));
+                return Err(Halt::Broken(format!(
+                    "it is another log than the one that this store follows; {remedy}"
+                )));
             }
             Some(_) if last < after => {
                 return Err(Halt::Broken(format!(
@@ -489,7 +504,8 @@ impl Reader {
     fn has_events(&self) -> Result<bool, Halt> {
         let mut communities = self.communities.in_memory();
         let has_any = communities.any(|community| {
-            !community.index().is_empty() || self.store.state(community.id, crate::community::moderation::AUDIT).next().is_some()
+            !community.index().is_empty()
+                || self.store.state(community.id, crate::community::moderation::AUDIT).next().is_some()
         });
         Ok(has_any)
     }
@@ -530,7 +546,9 @@ impl Reader {
         let find = |path: &str| {
             let found = self.communities.in_memory().find(|community| community.path() == path);
             found.ok_or_else(|| {
-                Halt::Broken(format!("it is for {path}, a community that the settings of this node do not have; add it"))
+                Halt::Broken(format!(
+                    "it is for {path}, a community that the settings of this node do not have; add it"
+                ))
             })
         };
         Ok(match (said, waiting) {
@@ -540,7 +558,8 @@ impl Reader {
             (Said::Event { community, admitted_at, settings, is_ruled, record }, _) => {
                 let community = find(community)?;
                 let damaged = |_| Halt::Broken("its event is damaged".to_owned());
-                let event = record::decode(record).map_err(|error| Halt::Broken(format!("its event: {error}")))?;
+                let event =
+                    record::decode(record).map_err(|error| Halt::Broken(format!("its event: {error}")))?;
                 let (event, json) = self.checker.vouched(event).map_err(damaged)?;
                 let checked = Checked {
                     community,

@@ -225,7 +225,9 @@ impl Log {
     fn refusal(&self) -> Option<Refusal> {
         let health = self.health();
         let sentence = match &health.broken {
-            Some(_) => "this node has lost its place in the cluster's log; use another one, its operator is told",
+            Some(_) => {
+                "this node has lost its place in the cluster's log; use another one, its operator is told"
+            }
             None if !health.is_reached => "the cluster's log is out of reach; try again later",
             None => return None,
         };

@@ -146,7 +146,8 @@ impl Rulebook {
         }
         self.0.insert(digest, Page { position, pieces, rules: Arc::new(Rules::alone(settings)) });
         if self.0.len() > KEPT_MAX
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, page)| page.position).map(|(digest, _)| *digest)
+            && let Some(oldest) =
+                self.0.iter().min_by_key(|(_, page)| page.position).map(|(digest, _)| *digest)
             && let Some(page) = self.0.remove(&oldest)
         {
             (0..page.pieces).for_each(|piece| group.remove_state(CommunityId(0), STATE, &key(oldest, piece)));
@@ -174,7 +175,7 @@ mod tests {
             "[retention]\nevents_per_author_max = 3\nauthor_full = \"oldest\"\n".to_owned(),
             format!("[authors]\nmembers = [\"{key}\"]\n[nip13]\ndifficulty_min = 4\n"),
             "[geohash]\nprefixes = [\"u33d\"]\nreplies = \"own\"\n[market]\nenabled = true\n".to_owned(),
-            "[relay]\npreset = \"market\"\n".to_owned(),
+            "[relay]\npreset = \"town-square\"\n".to_owned(),
         ];
         let mut digests = Vec::new();
         for toml in table {
@@ -215,9 +216,8 @@ mod tests {
         let mut again = Rulebook::load(&store).expect("read");
         let moderation = Arc::default();
         for (at, (digest, text)) in texts.iter().enumerate() {
-            let found = [&mut book, &mut again].map(|book| {
-                book.find(*digest, &moderation).map(|rules| Settings::clone(&rules.settings))
-            });
+            let found = [&mut book, &mut again]
+                .map(|book| book.find(*digest, &moderation).map(|rules| Settings::clone(&rules.settings)));
             let wanted = (at >= 3).then(|| read(text)).flatten();
             assert_eq!(found, [wanted.clone(), wanted], "{at}");
         }
