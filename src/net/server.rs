@@ -399,9 +399,8 @@ impl Relay {
         self.runtime.spawn(async move {
             while changed.changed().await.is_ok() {
                 let reloader = Arc::clone(&reloader);
-                match tokio::task::spawn_blocking(move || reloader.refresh()).await {
-                    Ok(Err(error)) => tracing::error!("cannot take up changed settings: {error}"),
-                    Ok(Ok(())) | Err(_) => {}
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || reloader.refresh()).await {
+                    tracing::error!("cannot take up changed settings: {error}");
                 }
             }
         });

@@ -108,7 +108,7 @@ enum Phase {
     #[default]
     Idle,
     /// It is to be made safe.
-    Gathered(Gathering),
+    Gathered(Vec<Placed>, Option<u64>),
     /// It is to be made true for readers.
     Safe(Safe),
     /// It is to be answered and passed on.
@@ -312,13 +312,15 @@ impl Stage for Writer {
                 next = self.look();
             }
         }
-        self.phase = Phase::Gathered(gathering);
+        self.phase = Phase::Gathered(gathering.placed, gathering.position);
     }
 
     fn advance(&mut self) -> bool {
         self.phase = match std::mem::take(&mut self.phase) {
             Phase::Idle => return false,
-            Phase::Gathered(gathered) => self.make_safe(gathered).map_or(Phase::Idle, Phase::Safe),
+            Phase::Gathered(placed, position) => {
+                self.make_safe(placed, position).map_or(Phase::Idle, Phase::Safe)
+            }
             Phase::Safe(safe) => {
                 index(&safe);
                 Phase::Indexed(safe)
@@ -487,15 +489,14 @@ impl Writer {
 
     /// Makes a group durable, then true for readers, then known, all at once: what comes next depends on it.
     pub(super) fn commit(&mut self, gathering: Gathering) {
-        if let Some(safe) = self.make_safe(gathering) {
+        if let Some(safe) = self.make_safe(gathering.placed, gathering.position) {
             index(&safe);
             self.tell(safe);
         }
     }
 
     /// Makes a group durable. `None` when it is empty, or the store failed, which was answered.
-    fn make_safe(&mut self, gathered: Gathering) -> Option<Safe> {
-        let Gathering { mut placed, position, .. } = gathered;
+    fn make_safe(&mut self, mut placed: Vec<Placed>, position: Option<u64>) -> Option<Safe> {
         if placed.is_empty() {
             self.passed(position);
             return None;

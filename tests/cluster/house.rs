@@ -38,6 +38,7 @@ pub(crate) fn owner() -> Person {
 /// One NATS server.
 pub(crate) struct Server {
     folder: PathBuf,
+    host: String,
     pub(crate) port: u16,
     pub(crate) program: Option<Program>,
 }
@@ -66,13 +67,22 @@ pub(crate) struct Node {
     pub(crate) folder: PathBuf,
     pub(crate) program: Option<Program>,
     pub(crate) address: SocketAddr,
+    /// The process whose network it is in, if that is not the test's.
+    pub(crate) within: Option<u32>,
 }
 
 impl Node {
     /// Starts it; it serves when this returns, and may yet be about to reach the log.
     pub(crate) fn start(&mut self) {
         let listen = self.address.to_string();
-        let program = Program::start(plaza(&self.folder, &["--listen", &listen]));
+        let mut command = plaza(&self.folder, &["--listen", &listen]);
+        if let Some(pid) = self.within {
+            let mut within = Command::new("nsenter");
+            within.args(["-t", &pid.to_string(), "-n"]).arg(command.get_program()).args(command.get_args());
+            within.current_dir(&self.folder);
+            command = within;
+        }
+        let program = Program::start(command);
         self.address = program.says("listening on ws://").parse().expect("an address");
         self.program = Some(program);
     }
@@ -166,6 +176,11 @@ pub(crate) struct House {
 impl House {
     /// So many servers, and so many nodes with these settings beside `[cluster]`. `None` when there is no nats-server.
     pub(crate) fn build(servers: usize, nodes: usize, settings: &str) -> Option<House> {
+        House::build_on("127.0.0.1", servers, nodes, settings)
+    }
+
+    /// The same with servers at an address of this machine.
+    pub(crate) fn build_on(host: &str, servers: usize, nodes: usize, settings: &str) -> Option<House> {
         tool("nats-server")?;
         let folder = tempfile::tempdir().expect("a folder");
         let ports: Vec<[u16; 2]> = (0..servers).map(|_| [free_port(), free_port()]).collect();
@@ -175,20 +190,20 @@ impl House {
             let own = house.folder.path().join(format!("nats-{at}"));
             fs::create_dir(&own).expect("a folder");
             let routes: Vec<String> =
-                ports.iter().map(|[_, route]| format!("nats://127.0.0.1:{route}")).collect();
+                ports.iter().map(|[_, route]| format!("nats://{host}:{route}")).collect();
             let cluster = match servers {
                 1 => String::new(),
                 _ => format!(
-                    "cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
+                    "cluster {{ name: test, listen: \"{host}:{route}\", routes: [{}] }}\n",
                     routes.join(", ")
                 ),
             };
             let config = format!(
-                "listen: \"127.0.0.1:{client}\"\nserver_name: nats-{at}\njetstream {{ store_dir: \"js\", max_mem: 64MB, \
+                "listen: \"{host}:{client}\"\nserver_name: nats-{at}\njetstream {{ store_dir: \"js\", max_mem: 64MB, \
                  max_file: 1GB }}\n{cluster}"
             );
             fs::write(own.join("nats.conf"), config).expect("a file");
-            house.servers.push(Server { folder: own, port: *client, program: None });
+            house.servers.push(Server { folder: own, host: host.to_owned(), port: *client, program: None });
         }
         house.servers.iter_mut().for_each(Server::start);
         (0..nodes).for_each(|_| house.add_node(""));
@@ -210,7 +225,7 @@ impl House {
         write_settings(&folder, &name, &self.servers, &self.settings, more);
         // Its port stays its own, so that clients and balancers find it again.
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        self.nodes.push(Node { name, folder, program: None, address });
+        self.nodes.push(Node { name, folder, program: None, address, within: None });
     }
 
     /// Waits until every node has stored all that was in the log when this was called.
@@ -252,10 +267,11 @@ impl House {
 /// The settings of a node.
 pub(crate) fn write_settings(folder: &Path, name: &str, servers: &[Server], settings: &str, more: &str) {
     let addresses: Vec<String> =
-        servers.iter().map(|server| format!("\"nats://127.0.0.1:{}\"", server.port)).collect();
+        servers.iter().map(|server| format!("\"nats://{}:{}\"", server.host, server.port)).collect();
     let text = format!(
         "[rate]\nenabled = false\n[log]\nlevel = \"info\"\n[server]\nshutdown_seconds_max = 5\n[admin]\nowners = [\"{}\"]\n\
-         [store]\ncache_bytes = 16_777_216\n[cluster]\nservers = [{}]\nnode = \"{name}\"\nreplicas = {}\nlog_bytes_max = 100_000_000\n{more}\n{settings}\n",
+         [store]\ncache_bytes = 16_777_216\n[cluster]\nservers = [{}]\nnode = \"{name}\"\nreplicas = {}\n\
+         log_bytes_max = 100_000_000\n{more}\n{settings}\n",
         owner().hex(),
         addresses.join(", "),
         if servers.len() >= 3 { 3 } else { 1 },

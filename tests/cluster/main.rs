@@ -10,3 +10,4 @@ mod chaos;
 mod converge;
 mod failures;
 mod house;
+mod partition;

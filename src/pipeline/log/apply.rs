@@ -278,10 +278,8 @@ impl Writer {
     fn learn_rules(&mut self, digest: u64, text: &str, position: Option<u64>) {
         let Some(follower) = &mut self.follower else { return };
         let mut group = Group::default();
+        // Its reader has seen that this version understands it.
         if !follower.rulebook.add(digest, text, position.unwrap_or(0), &mut group) {
-            let why =
-                "another node has settings that this version does not know; upgrade this node".to_owned();
-            follower.log.broken(Some(why));
             return self.lose_place(None);
         }
         // Where it fails it comes again.

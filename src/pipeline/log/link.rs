@@ -6,23 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
-use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, StorageType, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions};
+use bytes::Bytes;
 use crossbeam_channel::Sender;
 use futures_util::{Stream as _, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::entry::{Base, Origin, Said, Unreadable, decode, encode};
-use super::{Entry, Log, Outbound, Place, Reading, Waiting, What};
+use super::{Entry, Log, Outbound, Place, Reading, Waiting, What, rulebook};
 use crate::admin::Decided;
 use crate::community::Communities;
 use crate::event::Checker;
+use crate::memory::LOG_AHEAD_BYTES_MAX;
 use crate::pipeline::writer::{Checked, WriterInput};
 use crate::pipeline::{Outcome, Permits, Reply};
 use crate::store::{Store, record};
@@ -36,14 +37,17 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Until something that failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes of entries that wait for the writer.
-const AHEAD_BYTES_MAX: usize = 16 << 20;
+/// Bytes of entries that wait for the writer, and of those that have come and are not read.
+const AHEAD_BYTES_MAX: usize = LOG_AHEAD_BYTES_MAX;
 
 /// What each of them takes beside its bytes, about.
 const ENTRY_BYTES: usize = 512;
 
 /// Entries that one request asks the server for.
-const BATCH_ENTRIES: i64 = 500;
+const BATCH_ENTRIES: usize = 500;
+
+/// After this time without a word from who reads the server forgets where it was.
+const READER_KEPT: Duration = Duration::from_secs(60);
 
 /// In this time the server knows the ids of what was published.
 const COPIES_KNOWN: Duration = Duration::from_secs(120);
@@ -137,6 +141,7 @@ async fn connect(log: &Arc<Log>) -> Client {
         let mut options = ConnectOptions::new()
             .name(format!("plaza {}", settings.node))
             .retry_on_initial_connect()
+            .subscription_capacity(2 * BATCH_ENTRIES)
             .ping_interval(Duration::from_secs(2))
             .connection_timeout(ANSWER_TIME)
             .request_timeout(Some(ANSWER_TIME))
@@ -319,20 +324,22 @@ struct Reader {
 }
 
 /// What was read, or that the writer wants another part.
-async fn next_of(messages: &mut Ordered, live: &mut async_nats::Subscriber) -> Option<Read> {
+async fn next_of(messages: &mut pull::Stream, live: &mut async_nats::Subscriber) -> Option<Read> {
     std::future::poll_fn(|cx| {
         // Ephemeral events are few, and late ones are of no use to anybody.
         if let std::task::Poll::Ready(Some(message)) = live.poll_next_unpin(cx) {
-            return std::task::Poll::Ready(Some(Read::Live(message)));
+            return std::task::Poll::Ready(Some(Read::Live(message.payload)));
         }
-        Pin::new(&mut *messages).poll_next(cx).map(|message| message.map(Read::Stored))
+        Pin::new(&mut *messages)
+            .poll_next(cx)
+            .map(|message| message.map(|message| Read::Stored(message.map(Box::new))))
     })
     .await
 }
 
 enum Read {
-    Live(async_nats::Message),
-    Stored(Result<jetstream::Message, async_nats::jetstream::consumer::pull::OrderedError>),
+    Live(Bytes),
+    Stored(Result<Box<jetstream::Message>, pull::MessagesError>),
 }
 
 impl Reader {
@@ -365,17 +372,26 @@ impl Reader {
         let mut after = reading.after.max(*self.log.applied.borrow());
         let stream = self.stream().await?;
         after = self.begin(&stream, after).await?;
-        let config = OrderedConfig {
+        // Nothing is acknowledged: the store knows where it is, and what is missing is seen by its number.
+        let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
-            replay_policy: ReplayPolicy::Instant,
-            max_batch: BATCH_ENTRIES,
-            ..OrderedConfig::default()
+            ack_policy: AckPolicy::None,
+            inactive_threshold: READER_KEPT,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(away)?;
-        let mut messages = consumer.messages().await.map_err(away)?;
+        let requests = consumer.stream().max_messages_per_batch(BATCH_ENTRIES);
+        let requests = requests.max_bytes_per_batch(AHEAD_BYTES_MAX).heartbeat(ANSWER_TIME);
+        let mut messages = requests.messages().await.map_err(away)?;
         let subject = format!("{}.live.>", self.log.settings.name);
         let mut live = self.client.subscribe(subject).await.map_err(away)?;
-        self.log.broken(None);
+        // Whether it goes on where it could not is seen by its next entry.
+        let mut is_well = self.log.health().last <= after;
+        if is_well {
+            self.log.broken(None);
+        }
         let mut looks = tokio::time::interval(PAUSE);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Where it was at the last look, if there was more to read then.
@@ -395,7 +411,7 @@ impl Reader {
             };
             match read {
                 None => return Ok(()),
-                Some(Read::Live(message)) => self.pass_on(&message.payload),
+                Some(Read::Live(payload)) => self.pass_on(&payload),
                 Some(Read::Stored(message)) => {
                     let message = message.map_err(away)?;
                     let position = message.info().map_err(away)?.stream_sequence;
@@ -412,6 +428,10 @@ impl Reader {
                     let place = Place { position, reading: reading.number };
                     self.hand_on(place, &message.payload).await?;
                     after = position;
+                    if !is_well {
+                        is_well = true;
+                        self.log.broken(None);
+                    }
                 }
             }
         }
@@ -478,8 +498,10 @@ impl Reader {
             let subject = format!("{}.log.base", self.log.settings.name);
             let published = self.context.send_publish(subject, publish).await.map_err(away)?;
             // When two nodes begin it, one of them looks again.
-            published.await.map_err(away)?;
-            return Ok(());
+            return match published.await.map_err(away)?.sequence {
+                1 => Ok(()),
+                _ => Err(away("another node has begun it")),
+            };
         }
         let first = stream.get_raw_message(1).await;
         // When it is kept no more this is found out from the stream's bounds.
@@ -584,6 +606,10 @@ impl Reader {
             (Said::Decide(json), _) => {
                 let decision = Decided::from_json(json, |path| find(path).ok());
                 What::Decide(decision.map_err(Halt::Broken)?)
+            }
+            (Said::Rules { text, .. }, _) if rulebook::read(text).is_none() => {
+                let why = "another node has settings that this version does not know; upgrade this node";
+                return Err(Halt::Broken(why.to_owned()));
             }
             (Said::Rules { digest, text }, _) => What::Rules { digest, text: text.to_owned() },
             (Said::Base(_), _) => What::Nothing,
