@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::community::{Communities, Community, Traffic};
-use crate::config::Current;
+use crate::config::{self, Current};
 use crate::event::{Event, Id};
 use crate::index::Found;
 use crate::memory::{Plan, rate_keys_max};
@@ -231,6 +231,21 @@ fn spawn<T: Send + 'static>(
     })
 }
 
+/// What is sent to in place of the writer: in a cluster its log, from which all comes to the writer.
+fn in_front_of(
+    writer: Sender<WriterInput>,
+    settings: &config::Cluster,
+    store: &Arc<Store>,
+    communities: &Arc<Communities>,
+) -> Result<(Sender<WriterInput>, Option<log::Started>), StartError> {
+    if settings.servers.is_empty() {
+        return Ok((writer, None));
+    }
+    let (inlet, input) = unbounded();
+    let start = log::Start { settings, store, communities, input, writer };
+    Ok((inlet, Some(log::Started::prepare(start)?)))
+}
+
 /// What a pipeline's threads do, before there are threads.
 struct Stages {
     verifiers: Vec<Verifier>,
@@ -300,21 +315,8 @@ impl Pipeline {
         let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
         // What waits in these is bounded by the permits that each submission holds.
         let verify = Entrance(Arc::new(Fair::new()));
-        let (mut writer, writer_input) = unbounded();
-        let mut log = None;
-        if !config.cluster.servers.is_empty() {
-            // What goes to the writer goes to the log instead, and comes to the writer from there.
-            let (inlet, input) = unbounded();
-            let writer = std::mem::replace(&mut writer, inlet);
-            let start = log::Start {
-                settings: &config.cluster,
-                store: &store,
-                communities: &communities,
-                input,
-                writer,
-            };
-            log = Some(log::Started::prepare(start)?);
-        }
+        let (writer, writer_input) = unbounded();
+        let (writer, log) = in_front_of(writer, &config.cluster, &store, &communities)?;
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(fanout_groups_max);
         let verifier = |_| {
