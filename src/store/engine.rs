@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::files::{self, io_error};
+use super::stable::{self, Stable};
 use super::{Location, Store, StoreError, Writer, tail};
 
 /// How often and how long the start waits for another's lock, a second in all: sled's threads hold it for a
@@ -31,6 +32,7 @@ pub(super) struct Engine {
     pub(super) tree: sled::Db,
     /// sled's file, opened a second time: sled offers no sync that a power cut respects.
     pub(super) file: File,
+    pub(super) stable: Stable,
 }
 
 impl Engine {
@@ -43,21 +45,23 @@ impl Engine {
             if !files::take_closed(path)? {
                 files::forget_cached(path)?;
             }
+            stable::tell(path)?;
             tail::check(path)?;
         } else {
             files::make_folder(path)?;
         }
         let tree = open_tree(path, cache_bytes)?;
-        let make_safe = || -> Result<File, StoreError> {
+        let make_safe = || -> Result<(File, Stable), StoreError> {
+            let stable = Stable::open(path, safe_until(&tree))?;
             files::sync_all(path, &ancestors)?;
             let db = path.join(files::DB);
             let file =
                 OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
             report_blobs(path)?;
-            Ok(file)
+            Ok((file, stable))
         };
         match make_safe() {
-            Ok(file) => Ok(Engine { tree, file }),
+            Ok((file, stable)) => Ok(Engine { tree, file, stable }),
             Err(error) => {
                 drop_tree(tree);
                 Err(error)
@@ -70,10 +74,21 @@ impl Engine {
         self.tree.context.global_error().is_err()
     }
 
+    /// All that was written is safe: tells sled's next start so.
+    pub(super) fn note_safe(&self) -> Result<(), StoreError> {
+        self.stable.note(safe_until(&self.tree))
+    }
+
     /// Closes it; tells whether that went well.
     pub(super) fn close(self) -> bool {
         drop_tree(self.tree)
     }
+}
+
+/// The place in its log up to which sled has written all.
+fn safe_until(tree: &sled::Db) -> u64 {
+    // Before anything is written that is -1.
+    tree.context.pagecache.log.stable_offset().max(0) as u64
 }
 
 /// Lets go of a tree; tells whether that went well. sled panics when it cannot sync its file.
@@ -189,11 +204,9 @@ impl Store {
 fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
     let mut repaired = false;
-    for _ in 0..LOCK_ATTEMPTS_MAX {
-        // Of some damage to its files sled makes a panic instead of an error.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        match opened.map_err(|_| StoreError::Broken { path: path.to_owned() })? {
-            Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+    loop {
+        make_snapshot_safe(path, &config)?;
+        match open_patiently(path, &config)? {
             // Only now: nobody else has the store open, or sled would have said so.
             Err(sled::Error::Corruption { .. }) if !repaired && files::remove_unfinished(path)? => {
                 repaired = true;
@@ -206,6 +219,34 @@ fn open_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
                     source,
                 });
             }
+        }
+    }
+}
+
+/// Has sled write its snapshot of how far the log goes, and makes the name of that safe. Where sled opens a store at once
+/// it writes zeros over what it needs no more by this snapshot, and a power cut may keep the zeros and bring back the
+/// one before, by which it was needed. What goes wrong here goes wrong again, and is told, when the store is opened.
+fn make_snapshot_safe(path: &Path, config: &sled::Config) -> Result<(), StoreError> {
+    if !path.join(files::DB).exists() {
+        return Ok(());
+    }
+    let stop = files::keep_from_opening(path)?;
+    let opened = open_patiently(path, config);
+    stop.remove()?;
+    if let Ok(tree) = opened? {
+        drop_tree(tree);
+    }
+    files::sync_folder(path)
+}
+
+/// Opens it when it is locked no more; sled's own error otherwise.
+fn open_patiently(path: &Path, config: &sled::Config) -> Result<sled::Result<sled::Db>, StoreError> {
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        // Of some damage to its files sled makes a panic instead of an error.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        match opened.map_err(|_| StoreError::Broken { path: path.to_owned() })? {
+            Err(error) if is_locked(&error) => thread::sleep(LOCK_PAUSE),
+            opened => return Ok(opened),
         }
     }
     Err(StoreError::InUse { path: path.to_owned() })

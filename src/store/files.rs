@@ -16,6 +16,10 @@ pub(super) const DB: &str = "db";
 /// sled's folder of leaves that were too long for its file; it never syncs them.
 const BLOBS: &str = "blobs";
 
+/// A folder among these of a name that sled takes for one of them, of the end of all time: it tries to remove that when it
+/// has written its snapshot, cannot, and opens nothing.
+const STOP: &str = "9223372036854775807";
+
 /// sled's file of settings. They are always the same, and it writes them when they are missing.
 const SETTINGS: &str = "conf";
 
@@ -59,6 +63,28 @@ fn sync(path: &Path) -> Result<(), StoreError> {
         // sled removes its older snapshots in the background; what is gone needs no sync.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         synced => synced.map_err(|source| io_error(path, "sync", source)),
+    }
+}
+
+/// Makes the entries of a folder durable.
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    sync(path)
+}
+
+/// What keeps sled from opening a store when it has written its snapshot.
+pub(super) struct Stop(PathBuf);
+
+/// Keeps sled from opening the store, until what is returned is removed; a start that was cut short may have left it.
+pub(super) fn keep_from_opening(path: &Path) -> Result<Stop, StoreError> {
+    let stop = path.join(BLOBS).join(STOP);
+    fs::create_dir_all(&stop).map_err(|source| io_error(&stop, "make", source))?;
+    Ok(Stop(stop))
+}
+
+impl Stop {
+    /// Lets it be opened.
+    pub(super) fn remove(self) -> Result<(), StoreError> {
+        fs::remove_dir(&self.0).map_err(|source| io_error(&self.0, "remove", source))
     }
 }
 

@@ -24,6 +24,7 @@ mod removed;
 mod restore;
 mod salvage;
 mod scan;
+mod stable;
 mod tail;
 mod tally;
 #[cfg(test)]
@@ -253,8 +254,13 @@ impl Store {
             self.ask("read", || engine.tree.get(key))?;
         }
         writer.stopped = true;
+        let mut has_written = false;
         for (community, number) in &next {
-            self.keep_blanks(&engine, *community, *number, &mut writer.blanks_until)?;
+            has_written |= self.keep_blanks(&engine, *community, *number, &mut writer.blanks_until)?;
+        }
+        if has_written {
+            // They are no part of the batch, within which sled counts nothing as safe that is not.
+            self.make_durable(&engine)?;
         }
         writer.pending = Some(Pending { group: meta.groups, numberings, locations });
         if let Err(source) = engine.tree.apply_batch(batch.batch) {
@@ -398,12 +404,14 @@ impl Store {
         engine.tree.flush().map_err(|source| self.engine_error("flush a group", source))?;
         match self.durability {
             Durability::Power => self.sync(engine),
-            Durability::Process => Ok(()),
+            Durability::Process => engine.note_safe(),
         }
     }
 
     fn sync(&self, engine: &Engine) -> Result<(), StoreError> {
-        engine.file.sync_data().map_err(|source| io_error(&self.path.join(files::DB), "sync", source))
+        let synced = engine.file.sync_data();
+        synced.map_err(|source| io_error(&self.path.join(files::DB), "sync", source))?;
+        engine.note_safe()
     }
 
     fn publish(&self, groups: u64, numberings: HashMap<CommunityId, Numbering>) {
@@ -471,31 +479,34 @@ impl Store {
         Ok(gone)
     }
 
-    /// Writes blanks for a community's packs up to `next_number` and some beyond, and its bookends. They are
-    /// written one by one and not with the batch: in order, which is what keeps leaves as they should be.
+    /// Writes blanks for a community's packs up to `next_number` and some beyond, and its bookends; whether any were
+    /// missing. They are written one by one and not with the batch: in order, which is what keeps leaves as they
+    /// should be.
     fn keep_blanks(
         &self,
         engine: &Engine,
         community: CommunityId,
         next_number: u64,
         blanks_until: &mut HashMap<CommunityId, u64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let insert = |key: &[u8]| {
             let inserted = engine.tree.insert(key, &[][..]);
             inserted.map_err(|source| self.engine_error("prepare room for a group", source))
         };
+        let mut has_written = false;
         let until = match blanks_until.entry(community) {
             Entry::Occupied(until) => until.into_mut(),
             Entry::Vacant(place) => {
                 for key in key::bookends(community) {
                     insert(&key)?;
                 }
+                has_written = true;
                 place.insert(self.end_of_packs(engine, community)?)
             }
         };
         *until = (*until).max(next_number - next_number % PACK_SLOTS);
         if *until >= next_number + PACK_SLOTS {
-            return Ok(());
+            return Ok(has_written);
         }
         let packs = (next_number / PACK_SLOTS / 8).clamp(BLANKS_MIN, BLANKS_MAX);
         let last = (next_number + packs * PACK_SLOTS).next_multiple_of(PACK_SLOTS);
@@ -503,7 +514,7 @@ impl Store {
             insert(&key::head(Shelf::Packed, community, *until))?;
             *until += PACK_SLOTS;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The first multiple of [`PACK_SLOTS`] behind all keys of a community's packs.

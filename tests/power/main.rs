@@ -161,7 +161,7 @@ fn survive(cuts: u64) {
         let mut promise = Promise::default();
         let of_this_store = (*chance.pick(&CUTS_OF_A_STORE)).min(cuts - cut);
         // Many long ones make groups that fill several of sled's segments, and segments that are used again.
-        machine.long_percent = *chance.pick(&[1, 3, 30]);
+        machine.long_percent = *chance.pick(&[1, 3, 30, 60, 90]);
         machine.power.set_sync_time(Duration::from_millis(*chance.pick(&[0, 2, 10])));
         for _ in 0..of_this_store {
             cut += 1;

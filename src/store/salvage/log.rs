@@ -175,6 +175,17 @@ pub(in crate::store) fn read_segment_header(header: &[u8; SEGMENT_HEADER_BYTES])
     u64::try_from(moment).ok().filter(|_| is_whole).map(|moment| (moment, stable.max(0) as u64))
 }
 
+/// The header of a segment that begins with a moment, when all is safe up to a place.
+pub(in crate::store) fn write_segment_header(moment: u64, stable: u64) -> [u8; SEGMENT_HEADER_BYTES] {
+    let mut header = [0; SEGMENT_HEADER_BYTES];
+    let (checksum, numbers) = header.split_at_mut(4);
+    for (bytes, number) in numbers.chunks_mut(8).zip([moment, stable]) {
+        bytes.copy_from_slice(&(number as i64 ^ i64::MAX).to_le_bytes());
+    }
+    checksum.copy_from_slice(&(crc32fast::hash(numbers) ^ u32::MAX).to_le_bytes());
+    header
+}
+
 /// The message that begins here, and whether it fills its segment.
 fn read_message(bytes: &[u8], at: usize) -> Option<(Message, bool)> {
     let (message, checksum) = read_header(bytes, at)?;
