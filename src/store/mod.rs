@@ -436,12 +436,23 @@ impl Store {
     fn read_meta(&self) -> Result<Meta, StoreError> {
         match self.read(&key::META)? {
             Some(value) => self.readable(&key::META, Meta::read(&value)),
-            None if self.ask_next("read", &mut self.engine()?.tree.iter()).transpose()?.is_none() => {
-                Ok(Meta::default())
-            }
+            // Also where the first group was cut off: room for it stands there already, and nothing else.
+            None if self.holds_only_blanks()? => Ok(Meta::default()),
             // Starting to count again would reuse numbers.
             None => Err(self.corrupt(&key::META, "it is missing, though the store holds records")),
         }
+    }
+
+    /// Whether nothing was ever committed: of every group something has a value.
+    fn holds_only_blanks(&self) -> Result<bool, StoreError> {
+        let engine = self.engine()?;
+        let mut entries = engine.tree.iter();
+        while let Some(entry) = self.ask_next("read", &mut entries) {
+            if !entry?.1.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Adds to a batch what the removal of some slots leaves of a pack or of a long record; the numbers of the

@@ -525,6 +525,19 @@ fn a_missing_part_is_an_error_and_a_missing_meta_record_too() {
 }
 
 #[test]
+fn a_store_whose_first_group_was_cut_off_begins_anew() {
+    let mut house = House::new();
+    let engine = house.store().engine().unwrap();
+    house.store().keep_blanks(&engine, SQUARE, 3, &mut HashMap::new()).unwrap();
+    drop(engine);
+    house.reopen();
+    assert_eq!(house.store().groups(), 0);
+    let location = house.insert(&[b"the first".to_vec()])[0];
+    house.reopen();
+    assert_eq!(house.store().get(SQUARE, location).unwrap(), Some(b"the first".to_vec()));
+}
+
+#[test]
 fn what_sled_was_writing_as_the_power_went_does_not_stop_the_start() {
     let torn: [(&str, &[u8]); 5] = [
         ("snap.FFFFFFFFFFFFFFFF.generating", b""),
