@@ -6,6 +6,7 @@
 
 mod adjustable;
 mod cluster;
+mod compression;
 mod current;
 mod defaults;
 mod document;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adjustable::{Adjustable, Form};
 pub use cluster::Cluster;
+pub use compression::Compression;
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
 pub use networks::parse_network;
@@ -64,6 +66,8 @@ pub struct Config {
     pub acme: Acme,
     /// Where events are kept, and how safely.
     pub store: Store,
+    /// Compressed messages.
+    pub compression: Compression,
     /// Bounds over time, by address and by author.
     pub rate: Rate,
     /// Expiration.
@@ -197,7 +201,8 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster } = process;
+        let Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster } =
+            process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
         let mut written = Written::default();
@@ -209,6 +214,7 @@ impl Config {
             tls,
             acme,
             store,
+            compression,
             rate,
             nip40,
             nip62,
@@ -244,6 +250,7 @@ struct Process {
     tls: Tls,
     acme: Acme,
     store: Store,
+    compression: Compression,
     rate: Rate,
     nip40: Nip40,
     nip62: Nip62,
@@ -254,15 +261,16 @@ struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster, .. } =
-            Config::default();
-        Process { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster }
+        let Config {
+            server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster, ..
+        } = Config::default();
+        Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 10] =
-    ["server", "tls", "acme", "store", "rate", "nip40", "nip62", "log", "metrics", "cluster"];
+const PROCESS: [&str; 11] =
+    ["server", "tls", "acme", "store", "compression", "rate", "nip40", "nip62", "log", "metrics", "cluster"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 3] = ["limits", "nip42", "nip77"];
@@ -430,7 +438,7 @@ pub struct Limits {
     pub ingest_events_per_connection_max: usize,
     /// Requests that wait for a reader thread; further ones are closed at once.
     pub reads_queued_max: usize,
-    /// Events that all open reconciliations (NIP-77) may be about together, at 40 bytes of memory each; further ones
+    /// Events that all open reconciliations (NIP-77) may be about together, at 41 bytes of memory each; further ones
     /// are told to try again.
     pub reconciled_events_max: usize,
     /// Seconds that an event's `created_at` may lie in the future; an event further ahead is refused.

@@ -12,6 +12,9 @@ use crate::event::{Event, Id, Kind, PublicKey, Text, is_hex64};
 /// A filter without its values, and its lists' own.
 const FILTER_BYTES: usize = 256;
 
+/// Values that must all be there (`&t`), of one filter: each is looked for among an event's tags, which are many.
+pub const ALL_TAGS_MAX: usize = 16;
+
 /// What the allocator adds to a text.
 const ALLOCATION_BYTES: usize = 16;
 
@@ -27,8 +30,10 @@ pub struct Filter {
     pub authors: Option<Vec<PublicKey>>,
     /// Sorted, without repetition.
     pub kinds: Option<Vec<Kind>>,
-    /// Letter and sorted values; each letter once.
+    /// Letter and sorted values, one of which must be there (`#t`); each letter once.
     pub tags: Vec<(u8, Vec<String>)>,
+    /// Letters and values that must all be there (`&t`), sorted; none of them stands in `tags`.
+    pub all_tags: Vec<(u8, String)>,
     /// What a `g` tag may begin with, besides being one of the values of `#g` in `tags`, which is there when
     /// this is not empty. Sorted; none begins with another one. Only [`places::read_places`] fills it.
     pub prefixes: Vec<String>,
@@ -62,6 +67,23 @@ impl Filter {
                     name == *letter && wanted.binary_search_by(|one| one.as_str().cmp(value)).is_ok()
                 }) || *letter == places::LETTER && self.matches_place(event)
             })
+            && self.all_tags.iter().all(|(letter, wanted)| {
+                event.tags.indexed().any(|(name, value)| name == *letter && value == wanted)
+            })
+    }
+
+    /// Values that must be there anyway count no more among those of which one must be there. A list that held nothing
+    /// else asks for nothing then.
+    fn leave_to_all(&mut self) {
+        let Filter { tags, all_tags, .. } = self;
+        if all_tags.is_empty() {
+            return;
+        }
+        tags.retain_mut(|(letter, values)| {
+            let before = values.len();
+            values.retain(|value| !all_tags.iter().any(|(other, all)| other == letter && all == value));
+            before == 0 || !values.is_empty()
+        });
     }
 
     fn matches_place(&self, event: &Event) -> bool {
@@ -82,7 +104,8 @@ impl Filter {
 
     /// About how many bytes it takes while it is open, with what finds it.
     pub fn memory_bytes(&self) -> usize {
-        let texts = self.tags.iter().flat_map(|(_, values)| values).chain(&self.prefixes);
+        let all = self.all_tags.iter().map(|(_, value)| value);
+        let texts = self.tags.iter().flat_map(|(_, values)| values).chain(&self.prefixes).chain(all);
         let long: usize = texts.map(|text| size_of::<String>() + text.capacity() + ALLOCATION_BYTES).sum();
         let ids = self.ids.as_ref().map_or(0, Vec::len) + self.authors.as_ref().map_or(0, Vec::len);
         FILTER_BYTES + long + ids * size_of::<Id>() + self.values() * FOUND_BY_BYTES
@@ -94,6 +117,7 @@ impl Filter {
             + self.authors.as_ref().map_or(0, Vec::len)
             + self.kinds.as_ref().map_or(0, Vec::len)
             + self.tags.iter().map(|(_, values)| values.len()).sum::<usize>()
+            + self.all_tags.len()
             + self.prefixes.len()
     }
 }
@@ -119,6 +143,7 @@ impl<'de> Visitor<'de> for FilterVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Filter, A::Error> {
         let mut filter = Filter::default();
+        let mut letters_of_all = Vec::new();
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             match &*key {
                 "ids" => set(&mut filter.ids, "ids", hex_list(&mut map, "ids", Id::from_hex)?)?,
@@ -152,6 +177,14 @@ impl<'de> Visitor<'de> for FilterVisitor {
                         }
                         filter.tags.push((letter, tag_values(&mut map, key)?));
                     }
+                    [b'&', letter] if letter.is_ascii_alphabetic() => {
+                        if letters_of_all.contains(&letter) {
+                            return Err(de::Error::custom(format_args!("the filter has {key} twice")));
+                        }
+                        letters_of_all.push(letter);
+                        let values = tag_values(&mut map, key)?;
+                        filter.all_tags.extend(values.into_iter().map(|value| (letter, value)));
+                    }
                     _ => {
                         return Err(de::Error::custom(format_args!(
                             "the filter's element {key:?} is not one that this relay knows"
@@ -160,6 +193,13 @@ impl<'de> Visitor<'de> for FilterVisitor {
                 },
             }
         }
+        if filter.all_tags.len() > ALL_TAGS_MAX {
+            let rule =
+                format_args!("the filter has more than {ALL_TAGS_MAX} values that must all be there (&)");
+            return Err(de::Error::custom(rule));
+        }
+        filter.all_tags = sorted(filter.all_tags);
+        filter.leave_to_all();
         Ok(filter)
     }
 }
@@ -196,7 +236,7 @@ fn hex_list<'de, T: Ord, A: MapAccess<'de>>(
 fn tag_values<'de, A: MapAccess<'de>>(map: &mut A, key: &str) -> Result<Vec<String>, A::Error> {
     let rule = |form: &str| de::Error::custom(format_args!("{key} must be an array of {form}"));
     let values = map.next_value::<Vec<String>>().map_err(|_| rule("strings"))?;
-    if matches!(key, "#e" | "#p") && !values.iter().all(|value| is_hex64(value)) {
+    if matches!(key, "#e" | "#p" | "&e" | "&p") && !values.iter().all(|value| is_hex64(value)) {
         return Err(rule("64 lowercase hex digits each"));
     }
     Ok(sorted(values))
@@ -221,6 +261,13 @@ mod tests {
             (r#"{"limit":1.5}"#.to_owned(), "limit must be a whole number"),
             (r#"{"limit":1,"limit":2}"#.to_owned(), "the filter has limit twice"),
             (r##"{"#t":[],"#t":[]}"##.to_owned(), "the filter has #t twice"),
+            (r##"{"&t":["x"],"#t":[],"&t":[]}"##.to_owned(), "the filter has &t twice"),
+            (r##"{"&p":["x"]}"##.to_owned(), "&p must be an array of 64 lowercase hex digits each"),
+            (r##"{"&tt":["x"]}"##.to_owned(), r##"the filter's element "&tt" is not one"##),
+            (
+                format!(r##"{{"&t":{:?}}}"##, (0..17).map(|number| number.to_string()).collect::<Vec<_>>()),
+                "the filter has more than 16 values that must all be there",
+            ),
             (r#"{"search":"x"}"#.to_owned(), r#"the filter's element "search" is not one"#),
             (r##"{"#tt":["x"]}"##.to_owned(), r##"the filter's element "#tt" is not one"##),
             (r#"[]"#.to_owned(), "invalid type: sequence, expected a filter"),
@@ -257,6 +304,15 @@ mod tests {
             (format!(r##"{{"#t":["x"],"#e":["{a}"]}}"##), true),
             (format!(r##"{{"#t":["x"],"#e":["{b}"]}}"##), false),
             (r##"{"#p":[]}"##.to_owned(), false),
+            (r##"{"&t":["x","y"]}"##.to_owned(), true),
+            (r##"{"&t":["x","z"]}"##.to_owned(), false),
+            (format!(r##"{{"&t":["y"],"&e":["{a}"]}}"##), true),
+            (format!(r##"{{"&t":["y"],"&e":["{b}"]}}"##), false),
+            (r##"{"&t":["x"],"#t":["y","z"]}"##.to_owned(), true),
+            (r##"{"&t":["x"],"#t":["x","z"]}"##.to_owned(), false),
+            (r##"{"&t":["x"],"#t":["x"]}"##.to_owned(), true),
+            (r##"{"&t":["x"],"#t":[]}"##.to_owned(), false),
+            (r##"{"&t":[]}"##.to_owned(), true),
             (r#"{"limit":0}"#.to_owned(), true),
         ];
         for (text, matches) in table {

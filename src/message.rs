@@ -236,12 +236,15 @@ pub fn auth(challenge: &str) -> String {
     format!(r#"["AUTH",{}]"#, quoted(challenge))
 }
 
-/// `["COUNT", subscription, {"count": n}]` (NIP-45).
-pub fn count(subscription: &str, count: u64, approximate: bool) -> String {
+/// `["COUNT", subscription, {"count": n}]`, with the registers of a HyperLogLog value if there are any (NIP-45).
+pub fn count(subscription: &str, count: u64, approximate: bool, registers: Option<&str>) -> String {
     let mut text = format!(r#"["COUNT",{},{{"count":{count}"#, quoted(subscription));
     if approximate {
         // Writing to a String cannot fail.
         let _ = text.write_str(r#","approximate":true"#);
+    }
+    if let Some(registers) = registers {
+        let _ = write!(text, r#","hll":"{registers}""#);
     }
     text.push_str("}]");
     text
@@ -358,8 +361,8 @@ mod tests {
             (closed("a\"b", &refusal), r#"["CLOSED","a\"b","blocked: say \"no\" (a.b)"]"#),
             (eose("s", None), r#"["EOSE","s"]"#),
             (eose("s", Some(Hint::Finish)), r#"["EOSE","s",["finish"]]"#),
-            (count("s", 3, false), r#"["COUNT","s",{"count":3}]"#),
-            (count("s", 3, true), r#"["COUNT","s",{"count":3,"approximate":true}]"#),
+            (count("s", 3, false, None), r#"["COUNT","s",{"count":3}]"#),
+            (count("s", 3, true, None), r#"["COUNT","s",{"count":3,"approximate":true}]"#),
             (auth("c"), r#"["AUTH","c"]"#),
             (neg_msg("n", &[0x61, 0x00]), r#"["NEG-MSG","n","6100"]"#),
             (neg_err("n", &refusal, None), r#"["NEG-ERR","n","blocked: say \"no\" (a.b)"]"#),

@@ -34,6 +34,26 @@ pub struct SlowQuery {
     pub events: usize,
 }
 
+/// Bytes of messages that were compressed on their way: those that were sent, and those that clients sent.
+#[derive(Debug, Default)]
+pub struct Compression {
+    /// As they are.
+    pub plain: [Counter; 2],
+    /// As they were on their way.
+    pub packed: [Counter; 2],
+}
+
+impl Compression {
+    /// Adds bytes.
+    pub(crate) fn add(&self, plain: [u64; 2], packed: [u64; 2]) {
+        let counters = self.plain.iter().chain(&self.packed);
+        for (counter, bytes) in counters.zip(plain.into_iter().chain(packed)).filter(|(_, bytes)| *bytes > 0)
+        {
+            counter.inc_by(bytes);
+        }
+    }
+}
+
 /// Numbers of the process.
 #[derive(Debug)]
 pub struct Meter {
@@ -45,6 +65,8 @@ pub struct Meter {
     pub bytes_received: Counter,
     /// Bytes of messages that were sent to clients.
     pub bytes_sent: Counter<u64, AtomicU64>,
+    /// Messages that were compressed on their way.
+    pub compression: Compression,
     /// Seconds that a group of events took to be durable.
     pub commit_seconds: Histogram,
     /// Groups that could not be made durable. After each one no events are taken until the disk takes writes again.
@@ -67,6 +89,7 @@ impl Default for Meter {
             connections_refused: Counter::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
+            compression: Compression::default(),
             commit_seconds: Histogram::new(SECONDS),
             commits_failed: Counter::default(),
             recoveries: Counter::default(),
@@ -115,6 +138,9 @@ fn shape_of(filter: &Filter) -> String {
     }
     for (letter, values) in &filter.tags {
         parts.push(format!("{} of #{}", values.len(), char::from(*letter)));
+    }
+    if !filter.all_tags.is_empty() {
+        parts.push(format!("all of {} tags", filter.all_tags.len()));
     }
     if !filter.prefixes.is_empty() {
         parts.push(format!("{} places", filter.prefixes.len()));

@@ -65,6 +65,15 @@ impl Metrics {
             meter.bytes_received.clone(),
         );
         registry.register_with_unit("sent", "Messages to clients", bytes(), meter.bytes_sent.clone());
+        let [sent, received] = [0, 1].map(|at| (&meter.compression.plain[at], &meter.compression.packed[at]));
+        for (name, help, counter) in [
+            ("sent_compressible", "Messages to clients that were compressed, before", sent.0),
+            ("sent_compressed", "The same after", sent.1),
+            ("received_decompressed", "Messages from clients that were compressed, as they are", received.0),
+            ("received_compressed", "The same as they came", received.1),
+        ] {
+            registry.register_with_unit(name, help, bytes(), counter.clone());
+        }
         let seconds = || Unit::Seconds;
         registry.register_with_unit(
             "commit",

@@ -107,21 +107,55 @@ impl Frame {
         }
     }
 
-    /// Hands over the text of each message, in pieces; nothing when its subscription has ended meanwhile.
-    pub fn texts(&self, mut put: impl FnMut(&[&[u8]])) {
+    /// Hands over the text of each message; nothing when its subscription has ended meanwhile.
+    pub fn texts(&self, mut put: impl FnMut(Text<'_>)) {
         match self {
-            Frame::Text(text) => put(&[text.as_bytes()]),
+            Frame::Text(text) => put(Text::Whole(text)),
             Frame::Answer(subscription, _)
             | Frame::Event(subscription, _)
             | Frame::Events(subscription, _)
                 if subscription.is_closed() => {}
-            Frame::Answer(_, text) => put(&[text.as_bytes()]),
-            Frame::Event(subscription, body) => put(&[subscription.event_head.as_bytes(), body, b"]"]),
+            Frame::Answer(_, text) => put(Text::Whole(text)),
+            Frame::Event(subscription, body) => put(Text::Event { head: &subscription.event_head, body }),
             Frame::Events(subscription, bodies) => {
-                let head = subscription.event_head.as_bytes();
-                bodies.iter().for_each(|body| put(&[head, body, b"]"]));
+                let head = &*subscription.event_head;
+                bodies.iter().for_each(|body| put(Text::Event { head, body }));
             }
         }
+    }
+}
+
+/// The text of one message.
+#[derive(Debug, Clone, Copy)]
+pub enum Text<'a> {
+    /// As it is.
+    Whole(&'a str),
+    /// An event of a subscription: what comes before its JSON, and the JSON, which others are sent too.
+    Event {
+        /// `["EVENT","name",`
+        head: &'a str,
+        /// The event.
+        body: &'a Bytes,
+    },
+}
+
+impl Text<'_> {
+    /// What it consists of, in order.
+    pub fn pieces(&self) -> [&[u8]; 3] {
+        match self {
+            Text::Whole(text) => [text.as_bytes(), b"", b""],
+            Text::Event { head, body } => [head.as_bytes(), body, b"]"],
+        }
+    }
+
+    /// Bytes of the whole.
+    pub fn len(&self) -> usize {
+        self.pieces().iter().map(|piece| piece.len()).sum()
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

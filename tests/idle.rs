@@ -93,9 +93,11 @@ fn read_until(stream: &mut impl Read, end: &str) -> usize {
     read.len()
 }
 
-fn subscribed<S: Read + Write>(mut stream: S, author: &str) -> S {
-    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+fn subscribed<S: Read + Write>(mut stream: S, author: &str, headers: &str) -> S {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("the relay reads");
     say(&mut stream, &format!(r#"["REQ","feed",{{"authors":["{author}"],"kinds":[1]}}]"#));
     read_until(&mut stream, r#"["EOSE","feed",["finish"]]"#);
@@ -103,7 +105,7 @@ fn subscribed<S: Read + Write>(mut stream: S, author: &str) -> S {
 }
 
 /// Bytes that each of a thousand connections takes, before and after a long answer.
-fn measure<S: Read + Write>(name: &str, connect: impl Fn(&Running) -> S) -> [u64; 2] {
+fn measure<S: Read + Write>(name: &str, headers: &str, connect: impl Fn(&Running) -> S) -> [u64; 2] {
     rlimit::increase_nofile_limit(2 * CONNECTIONS as u64 + 128).expect("a limit");
     let relay = Running::start();
     let mut publisher = Client::connect(&format!("ws://{}", relay.address));
@@ -120,7 +122,7 @@ fn measure<S: Read + Write>(name: &str, connect: impl Fn(&Running) -> S) -> [u64
     let each = |relay: &Running| relay.anonymous_bytes().saturating_sub(before) / CONNECTIONS as u64;
     let author = |number: usize| format!("{number:064x}");
     let mut streams: Vec<S> =
-        (0..CONNECTIONS).map(|number| subscribed(connect(&relay), &author(number))).collect();
+        (0..CONNECTIONS).map(|number| subscribed(connect(&relay), &author(number), headers)).collect();
     let idle = each(&relay);
     let mut answered = 0;
     for some in streams.chunks_mut(100) {
@@ -138,19 +140,31 @@ fn measure<S: Read + Write>(name: &str, connect: impl Fn(&Running) -> S) -> [u64
     let after = each(&relay);
     let answered = answered / CONNECTIONS;
     println!("{name}: an idle connection takes {idle} bytes, and {after} after an answer of {answered}");
-    assert!(answered > 48_000, "{answered}");
+    let is_compressed = !headers.is_empty();
+    assert!(
+        if is_compressed { (8_000..25_000).contains(&answered) } else { answered > 48_000 },
+        "{answered}"
+    );
     [idle, after]
 }
 
 #[test]
 fn an_idle_connection_holds_next_to_nothing() {
-    let plain = measure("plain", |relay| TcpStream::connect(&relay.address).expect("the relay accepts"));
+    let plain = measure("plain", "", |relay| TcpStream::connect(&relay.address).expect("the relay accepts"));
     assert!(plain.iter().all(|bytes| *bytes <= CONNECTION_BYTES_MAX), "{plain:?}");
 }
 
 #[test]
+fn an_idle_connection_that_compresses_holds_no_more() {
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let packed =
+        measure("compressed", offer, |relay| TcpStream::connect(&relay.address).expect("the relay accepts"));
+    assert!(packed.iter().all(|bytes| *bytes <= CONNECTION_BYTES_MAX), "{packed:?}");
+}
+
+#[test]
 fn an_idle_encrypted_connection_holds_little() {
-    let encrypted = measure("encrypted", |relay| {
+    let encrypted = measure("encrypted", "", |relay| {
         handshake(&relay.authority.client(), relay.tls_address, NAME).expect("a handshake")
     });
     assert!(encrypted.iter().all(|bytes| *bytes <= TLS_CONNECTION_BYTES_MAX), "{encrypted:?}");

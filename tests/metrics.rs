@@ -4,11 +4,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use common::http::{get, http};
 use common::program::{Program, plaza};
-use common::{Client, NOW, Person, TestRelay};
+use common::{Client, NOW, Person, TestRelay, json_of};
+use flate2::{Compress, Compression, FlushCompress};
 use plaza::config::Config;
 use serde_json::{Value, json};
 
@@ -95,6 +97,42 @@ fn numbers_tell_what_happened() {
         assert!(numbers[name] > 100.0, "{name}");
     }
     assert!(numbers["plaza_commit_events_sum"] == 4.0 && numbers["plaza_commit_seconds_sum"] > 0.0);
+}
+
+/// Reads until this has come.
+fn read_until(stream: &mut TcpStream, what: &str) {
+    let (mut read, mut byte) = (Vec::new(), [0]);
+    while !read.ends_with(what.as_bytes()) {
+        assert_eq!(stream.read(&mut byte).expect("the relay writes"), 1);
+        read.push(byte[0]);
+    }
+}
+
+#[test]
+fn what_was_compressed_is_told_before_and_after() {
+    let relay = watched("");
+    let long = Person::new(10).event(1, NOW, &[], &"bread ".repeat(1_000));
+    relay.connect().publish_ok(&long);
+    let mut stream = TcpStream::connect(relay.relay().address()).expect("it accepts");
+    let upgrade = "GET / HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).expect("it reads");
+    let ask = br#"["REQ","q",{}]"#;
+    let mut packed = Vec::with_capacity(200);
+    let mut zlib = Compress::new(Compression::new(9), false);
+    zlib.compress_vec(ask, &mut packed, FlushCompress::Sync).expect("deflate");
+    let packed = &packed[..packed.len() - 4];
+    let head = [0xc1, 0x80 | packed.len() as u8, 0, 0, 0, 0];
+    stream.write_all(&[&head, packed].concat()).expect("it reads");
+    read_until(&mut stream, r#"["EOSE","q",["finish"]]"#);
+    let numbers = numbers(&relay);
+    let number = |name: &str| numbers[&format!("plaza_{name}_bytes_total")];
+    let sent = json!(["EVENT", "q", json_of(&long)]).to_string().len() as f64;
+    assert_eq!(number("sent_compressible"), sent);
+    assert!((200.0..1_000.0).contains(&number("sent_compressed")), "{numbers:#?}");
+    assert_eq!(number("received_decompressed"), ask.len() as f64);
+    assert_eq!(number("received_compressed"), packed.len() as f64);
 }
 
 #[test]

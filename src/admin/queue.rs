@@ -51,7 +51,7 @@ pub(super) fn newest(
             &community.index(),
             SLICE_ENTRIES,
             |head| !head.vanished,
-            |found| {
+            |found, _| {
                 locations.push(found.location);
                 locations.len() < most
             },

@@ -100,7 +100,7 @@ pub(super) fn scan(community: &Community, filter: &Filter) -> Vec<Found> {
     let may_be_taken =
         |head: &crate::rule::Head<'_>| !head.vanished && !nip40::is_expired(head.expires_at, now);
     loop {
-        let progress = scan.run(&index, u64::MAX, may_be_taken, |one| {
+        let progress = scan.run(&index, u64::MAX, may_be_taken, |one, _| {
             if found.len() < limit {
                 found.push(one);
             }

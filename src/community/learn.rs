@@ -279,7 +279,7 @@ impl Community {
                 author.set(Some(*head.author));
                 !head.vanished && wanted(head)
             };
-            let progress = scan.run(&self.index(), SLICE_ENTRIES, visible, |one| {
+            let progress = scan.run(&self.index(), SLICE_ENTRIES, visible, |one, _| {
                 let fits = found.len() < most;
                 if let Some(author) = author.take().filter(|_| fits) {
                     found.push(Lead { location: one.location, author });

@@ -25,12 +25,15 @@ impl Config {
     /// Every section and setting by name, as one of the communities has them.
     pub fn sections_of(&self, settings: &Settings) -> Map<String, Value> {
         let mut sections = object_of(settings);
-        let Config { server, tls, acme, store, rate, nip40, nip62, log, metrics, cluster, .. } = self;
+        let Config {
+            server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster, ..
+        } = self;
         let process = [
             ("server", object_of(server)),
             ("tls", object_of(tls)),
             ("acme", object_of(acme)),
             ("store", object_of(store)),
+            ("compression", object_of(compression)),
             ("rate", object_of(rate)),
             ("nip40", object_of(nip40)),
             ("nip62", object_of(nip62)),

@@ -268,7 +268,7 @@ impl<'m> Matching<'m> {
                 kept.set(kept.get() + u64::from(is_kept));
                 !is_kept
             };
-            let progress = self.scan.run(&index, SLICE_ENTRIES, may_go, |one| {
+            let progress = self.scan.run(&index, SLICE_ENTRIES, may_go, |one, _| {
                 found.push(one);
                 found.len() < most
             });

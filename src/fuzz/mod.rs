@@ -53,6 +53,10 @@ pub const TARGETS: &[Target] = &[
     asked::TOKEN,
     asked::CALL,
     crate::net::probe::REQUEST,
+    crate::nips::nip77::probe::NEGENTROPY,
+    crate::nips::nip77::probe::RECONCILIATION,
+    crate::net::deflate::probe::OFFER,
+    crate::net::deflate::probe::DEFLATE,
     stored::RECORD,
     stored::COPY,
     crate::store::probe::VALUE,
@@ -116,7 +120,7 @@ impl Target {
 }
 
 /// How long this thread has run, where Linux tells.
-fn own_time() -> Option<Duration> {
+pub(crate) fn own_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }

@@ -106,6 +106,13 @@ fn filter(chance: &mut Chance) -> String {
     set(chance, "#p", |chance| json!(chance.hex::<32>()));
     set(chance, "#t", |chance| json!(chance.pick(&["bread", "fish", ""])));
     set(chance, "#g", |chance| json!(place(chance)));
+    if chance.one_in(3) {
+        let values = chance.some(4, |chance| json!(chance.pick(&["bread", "fish", ""])));
+        filter.insert("&t".to_owned(), Value::Array(values));
+    }
+    if chance.one_in(6) {
+        filter.insert("&g".to_owned(), json!([place(chance)]));
+    }
     for name in ["since", "until", "limit"] {
         if chance.one_in(4) {
             filter.insert(name.to_owned(), json!(chance.edge()));
@@ -184,6 +191,12 @@ fn written(filter: &Filter) -> String {
         put("kinds".to_owned(), Value::from(kinds.iter().map(|kind| kind.0).collect::<Vec<_>>()));
     }
     filter.tags.iter().for_each(|(letter, values)| put(format!("#{}", char::from(*letter)), texts(values)));
+    let mut letters: Vec<u8> = filter.all_tags.iter().map(|(letter, _)| *letter).collect();
+    letters.dedup();
+    for letter in letters {
+        let of = filter.all_tags.iter().filter(|(other, _)| *other == letter);
+        put(format!("&{}", char::from(letter)), of.map(|(_, value)| value.as_str()).collect());
+    }
     for (name, number) in [("since", filter.since), ("until", filter.until), ("limit", filter.limit)] {
         number.into_iter().for_each(|number| put(name.to_owned(), json!(number)));
     }
@@ -335,6 +348,14 @@ fn matches(filter: &Value, event: &Event, with_places: bool) -> bool {
         "since" => wanted.as_u64() <= Some(event.created_at),
         "until" => wanted.as_u64() >= Some(event.created_at),
         "limit" => true,
+        tag if tag.starts_with('&') => {
+            let carries = |wanted: &Value| {
+                let of_letter = event.tags.iter().filter(|one| one.name() == &tag[1..]);
+                of_letter.filter_map(|one| one.value()).any(|value| wanted == value)
+            };
+            wanted.as_array().is_some_and(|wanted| wanted.iter().all(carries))
+        }
+        tag if is_left_to_all(filter, tag, wanted) => true,
         tag => event
             .tags
             .iter()
@@ -344,17 +365,25 @@ fn matches(filter: &Value, event: &Event, with_places: bool) -> bool {
             .any(|(at, value)| {
                 let is_place = with_places && tag == "#g";
                 wanted.as_array().is_some_and(|wanted| {
-                    wanted.iter().filter_map(Value::as_str).any(|wanted| {
-                        match cells(wanted).filter(|_| is_place) {
-                            Some(cells) => {
-                                at < PLACES_MAX && cells.iter().any(|cell| value.starts_with(cell))
-                            }
-                            None => wanted == value,
-                        }
+                    let left = wanted.iter().filter(|wanted| !all_of(filter, tag).contains(wanted));
+                    left.filter_map(Value::as_str).any(|wanted| match cells(wanted).filter(|_| is_place) {
+                        Some(cells) => at < PLACES_MAX && cells.iter().any(|cell| value.starts_with(cell)),
+                        None => wanted == value,
                     })
                 })
             }),
     })
+}
+
+/// The values of this letter that must all be there.
+fn all_of<'f>(filter: &'f Map<String, Value>, tag: &str) -> &'f [Value] {
+    filter.get(&format!("&{}", &tag[1..])).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether a list names values, all of which must be there anyway.
+fn is_left_to_all(filter: &Map<String, Value>, tag: &str, wanted: &Value) -> bool {
+    let all = all_of(filter, tag);
+    wanted.as_array().is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(|one| all.contains(one)))
 }
 
 /// The cells that a value of `#g` with a star or a tilde asks for.

@@ -152,6 +152,13 @@ impl Index {
             }
             remaining.tags.push(numbers);
         }
+        for (letter, value) in &filter.all_tags {
+            let number = self.values.find_value(self.hashes.value(*letter, value));
+            if number.is_none() && !by_kind {
+                return None;
+            }
+            remaining.tags.push(number.into_iter().collect());
+        }
         Some(remaining)
     }
 

@@ -169,7 +169,7 @@ fn ask(index: &Index, events: &[Event]) {
                 head.tags.origins(&mut |origin| drop(origin.clone().into_owned()));
                 head.tags.has(b'p', "x") || head.kind.0 < u16::MAX
             };
-            if scan.run(index, ENTRIES, look, |_| true) != Progress::Going {
+            if scan.run(index, ENTRIES, look, |_, _| true) != Progress::Going {
                 break;
             }
         }

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use super::lists::{Cursor, Posting};
 use super::plan::{Listed, Plan, Source};
 use super::{Index, RowTags};
-use crate::event::Id;
+use crate::event::{Id, PublicKey};
 use crate::filter::Filter;
 use crate::rule::Head;
 use crate::store::Location;
@@ -189,7 +189,7 @@ impl<'f> Scan<'f> {
         index: &Index,
         entries: u64,
         visible: impl Fn(&Head<'_>) -> bool,
-        mut receive: impl FnMut(Found) -> bool,
+        mut receive: impl FnMut(Found, &PublicKey) -> bool,
     ) -> Progress {
         let Plan { source, remaining } = index.plan(self.filter, self.by_kind);
         let (position, until) = (self.position, self.filter.until);
@@ -216,11 +216,12 @@ impl<'f> Scan<'f> {
                 return None;
             }
             let tags = RowTags { index, row, ordinal };
-            if !visible(&index.head(ordinal, &tags)) {
+            let head = index.head(ordinal, &tags);
+            if !visible(&head) {
                 return None;
             }
             let found = Found { created_at, id: *id, location: index.heads.location(ordinal) };
-            if receive(found) { None } else { Some(Progress::Stopped) }
+            if receive(found, head.author) { None } else { Some(Progress::Stopped) }
         };
         let wanted = |ordinal: u32| match position {
             Some((created_at, id)) => index.heads.compare_to(ordinal, created_at, &id).is_lt(),

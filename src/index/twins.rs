@@ -123,6 +123,12 @@ impl Random {
                 filter.tags.push((letter.as_bytes()[0], values));
             }
         }
+        if self.one_in(6) {
+            for letter in ["t", "g", "p"] {
+                let values = self.some(|random| random.value(letter, known)).unwrap_or_default();
+                filter.all_tags.extend(values.into_iter().take(2).map(|value| (letter.as_bytes()[0], value)));
+            }
+        }
         if let Some((_, places)) = filter.tags.iter().find(|(letter, _)| *letter == b'g')
             && let Some(place) = places.first()
             && self.one_in(2)
@@ -338,7 +344,7 @@ fn scan(index: &Index, filter: &Filter, as_of: u64, random: &mut Random) -> (Vec
     let mut scan = Scan::new(filter, as_of);
     loop {
         let entries = if random.one_in(2) { u64::MAX } else { 1 + random.below(20) };
-        let progress = scan.run(index, entries, look, |one| {
+        let progress = scan.run(index, entries, look, |one, _| {
             found.push(one);
             true
         });

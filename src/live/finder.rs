@@ -34,7 +34,9 @@ fn key_of(filter: &Filter) -> Key<'_> {
         places::LETTER => (*letter, values.as_slice(), filter.prefixes.as_slice()),
         letter => (letter, values.as_slice(), [].as_slice()),
     });
-    let fewest_values = tags.min_by_key(|(_, values, prefixes)| values.len() + prefixes.len());
+    let all =
+        filter.all_tags.iter().map(|(letter, value)| (*letter, std::slice::from_ref(value), [].as_slice()));
+    let fewest_values = tags.chain(all).min_by_key(|(_, values, prefixes)| values.len() + prefixes.len());
     match (&filter.ids, fewest_values, &filter.authors, &filter.kinds) {
         (Some(ids), ..) => Key::Ids(ids),
         (_, Some((letter, values, prefixes)), ..) => Key::Tag(letter, values, prefixes),
@@ -303,6 +305,10 @@ mod tests {
             if self.below(3) == 0 {
                 let value = |dice: &mut Dice| dice.below(5).to_string();
                 conditions.push(format!("\"#t\":{}", self.list(3, value)));
+            }
+            if self.below(4) == 0 {
+                let value = |dice: &mut Dice| dice.below(5).to_string();
+                conditions.push(format!("\"&t\":{}", self.list(2, value)));
             }
             if self.below(4) == 0 {
                 let place = |dice: &mut Dice| dice.place() + ["", "*"][dice.below(2) as usize];

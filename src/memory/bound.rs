@@ -1,7 +1,9 @@
 //! What the relay takes at most, as the settings imply it: term by term (docs/memory.md tells each). In: settings,
 //! bytes of the index. Out: a [`Plan`] of what caches and clients may take, and the [`Bound`] that follows. Pure.
 
-use super::{CONNECTION_BYTES, EVENT_FACTOR, HTTP_BYTES, TLS_BYTES, subscription_bytes};
+use super::{
+    COMPRESSION_THREAD_BYTES, CONNECTION_BYTES, EVENT_FACTOR, HTTP_BYTES, TLS_BYTES, subscription_bytes,
+};
 use crate::config::{self, Config, Limits};
 use crate::nips::nip67::BOUNDARY_EXTRA_MAX;
 use crate::policy::Needs;
@@ -190,6 +192,11 @@ impl Bound {
                 RATE_TABLES * RATE_KEY_BYTES * rate_keys_max(config) as u64,
             ),
             term("ephemeral events for who joins late", "geohash.replay_seconds", replays(config)),
+            term(
+                "compressed messages",
+                "compression.enabled, compression.context_bytes_max",
+                compression(config, plan),
+            ),
             term("managing: sessions, tokens, commands", "", MANAGING_BYTES),
             term("the log of the cluster", "cluster.servers", of_log(config, plan)),
             term("the index and the store's table of pages", "what is stored", of_index(index_bytes)),
@@ -316,6 +323,19 @@ const FILTER_BYTES: u64 = 256;
 /// What the shortest values of a filter take for each byte of their message: a kind is two bytes of text, and is found
 /// by a slot of its own.
 const VALUE_FACTOR: u64 = 32;
+
+/// Compressors of the threads that serve sockets, and contexts of connections, which clients' pool holds where there is
+/// one.
+fn compression(config: &Config, plan: &Plan) -> u64 {
+    if !config.compression.enabled {
+        return 0;
+    }
+    let contexts = match plan.memory_bytes_max {
+        Some(_) => 0,
+        None => config.compression.context_bytes_max as u64,
+    };
+    threads_or_cores(0) * COMPRESSION_THREAD_BYTES + contexts
+}
 
 fn replays(config: &Config) -> u64 {
     let kept = config.all().filter(|one| one.geohash.replay_seconds > 0).count();

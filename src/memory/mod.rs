@@ -37,6 +37,10 @@ pub const TLS_BYTES: usize = 48 * 1024;
 /// Encrypted bytes that may wait for a client to read them, below the outbox.
 pub const TLS_UNSENT_BYTES: usize = 8 * 1024;
 
+/// What a thread that serves sockets takes to compress messages: two compressors of 0.4 MiB, a decompressor, two buffers,
+/// and events that it keeps compressed.
+pub const COMPRESSION_THREAD_BYTES: u64 = 2 * 1024 * 1024;
+
 /// What an event under way takes for each byte of its message: as it was parsed, as JSON, as a record, in its group,
 /// and what even the shortest one needs.
 pub const EVENT_FACTOR: usize = 7;

@@ -103,7 +103,7 @@ impl RelayByHand {
         let community = self.shared.communities.at(path)?;
         let relay = self.names(&community);
         let session = Session::new(Arc::clone(&self.shared), community, relay, ADDRESS, ADDRESS);
-        Some(session::run(session.with_challenge(challenge), stream, Vec::new()))
+        Some(session::run(session.with_challenge(challenge), stream, Vec::new(), None))
     }
 
     fn names(&self, community: &Community) -> Arc<RelayNames> {
@@ -125,14 +125,14 @@ impl RelayByHand {
         self.stages.borrow_mut().step(part)
     }
 
-    /// How many events have been passed on to whoever listens.
-    pub fn passed_on_count(&self) -> usize {
-        self.stages.borrow().passed_on().len()
+    /// How many events of a community have been passed on to whoever listens.
+    pub fn passed_on_count(&self, community: &Community) -> usize {
+        self.stages.borrow().passed_on(community.id).len()
     }
 
-    /// All events that were passed on, in order.
-    pub fn passed_on(&self) -> Vec<PassedOn> {
-        self.stages.borrow().passed_on().to_vec()
+    /// All events of a community that were passed on, in order.
+    pub fn passed_on(&self, community: &Community) -> Vec<PassedOn> {
+        self.stages.borrow().passed_on(community.id).to_vec()
     }
 
     /// Has the writer remove, when it comes to it, what expired or vanished.
@@ -143,17 +143,27 @@ impl RelayByHand {
         }
     }
 
-    /// Begins a call of the management API of the root community, by who has proved a key.
+    /// Begins a call of the management API of a community, by who has proved a key.
     ///
     /// # Errors
     /// When there is no such method, the caller may not call it, or it makes no sense.
-    pub fn call(&self, key: PublicKey, body: &str) -> Result<Called<'_>, Denied> {
+    pub fn call<'a>(
+        &'a self,
+        community: &'a Arc<Community>,
+        key: PublicKey,
+        body: &str,
+    ) -> Result<Called<'a>, Denied> {
         let (name, method) =
             nip86::read(body.as_bytes()).map_err(|error| Denied::Refused(error.to_string()))?;
-        let community = self.shared.communities.root();
         let relay = self.names(community);
         let caller = Caller { community, key, session: None, relay: &relay };
         self.shared.admin.begin(&caller, &name, &method, self.pipeline.clock.now()).map(Called)
+    }
+
+    /// From now on the disk takes nothing more: whoever commits is told that it failed, and all else goes on as it does
+    /// in the moment before a machine without power stands still.
+    pub fn cut_disk(&self) {
+        self.store.take_no_more();
     }
 
     /// Tells all sessions to finish what is under way and to end.

@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::deflate::{self, Deflate};
 use super::page::{self, Numbers};
 use super::server::{Guard, Shared};
 use super::session::{self, Session};
@@ -232,12 +233,13 @@ fn upgrade(
         return bad(StatusCode::FORBIDDEN, "Connections from this address are not taken here.\n");
     }
     tracing::debug!(community = community.path(), address = shared.logged(address), "connected");
+    let (deflate, agreed) = compression(shared, headers).unzip();
     let guard = Arc::clone(&connection.guard);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let _guards = (guard, address_guard);
         if let Some((stream, ahead)) = Box::pin(unwrapped(upgraded)).await {
-            session::run(session, stream, ahead).await;
+            session::run(session, stream, ahead, deflate).await;
         }
     });
     let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -245,7 +247,33 @@ fn upgrade(
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(agreed) = agreed {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+    }
     Ok(answer)
+}
+
+/// What is agreed on of the compression that a client offers, and the header that says so. Contexts are for those who
+/// come while there is memory for them.
+fn compression(shared: &Shared, headers: &HeaderMap) -> Option<(Box<Deflate>, HeaderValue)> {
+    let config = shared.current.get();
+    let settings = &config.compression;
+    if !settings.enabled {
+        return None;
+    }
+    let values = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let texts: Option<Vec<&str>> = values.map(|value| value.to_str().ok()).collect();
+    let offer = *deflate::offers::offers(texts?.into_iter()).first()?;
+    let (mut agreed, mut charges) = (offer.agree(None), None);
+    if settings.context_bytes_max > 0 {
+        let wanted = offer.agree(Some(settings.context_window_bits));
+        charges = shared.take_context(wanted.context_bytes(), settings.context_bytes_max);
+        if charges.is_some() {
+            agreed = wanted;
+        }
+    }
+    let header = HeaderValue::try_from(agreed.to_string()).ok()?;
+    Some((Deflate::new(agreed, settings, charges), header))
 }
 
 /// The stream of an upgraded connection, out of hyper's wrapping, and what was already read of it. Nothing of

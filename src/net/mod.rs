@@ -4,6 +4,7 @@
 mod acme;
 mod admin_page;
 mod by_hand;
+pub(crate) mod deflate;
 mod http;
 pub(crate) mod https;
 mod listen;

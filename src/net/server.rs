@@ -110,6 +110,8 @@ pub(super) struct Shared {
     /// The port for encrypted connections, if there is one.
     pub(super) tls_port: Option<u16>,
     logged: Logged,
+    /// What contexts of compressed messages take.
+    contexts: Arc<Ledger>,
     addresses: Arc<Addresses>,
     names: Mutex<Names>,
     pictures: Mutex<Pictures>,
@@ -199,10 +201,19 @@ impl Shared {
             admin: Admin::new(pipeline, store, reloader),
             tls_port,
             logged: Logged::default(),
+            contexts: Ledger::unbounded(),
             addresses: Arc::default(),
             names: Mutex::default(),
             pictures: Mutex::default(),
         }
+    }
+
+    /// Takes memory for a connection's contexts, among all of them and of what all clients have; `None` when there is no
+    /// room for them, or nothing to take.
+    pub(super) fn take_context(&self, bytes: usize, bytes_max: usize) -> Option<[Charge; 2]> {
+        let among_contexts = self.contexts.take(bytes).filter(|_| self.contexts.bytes() <= bytes_max)?;
+        let among_all = self.memory().take(bytes).filter(|_| bytes > 0)?;
+        Some([among_contexts, among_all])
     }
 
     /// Counts a connection of an address; `None` when it has as many as it may.

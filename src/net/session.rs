@@ -21,8 +21,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
 use reconciliations::Reconciliations;
 
+use super::deflate::Deflate;
 use super::server::Shared;
-use super::socket::{Received, Socket};
+use super::socket::{Received, Socket, Unreadable};
 use crate::community::{Community, Rules};
 use crate::event::{Event, Verified};
 use crate::filter::Filter;
@@ -112,9 +113,14 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run<S: Wire>(mut session: Box<Session>, stream: S, ahead: Vec<u8>) {
+pub(super) async fn run<S: Wire>(
+    mut session: Box<Session>,
+    stream: S,
+    ahead: Vec<u8>,
+    deflate: Option<Box<Deflate>>,
+) {
     let message_bytes_max = session.community.settings().limits.message_bytes_max;
-    let mut socket = Socket::new(stream, ahead, message_bytes_max);
+    let mut socket = Socket::new(stream, ahead, message_bytes_max, deflate);
     session.greet();
     let end = session.converse(&mut socket).await;
     Box::pin(session.part(socket, end)).await;
@@ -364,12 +370,16 @@ impl Session {
         }
         let mut bytes = 0;
         for frame in outbox.take(WRITE_BYTES_MAX) {
-            frame.texts(|pieces| {
-                bytes += pieces.iter().map(|piece| piece.len()).sum::<usize>();
-                socket.put(pieces);
+            frame.texts(|text| {
+                bytes += text.len();
+                socket.send(&text);
             });
         }
-        self.shared.pipeline.meter.bytes_sent.inc_by(bytes as u64);
+        let meter = &self.shared.pipeline.meter;
+        meter.bytes_sent.inc_by(bytes as u64);
+        if let Some(tally) = socket.take_tally() {
+            meter.compression.add(tally.plain, tally.packed);
+        }
         self.flush(socket).await
     }
 
@@ -416,12 +426,19 @@ impl Session {
             }
             // tungstenite answers pings and closing itself.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_)) => Ok(None),
-            Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. })) => {
+            Err(Unreadable::Protocol(Error::Capacity(CapacityError::MessageTooLong {
+                max_size, ..
+            }))) => {
                 self.say(message::notice(&format!("a message has at most {max_size} bytes")));
                 Err(End::Close(CloseCode::Size, "the message is too long"))
             }
-            Err(Error::Utf8(_)) => Err(End::Close(CloseCode::Invalid, "text must be UTF-8")),
-            Err(Error::Protocol(_)) => Err(End::Close(CloseCode::Protocol, "not as RFC 6455 has it")),
+            Err(Unreadable::Deflate) => Err(End::Close(CloseCode::Invalid, "not deflate as RFC 7692 has it")),
+            Err(Unreadable::Protocol(Error::Utf8(_))) => {
+                Err(End::Close(CloseCode::Invalid, "text must be UTF-8"))
+            }
+            Err(Unreadable::Protocol(Error::Protocol(_))) => {
+                Err(End::Close(CloseCode::Protocol, "not as RFC 6455 has it"))
+            }
             Err(_) => Err(End::Gone),
         }
     }

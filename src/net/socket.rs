@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
+use super::deflate::{Deflate, Tally};
+use crate::outbox::Text;
+
 /// What one read takes from the stream at most. The buffer is one for each thread.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
@@ -33,7 +36,22 @@ thread_local! {
 }
 
 /// What a socket yields: a message, or why there are no more.
-pub(super) type Received = Result<Message, Error>;
+pub(super) type Received = Result<Message, Unreadable>;
+
+/// Why there are no more messages.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// What came is no WebSocket, too long, or nothing.
+    Protocol(Error),
+    /// What was compressed cannot be read.
+    Deflate,
+}
+
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Self {
+        Unreadable::Protocol(error)
+    }
+}
 
 /// See the module.
 pub(super) struct Socket<S> {
@@ -41,6 +59,8 @@ pub(super) struct Socket<S> {
     /// tungstenite's state; `None` while a client is between two messages.
     protocol: Option<Box<WebSocketContext>>,
     message_bytes_max: usize,
+    /// What was agreed on of compression, and compressed messages that come.
+    deflate: Option<Box<Deflate>>,
     /// What was read and tungstenite has not yet taken.
     ahead: Vec<u8>,
     ahead_used: usize,
@@ -86,11 +106,17 @@ impl Write for Wire<'_> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// A WebSocket on a stream of which `ahead` was already read.
-    pub(super) fn new(stream: S, ahead: Vec<u8>, message_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        stream: S,
+        ahead: Vec<u8>,
+        message_bytes_max: usize,
+        deflate: Option<Box<Deflate>>,
+    ) -> Self {
         Socket {
             stream,
             protocol: None,
             message_bytes_max,
+            deflate,
             ahead,
             ahead_used: 0,
             unaccounted: 0,
@@ -105,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The next message. Answers to pings are gathered on the way, and the one to a close frame is kept.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         if self.is_closing || !self.farewell.is_empty() {
-            return Poll::Ready(Err(Error::ConnectionClosed));
+            return Poll::Ready(Err(Error::ConnectionClosed.into()));
         }
         loop {
             if self.unaccounted > 0 || !self.ahead.is_empty() {
@@ -140,8 +166,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Shows tungstenite what was read; returns how much of it it has taken, and what it makes of it.
+    /// Reads on in what has come; returns how much of it is read, and the message or fault that this comes to.
     fn decode(&mut self, input: &[u8], has_ended: bool) -> (usize, Option<Received>) {
+        let mut used = 0;
+        loop {
+            let Some(deflate) = &self.deflate else { return self.decode_plain(input, has_ended) };
+            let plain = self.frames.run(&input[used..], |next| deflate.claims(next));
+            // Messages that tungstenite has taken already come before a compressed one.
+            if plain > 0 || self.unaccounted > 0 || has_ended {
+                let (taken, received) = self.decode_plain(&input[used..used + plain], has_ended);
+                used += taken;
+                if received.is_some() {
+                    return (used, received);
+                }
+            }
+            let Some(deflate) = self.deflate.as_mut().filter(|_| used < input.len()) else {
+                return (used, None);
+            };
+            let (taken, received) =
+                deflate.take(&input[used..], self.frames.is_in_message, self.message_bytes_max);
+            used += taken;
+            if received.is_some() || used == input.len() {
+                return (used, received);
+            }
+        }
+    }
+
+    /// Shows tungstenite what was read; returns how much of it it has taken, and what it makes of it.
+    fn decode_plain(&mut self, input: &[u8], has_ended: bool) -> (usize, Option<Received>) {
         let message_bytes_max = self.message_bytes_max;
         let protocol = self.protocol.get_or_insert_with(|| {
             let config = WebSocketConfig::default()
@@ -167,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.frames.pass(&input[..used]);
         let received = match received {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
-            received => Some(received),
+            received => Some(received.map_err(Unreadable::from)),
         };
         if let Some(Ok(message)) = &received {
             self.unaccounted = self.unaccounted.saturating_sub(least_bytes(message.len()));
@@ -183,7 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Some(_) => READ_BUFFER_BYTES + 2 * self.unaccounted + self.frames.payload_left(),
             None => 0,
         };
-        self.ahead.capacity() + buffered + self.gathered.capacity()
+        let packed = self.deflate.as_ref().map_or(0, |deflate| deflate.held_bytes());
+        self.ahead.capacity() + buffered + packed + self.gathered.capacity()
     }
 
     /// Gives back what an idle client does not need.
@@ -193,8 +246,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    /// Adds a text message, compressed if that was agreed on and makes it shorter.
+    pub(super) fn send(&mut self, text: &Text<'_>) {
+        if self.is_closing {
+            return;
+        }
+        self.take_spare();
+        let is_put = match &mut self.deflate {
+            Some(deflate) => deflate.put(text, &mut self.gathered),
+            None => false,
+        };
+        if !is_put {
+            self.put(&text.pieces());
+        }
+    }
+
+    /// What was compressed since this was last asked.
+    pub(super) fn take_tally(&mut self) -> Option<Tally> {
+        self.deflate.as_mut().map(|deflate| deflate.take_tally())
+    }
+
     /// Adds a text message, given in pieces.
-    pub(super) fn put(&mut self, pieces: &[&[u8]]) {
+    fn put(&mut self, pieces: &[&[u8]]) {
         if self.is_closing {
             return;
         }
@@ -282,6 +355,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Lets go of what was read: the conversation is over, and only what is written still counts.
     pub(super) fn stop_reading(&mut self) {
         self.protocol = None;
+        if let Some(deflate) = &mut self.deflate {
+            deflate.stop_reading();
+        }
         self.ahead = Vec::new();
         self.ahead_used = 0;
     }
@@ -293,28 +369,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 }
 
 /// Follows the heads of a client's frames (RFC 6455, section 5.2), to know how much of one is yet to come.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Frames {
     /// The head of the next frame, as far as it has come.
     head: [u8; 10],
     head_bytes: u8,
     /// Bytes of the frame that are yet to come, its mask among them.
     left: u64,
+    /// Whether fragments of a message are yet to come.
+    is_in_message: bool,
 }
 
 impl Frames {
     /// Passes over bytes.
     fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
+            bytes = &bytes[self.step(bytes)..];
+        }
+    }
+
+    /// How many bytes come before a frame that is another's by its first byte.
+    fn run(&self, bytes: &[u8], is_others: impl Fn(u8) -> bool) -> usize {
+        let (mut frames, mut passed) = (self.clone(), 0);
+        while passed < bytes.len() {
+            if frames.left == 0 && frames.head_bytes == 0 && is_others(bytes[passed]) {
+                break;
+            }
+            passed += frames.step(&bytes[passed..]);
+        }
+        passed
+    }
+
+    /// Passes over the rest of a frame, or over one byte of a head; returns how many bytes that are.
+    fn step(&mut self, bytes: &[u8]) -> usize {
+        if self.left > 0 {
             let passed = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
             self.left -= passed as u64;
-            bytes = &bytes[passed..];
-            let Some((byte, rest)) = bytes.split_first() else { return };
-            self.head[usize::from(self.head_bytes)] = *byte;
-            self.head_bytes += 1;
-            bytes = rest;
-            self.read_head();
+            return passed;
         }
+        self.head[usize::from(self.head_bytes)] = bytes[0];
+        self.head_bytes += 1;
+        self.read_head();
+        1
     }
 
     /// Begins to pass over the frame when its head is whole.
@@ -336,6 +432,10 @@ impl Frames {
         let mask = if second & 0x80 == 0 { 0 } else { 4 };
         self.left = payload.saturating_add(mask);
         self.head_bytes = 0;
+        let first = self.head[0];
+        if first & 0x0f < 8 {
+            self.is_in_message = first & 0x80 == 0;
+        }
     }
 
     /// For how much of a frame there may be room that is not filled. Longer frames than a message may be are refused by
@@ -365,7 +465,7 @@ fn least_bytes(payload: usize) -> usize {
 }
 
 /// The head of a frame without a mask (RFC 6455, section 5.2).
-fn write_head(first: u8, payload: usize, out: &mut Vec<u8>) {
+pub(super) fn write_head(first: u8, payload: usize, out: &mut Vec<u8>) {
     match payload {
         0..126 => out.extend_from_slice(&[first, payload as u8]),
         126..65_536 => {
@@ -380,229 +480,4 @@ fn write_head(first: u8, payload: usize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
-    use super::*;
-
-    /// A stream whose other side is the test's: what it will be given, in pieces, and what it was given.
-    #[derive(Default)]
-    struct Ends {
-        pieces: std::collections::VecDeque<Vec<u8>>,
-        taken: Vec<u8>,
-        /// How many bytes it still takes.
-        room: usize,
-    }
-
-    impl AsyncRead for Ends {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            out: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let Some(piece) = self.pieces.pop_front() else { return Poll::Pending };
-            out.put_slice(&piece);
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Ends {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            let taken = bytes.len().min(self.room).min(1_000);
-            if taken == 0 {
-                return Poll::Pending;
-            }
-            self.room -= taken;
-            self.taken.extend_from_slice(&bytes[..taken]);
-            Poll::Ready(Ok(taken))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn socket(pieces: impl IntoIterator<Item = Vec<u8>>) -> Socket<Ends> {
-        let stream = Ends { pieces: pieces.into_iter().collect(), taken: Vec::new(), room: usize::MAX };
-        Socket::new(stream, Vec::new(), 300_000)
-    }
-
-    fn context() -> Context<'static> {
-        Context::from_waker(Waker::noop())
-    }
-
-    fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![opcode];
-        write_head(opcode, payload.len(), &mut out);
-        out.remove(0);
-        out[1] |= 0x80;
-        let head = out.len();
-        out.extend_from_slice(&[1, 2, 3, 4]);
-        out.extend_from_slice(payload);
-        for (at, byte) in out[head + 4..].iter_mut().enumerate() {
-            *byte ^= [1, 2, 3, 4][at % 4];
-        }
-        out
-    }
-
-    /// A text as tungstenite frames it.
-    fn framed(role: Role, text: String) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut wire = Wire { input: &[], has_ended: false, output: &mut out };
-        let mut protocol = WebSocketContext::new(role, None);
-        protocol.write(&mut wire, Message::text(text)).expect("a frame");
-        protocol.flush(&mut wire).expect("a frame");
-        out
-    }
-
-    fn texts(socket: &mut Socket<Ends>) -> Vec<String> {
-        let mut texts = Vec::new();
-        while let Poll::Ready(received) = socket.poll_receive(&mut context()) {
-            if let Message::Text(text) = received.expect("a message") {
-                texts.push(text.to_string());
-            }
-        }
-        texts
-    }
-
-    #[test]
-    fn texts_are_framed_as_tungstenite_frames_them() {
-        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 200_000] {
-            let text = "x".repeat(length);
-            let (one, other) = text.as_bytes().split_at(length / 3);
-            let mut socket = socket([]);
-            socket.put(&[one, other, b""]);
-            let _ = socket.poll_flush(&mut context());
-            let twin = framed(Role::Server, text);
-            assert_eq!(socket.stream.taken.len(), twin.len());
-            assert!(socket.stream.taken == twin, "{length}");
-        }
-    }
-
-    #[test]
-    fn what_a_client_needs_at_least_is_what_tungstenite_counts() {
-        for length in [0_usize, 125, 126, 65_535, 65_536, 200_000] {
-            assert_eq!(least_bytes(length), framed(Role::Client, "x".repeat(length)).len(), "{length}");
-        }
-    }
-
-    #[test]
-    fn between_messages_nothing_is_kept_and_nothing_is_lost() {
-        let long = "x".repeat(150_000);
-        let messages = ["a".to_owned(), long, String::new(), "b".repeat(126), "c".repeat(5_000)];
-        let frames: Vec<u8> = messages.iter().flat_map(|text| masked(TEXT, text.as_bytes())).collect();
-        for piece_bytes in [1, 7, 1_000, READ_BYTES_MAX] {
-            let mut socket = socket(frames.chunks(piece_bytes).map(<[u8]>::to_vec));
-            assert_eq!(texts(&mut socket), messages, "{piece_bytes}");
-            assert!(socket.protocol.is_none(), "{piece_bytes}");
-            assert_eq!((socket.ahead.capacity(), socket.gathered.capacity()), (0, 0));
-        }
-        // In the midst of a message its state stays, wherever it is cut.
-        for cut in 1..20 {
-            let frame = masked(TEXT, b"twenty bytes or more");
-            let mut socket = socket([frame[..cut].to_vec()]);
-            assert_eq!(texts(&mut socket), [""; 0]);
-            socket.stream.pieces.push_back(frame[cut..].to_vec());
-            assert_eq!(texts(&mut socket), ["twenty bytes or more"]);
-            assert!(socket.protocol.is_none());
-        }
-        // So it does between the fragments of one.
-        let mut socket = socket([masked(0x01, b"one "), masked(0x00, b"and ")]);
-        assert_eq!(texts(&mut socket), [""; 0]);
-        socket.stream.pieces.push_back(masked(0x80, b"two"));
-        assert_eq!(texts(&mut socket), ["one and two"]);
-    }
-
-    #[test]
-    fn half_a_message_counts_with_the_room_that_is_made_for_it() {
-        let long = masked(TEXT, &[b'x'; 200_000]);
-        for cut in [14, 1_000, 70_000, 199_000] {
-            let pieces = |bytes: &[u8]| bytes.chunks(READ_BYTES_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>();
-            let mut socket = socket(pieces(&long[..cut]));
-            assert_eq!(texts(&mut socket), [""; 0]);
-            let held = socket.held_bytes();
-            assert!((200_000..500_000).contains(&held), "{cut}: {held}");
-            socket.stream.pieces.extend(pieces(&long[cut..]));
-            assert_eq!(texts(&mut socket).len(), 1);
-            assert_eq!(socket.held_bytes(), 0, "{cut}");
-        }
-        // Who is sent away in the midst of one holds nothing, and is told why.
-        let mut left = socket([long[..60_000].to_vec()]);
-        assert_eq!(texts(&mut left), [""; 0]);
-        left.stop_reading();
-        assert_eq!(left.held_bytes(), 0);
-        left.close(CloseFrame { code: CloseCode::Again, reason: "".into() });
-        assert!(left.poll_flush(&mut context()).is_ready());
-        assert_eq!(left.stream.taken, b"\x88\x02\x03\xf5");
-        // Fragments count by what has come, and by the head of the next one.
-        let mut fragments = masked(0x01, &[b'x'; 50_000]);
-        fragments.extend(&masked(0x00, &[b'y'; 100_000])[..20]);
-        let mut socket = socket([fragments]);
-        assert_eq!(texts(&mut socket), [""; 0]);
-        assert!((150_000..300_000).contains(&socket.held_bytes()), "{}", socket.held_bytes());
-    }
-
-    #[test]
-    fn heads_of_frames_are_followed_wherever_they_are_cut() {
-        let lengths = [0_usize, 1, 125, 126, 65_535, 65_536, 3];
-        let frames: Vec<u8> = lengths.iter().flat_map(|length| masked(TEXT, &vec![b'x'; *length])).collect();
-        for piece in [1, 3, 10, 1_000, frames.len()] {
-            let mut followed = Frames::default();
-            frames.chunks(piece).for_each(|piece| followed.pass(piece));
-            assert_eq!((followed.left, followed.head_bytes), (0, 0), "{piece}");
-            followed.pass(&masked(TEXT, &[b'x'; 70_000])[..100]);
-            assert_eq!(followed.payload_left(), 70_000 + 14 - 100, "{piece}");
-        }
-    }
-
-    #[test]
-    fn answers_stand_between_texts_and_nothing_follows_a_close() {
-        let mut socket = socket([masked(0x89, b"ping"), masked(0x88, &1000_u16.to_be_bytes())]);
-        socket.put(&[b"before"]);
-        assert!(matches!(socket.poll_receive(&mut context()), Poll::Ready(Ok(Message::Ping(_)))));
-        socket.put(&[b"be", b"tween"]);
-        assert!(matches!(socket.poll_receive(&mut context()), Poll::Ready(Ok(Message::Close(_)))));
-        let after = socket.poll_receive(&mut context());
-        assert!(matches!(after, Poll::Ready(Err(Error::ConnectionClosed))), "{after:?}");
-        // What was asked before is still answered.
-        socket.put(&[b"late"]);
-        socket.part();
-        socket.put(&[b"after"]);
-        socket.ping();
-        socket.close(CloseFrame { code: CloseCode::Away, reason: "".into() });
-        assert!(socket.poll_flush(&mut context()).is_ready());
-        let expected = [
-            &b"\x81\x06before"[..],
-            b"\x8a\x04ping",
-            b"\x81\x07between",
-            b"\x81\x04late",
-            b"\x88\x02\x03\xe8",
-        ];
-        assert_eq!(socket.stream.taken, expected.concat());
-    }
-
-    #[test]
-    fn what_a_slow_client_has_not_taken_is_all_that_is_kept() {
-        let mut socket = socket([]);
-        socket.stream.room = 9_990;
-        let body = vec![b'x'; 9_996];
-        socket.put(&[&body]);
-        assert!(socket.poll_flush(&mut context()).is_pending());
-        assert!(socket.gathered.capacity() <= 20, "{}", socket.gathered.capacity());
-        socket.put(&[b"more"]);
-        socket.stream.room = usize::MAX;
-        assert!(socket.poll_flush(&mut context()).is_ready());
-        assert!(socket.stream.taken.ends_with(b"xxxxxxxxxx\x81\x04more"));
-        assert_eq!((socket.stream.taken.len(), socket.gathered.capacity()), (10_006, 0));
-    }
-}
+pub(in crate::net) mod tests;

@@ -11,6 +11,7 @@ pub mod nip32;
 pub mod nip36;
 pub mod nip40;
 pub mod nip42;
+pub mod nip45;
 pub mod nip51;
 pub mod nip56;
 pub mod nip57;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::supported;
 use crate::config::{Read, Settings, Write};
+use crate::filter::ALL_TAGS_MAX;
 
 /// The project's home, a URL as NIP-11 asks; left out of the document while there is none.
 const SOFTWARE: &str = env!("CARGO_PKG_REPOSITORY");
@@ -46,6 +47,7 @@ fn limitation(config: &Settings, restricts_writes: bool) -> Value {
         "max_subscriptions": limits.subscriptions_per_connection_max,
         "max_limit": limits.limit_max,
         "default_limit": limits.limit_default,
+        "max_tags_per_and": ALL_TAGS_MAX,
         "max_subid_length": limits.subscription_id_chars_max,
         "max_event_tags": limits.event_tags_max,
         "max_content_length": limits.content_chars_max,

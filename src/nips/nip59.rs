@@ -51,12 +51,11 @@ fn is_private(kind: Kind, context: &Context<'_>) -> bool {
 fn is_of_party(filter: &Filter, context: &Context<'_>) -> bool {
     let is_own = |key: &PublicKey| context.keys.contains(key);
     let names = |keys: &Vec<PublicKey>| !keys.is_empty() && keys.iter().all(is_own);
-    let is_addressed = |values: &Vec<String>| {
-        !values.is_empty()
-            && values.iter().all(|value| PublicKey::from_hex(value).is_some_and(|key| is_own(&key)))
-    };
+    let names_own = |value: &String| PublicKey::from_hex(value).is_some_and(|key| is_own(&key));
+    let is_addressed = |values: &Vec<String>| !values.is_empty() && values.iter().all(names_own);
     filter.authors.as_ref().is_some_and(names)
         || filter.tags.iter().any(|(letter, values)| *letter == b'p' && is_addressed(values))
+        || filter.all_tags.iter().any(|(letter, value)| *letter == b'p' && names_own(value))
 }
 
 /// Whether what a COUNT costs must not depend on private events: its client is no party of theirs.

@@ -2,8 +2,16 @@
 //! set of events, and what the other side says. Out: what to say. The protocol itself is `negentropy`'s.
 
 pub mod between;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod probe;
+mod sealed;
 
-use negentropy::{Error, Id as Item, Negentropy, NegentropyStorageVector};
+use std::fmt::Display;
+
+use between::{Malformed, VERSION};
+use negentropy::{Id as Item, Negentropy};
+
+pub use sealed::Sealed;
 
 use crate::event::Id;
 use crate::rule::{Decision, Prefix, Refusal};
@@ -12,42 +20,31 @@ use crate::rule::{Decision, Prefix, Refusal};
 pub const ANSWER_BYTES_MAX: u64 = 128 * 1024;
 
 /// What an event takes of memory in a set, in bytes.
-pub const EVENT_BYTES: usize = size_of::<negentropy::Item>();
+pub const EVENT_BYTES: usize = size_of::<negentropy::Item>() + sealed::SUM_BYTES;
 
 /// The events that a reconciliation is about: their times and ids.
 #[derive(Debug, Default)]
-pub struct Set {
-    events: NegentropyStorageVector,
-    len: usize,
-}
-
-/// A set that is complete.
-#[derive(Debug)]
-pub struct Sealed(NegentropyStorageVector);
+pub struct Set(Vec<negentropy::Item>);
 
 impl Set {
     /// Adds an event.
     pub fn add(&mut self, created_at: u64, id: &Id) {
-        // Only a sealed one takes no more.
-        let added = self.events.insert(created_at, Item::from_byte_array(id.0));
-        self.len += usize::from(added.is_ok());
+        self.0.push(negentropy::Item::with_timestamp_and_id(created_at, Item::from_byte_array(id.0)));
     }
 
     /// How many were added.
     pub fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.is_empty()
     }
 
     /// Ends the adding.
-    pub fn seal(mut self) -> Sealed {
-        // It fails for what is sealed already.
-        let _ = self.events.seal();
-        Sealed(self.events)
+    pub fn seal(self) -> Sealed {
+        Sealed::new(self.0)
     }
 }
 
@@ -57,9 +54,12 @@ impl Sealed {
     /// # Errors
     /// `invalid:` when the message is none of the protocol's.
     pub fn answer(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let answer =
-            Negentropy::borrowed(&self.0, ANSWER_BYTES_MAX).and_then(|mut side| side.reconcile(message));
-        answer.map_err(|error| refusal(&error))
+        match message.first() {
+            Some(&VERSION) => self.reconcile(message).map_err(|Malformed(why)| refusal(&why)),
+            // Another version is answered with the one that is spoken here.
+            Some(0x60..=0x6f) => Ok(vec![VERSION]),
+            _ => Err(refusal(&"invalid negentropy protocol version byte")),
+        }
     }
 
     /// What the side that begins says first.
@@ -67,7 +67,7 @@ impl Sealed {
     /// # Errors
     /// `invalid:`, never for a sealed set.
     pub fn initiate(&self) -> Result<Vec<u8>, Refusal> {
-        let first = Negentropy::borrowed(&self.0, ANSWER_BYTES_MAX).and_then(|mut side| side.initiate());
+        let first = Negentropy::borrowed(self, ANSWER_BYTES_MAX).and_then(|mut side| side.initiate());
         first.map_err(|error| refusal(&error))
     }
 
@@ -78,7 +78,7 @@ impl Sealed {
     /// `invalid:` when the message is none of the protocol's.
     pub fn learn(&self, message: &[u8]) -> Result<Learned, Refusal> {
         let (mut only_here, mut only_there) = (Vec::new(), Vec::new());
-        let next = Negentropy::borrowed(&self.0, ANSWER_BYTES_MAX).and_then(|mut side| {
+        let next = Negentropy::borrowed(self, ANSWER_BYTES_MAX).and_then(|mut side| {
             side.set_initiator();
             side.reconcile_with_ids(message, &mut only_here, &mut only_there)
         });
@@ -102,7 +102,7 @@ pub struct Learned {
     pub only_there: Vec<Id>,
 }
 
-fn refusal(error: &Error) -> Refusal {
+fn refusal(error: &dyn Display) -> Refusal {
     Refusal::new(Prefix::Invalid, "nip77.message", format!("the message is not negentropy's: {error}"))
 }
 
@@ -206,6 +206,59 @@ mod tests {
                 let found = reconcile(&set(&here), &set(&there));
                 assert_eq!(found, expected, "{events} events, {differences} differences, seed {seed}");
             }
+        }
+    }
+
+    /// What the side that answers computes in a session about a million events of which a hundred differ, against its
+    /// twin, which adds up all that a message asks about.
+    #[test]
+    #[ignore = "measures; build it with --release"]
+    fn a_million_events_that_differ_by_a_hundred() {
+        /// The kernel counts a thread's time from tick to tick.
+        const TIMES: u32 = 50;
+        let mut random = SplitMix(77);
+        let mut event = || (1_700_000_000 + random.below(10_000_000), super::tests::event(&mut random).1);
+        let set = |events: &[(u64, Id)]| {
+            let mut set = Set::default();
+            events.iter().for_each(|(time, id)| set.add(*time, id));
+            set
+        };
+        let events: Vec<_> = (0..1_000_050).map(|_| event()).collect();
+        let own_time = || crate::fuzz::own_time().expect("Linux tells");
+        let (here, began) = (set(&events[..1_000_000]).seal(), own_time());
+        let there = set(&events[50..]);
+        let gathered = own_time() - began;
+        let began = own_time();
+        let there = there.seal();
+        println!("gathered in {gathered:?}, sealed in {:?}", own_time() - began);
+        type Answer = fn(&Sealed, &[u8]) -> Vec<u8>;
+        let answers: [(&str, Answer); 2] = [
+            ("by sums", |there, said| there.answer(said).expect("an answer")),
+            ("by its twin", |there, said| {
+                let mut side = Negentropy::borrowed(there, ANSWER_BYTES_MAX).expect("a side");
+                side.reconcile(said).expect("an answer")
+            }),
+        ];
+        for (name, answer) in answers {
+            let began = own_time();
+            (0..TIMES).for_each(|_| drop(answer(&there, b"\x61\x00\x00\x01................")));
+            println!("{name}: {:?} for a short message", (own_time() - began) / TIMES);
+            let (mut message, mut took, mut bytes) =
+                (here.initiate().ok(), std::time::Duration::ZERO, [0, 0]);
+            let (mut rounds, mut found) = (0, 0);
+            while let Some(said) = message {
+                let began = own_time();
+                let answered = answer(&there, &said);
+                (1..TIMES).for_each(|_| drop(answer(&there, &said)));
+                took += (own_time() - began) / TIMES;
+                rounds += 1;
+                bytes = [bytes[0] + said.len(), bytes[1] + answered.len()];
+                let learned = here.learn(&answered).expect("it is understood");
+                found += learned.only_here.len() + learned.only_there.len();
+                message = learned.next;
+            }
+            assert_eq!(found, 100);
+            println!("{name}: {took:?} for {rounds} answers, {bytes:?} bytes asked and answered");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A pipeline without threads: each of its stages does its next piece of work when its caller says so, in whatever
 //! order. In: which stage. Out: whether it had something to do. What is done is what threads do, to the letter.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -12,7 +13,7 @@ use crate::clock::Clock;
 use crate::community::Communities;
 use crate::config::Current;
 use crate::event::Id;
-use crate::store::Store;
+use crate::store::{CommunityId, Store};
 
 /// Groups that may wait to be matched with live filters: a writer that had to wait for room would wait for ever.
 const FANOUT_GROUPS_MAX: usize = 1 << 16;
@@ -39,8 +40,10 @@ pub(crate) struct ByHand {
     /// What the writer passes on, and where the fan-out takes it from.
     written: Receiver<LiveGroup>,
     to_fanout: Sender<LiveGroup>,
-    /// All that the fan-out was given, in order.
-    passed_on: Vec<PassedOn>,
+    /// Groups that the fan-out was given and has not passed on.
+    given: VecDeque<(CommunityId, Vec<PassedOn>)>,
+    /// All that it has passed on in each community, in order.
+    passed_on: BTreeMap<CommunityId, Vec<PassedOn>>,
 }
 
 impl ByHand {
@@ -55,7 +58,8 @@ impl ByHand {
             Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX)?;
         let (to_fanout, input) = unbounded();
         let written = stages.fanout.take_from(input);
-        Ok((pipeline, ByHand { stages, written, to_fanout, passed_on: Vec::new() }))
+        let (given, passed_on) = (VecDeque::new(), BTreeMap::new());
+        Ok((pipeline, ByHand { stages, written, to_fanout, given, passed_on }))
     }
 
     /// All that there are.
@@ -69,7 +73,8 @@ impl ByHand {
     pub(crate) fn step(&mut self, part: Part) -> bool {
         if part == Part::Fanout {
             for group in self.written.try_iter() {
-                self.passed_on.extend(group.events.iter().map(|live| (live.event.id, live.number)));
+                let events = group.events.iter().map(|live| (live.event.id, live.number)).collect();
+                self.given.push_back((group.community.id, events));
                 // Its other end is the fan-out's, which lives as long.
                 let _ = self.to_fanout.send(group);
             }
@@ -78,14 +83,21 @@ impl ByHand {
         match part {
             Part::Verifier(number) => stage::step(&mut verifiers[number]),
             Part::Writer => stage::step(writer),
-            Part::Fanout => stage::step(fanout),
+            Part::Fanout => {
+                let is_some = stage::step(fanout);
+                let done = self.given.len() - fanout.waiting();
+                for (community, events) in self.given.drain(..done) {
+                    self.passed_on.entry(community).or_default().extend(events);
+                }
+                is_some
+            }
             Part::Reader(number) => stage::step(&mut readers[number]),
         }
     }
 
-    /// All events that were passed on to whoever listens, in order.
-    pub(crate) fn passed_on(&self) -> &[PassedOn] {
-        &self.passed_on
+    /// All events of a community that were passed on to whoever listens, in order.
+    pub(crate) fn passed_on(&self, community: CommunityId) -> &[PassedOn] {
+        self.passed_on.get(&community).map_or(&[], Vec::as_slice)
     }
 
     /// Does all that is left, when nothing more will come, and ends as threads do.

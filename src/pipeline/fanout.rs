@@ -88,6 +88,11 @@ impl Fanout {
         Fanout { input, clock, other: None }
     }
 
+    /// How many groups it has not passed on.
+    pub(super) fn waiting(&self) -> usize {
+        self.input.len() + usize::from(self.other.is_some())
+    }
+
     /// Takes its groups from elsewhere from now on; returns where they came from.
     pub(super) fn take_from(&mut self, input: Receiver<LiveGroup>) -> Receiver<LiveGroup> {
         std::mem::replace(&mut self.input, input)

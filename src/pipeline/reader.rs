@@ -24,6 +24,7 @@ use crate::index::{Found, Progress, Scan};
 use crate::memory::{self, Charge};
 use crate::message;
 use crate::meter::{self, Meter, SlowQuery};
+use crate::nips::nip45::HyperLogLog;
 use crate::nips::nip59;
 use crate::nips::nip67::{BOUNDARY_EXTRA_MAX, Hint};
 use crate::outbox::{Frame, Listener, Subscription, event_bytes};
@@ -331,7 +332,7 @@ impl Reader {
                 fits
             };
             let mut kept = self.replay(query, filter).into_iter().peekable();
-            let is_whole = self.scan_filter(query, filter, as_of, deadline, |found| {
+            let is_whole = self.scan_filter(query, filter, as_of, deadline, |found, _| {
                 let found = Hit::from(found);
                 while let Some(kept) = kept.next_if(|kept| kept.compare(&found).is_lt()) {
                     if !receive(kept) {
@@ -382,7 +383,7 @@ impl Reader {
         filter: &Filter,
         as_of: u64,
         deadline: Instant,
-        mut receive: impl FnMut(Found) -> bool,
+        mut receive: impl FnMut(Found, &PublicKey) -> bool,
     ) -> bool {
         let Query { community, listener, subscription, .. } = query;
         let rules = community.rules();
@@ -420,7 +421,7 @@ impl Reader {
         listener: &Listener,
         scan: &mut Scan<'_>,
         entries: u64,
-        receive: impl FnMut(Found) -> bool,
+        receive: impl FnMut(Found, &PublicKey) -> bool,
     ) -> Progress {
         let now = self.shared.clock.now();
         listener.with_keys(|keys| {
@@ -437,12 +438,14 @@ impl Reader {
         let limits = &settings.limits;
         let filters = &query.subscription.filters;
         let deadline = Instant::now() + Duration::from_millis(limits.query_milliseconds_max);
+        let mut authors = HyperLogLog::of(filters);
         let mut seen = HashSet::new();
         let mut count = 0;
         let mut is_whole = true;
         for filter in filters {
             let mut is_full = false;
-            is_whole &= self.scan_filter(query, filter, *as_of, deadline, |found| {
+            is_whole &= self.scan_filter(query, filter, *as_of, deadline, |found, author| {
+                authors.iter_mut().for_each(|authors| authors.add(author));
                 is_full = seen.len() >= COUNT_DISTINCT_MAX;
                 // An event that several filters ask for counts once.
                 count += u64::from(filters.len() == 1 || !is_full && seen.insert(found.location.number));
@@ -450,7 +453,9 @@ impl Reader {
             });
             is_whole &= !is_full;
         }
-        let text = message::count(&query.subscription.id, count, !is_whole);
+        // What a budget cut short would pass for all that this relay has.
+        let registers = authors.filter(|_| is_whole).map(|authors| authors.to_hex());
+        let text = message::count(&query.subscription.id, count, !is_whole, registers.as_deref());
         query.listener.outbox.push(Frame::Answer(Arc::clone(&query.subscription), text));
         self.measure(*at, query, count as usize);
     }

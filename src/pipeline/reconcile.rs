@@ -155,7 +155,7 @@ impl Reader {
         let mut scan = Scan::resume(filter, as_of, place);
         for _ in 0..SLICES_AT_ONCE {
             let set = &mut gathering.set;
-            let progress = self.slice(community, &rules, listener, &mut scan, SLICE_ENTRIES, |found| {
+            let progress = self.slice(community, &rules, listener, &mut scan, SLICE_ENTRIES, |found, _| {
                 if set.len() < limit.min(events_max + 1) {
                     set.add(found.created_at, &found.id);
                 }

@@ -286,6 +286,12 @@ impl Store {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Takes no group from now on, as after a write that failed.
+    pub(crate) fn take_no_more(&self) {
+        self.hold().stopped = true;
+        self.failed.store(true, Ordering::Release);
+    }
+
     /// Lets no group be committed while what it returns lives.
     fn hold(&self) -> MutexGuard<'_, Writer> {
         // A panic of sled within a commit leaves `stopped` set, so that the lock's own mark adds nothing.

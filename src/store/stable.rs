@@ -152,7 +152,8 @@ mod tests {
         let (before, after) = (3 * SEGMENT + 50, 6 * SEGMENT + 70);
         let lost = Some(&[(9, 7), (6, after), (5, before)][..]);
         let false_ones = Some(&[(8, after), (6, after), (5, before), (7, after)][..]);
-        let table: &[(&str, u64, &[(u64, u64)], Option<&[(u64, u64)]>)] = &[
+        type Row<'t> = (&'t str, u64, &'t [(u64, u64)], Option<&'t [(u64, u64)]>);
+        let table: &[Row<'_>] = &[
             ("the header that said so is lost", after, &[(9, 7), (6, before), (5, before)], lost),
             ("it is there", after, &[(7, after), (6, before)], None),
             ("another in that segment is there", after, &[(7, 6 * SEGMENT + 3), (6, before)], None),

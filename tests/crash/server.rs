@@ -111,18 +111,21 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Waits until it has ended by itself: its exit code, if no signal ended it.
+    pub(crate) fn wait_for_end(&self, patience: Duration) -> Option<i32> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.borrow_mut().try_wait().expect("a process to wait for") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until it has ended with exit code 0.
     pub(crate) fn wait_for_success(self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let status = loop {
-            let status = self.child.borrow_mut().try_wait().expect("a process to wait for");
-            match status {
-                Some(status) => break status,
-                None => assert!(Instant::now() < deadline, "it does not end:\n{}", self.log()),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        assert_eq!(status.code(), Some(0), "{}", self.log());
+        assert_eq!(self.wait_for_end(patience), Some(0), "{}", self.log());
     }
 
     /// All events of the store in a folder, as `plaza export` writes them.

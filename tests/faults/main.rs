@@ -1,8 +1,10 @@
 //! Disks that fail while the relay runs: full, read-only, with errors of reading, writing and syncing, slow. Each row
 //! says what a publisher, a reader and the operator see meanwhile, and all of them what holds afterwards: the relay
 //! takes events again, without a restart and on the same connections, and nothing that it acknowledged or showed is
-//! lost, even by a power cut. Then the same at random. `PLAZA_SEED` runs the chances of one seed again;
-//! `PLAZA_ROUNDS` sets how many rounds the long form has: `cargo test --test faults -- --ignored --nocapture`.
+//! lost, even by a power cut. Then the same at random; a relay that ends because a group broke off half-way is started
+//! again, as systemd does. And a disk that is really full (`full.rs`), where one can be mounted. `PLAZA_SEED` runs
+//! the chances of one seed again; `PLAZA_ROUNDS` sets how many rounds the long form has:
+//! `cargo test --test faults -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
 
 #[path = "../power/check.rs"]
@@ -13,6 +15,7 @@ mod common;
 mod disk;
 #[path = "../power/fault.rs"]
 mod fault;
+mod full;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "only what removes events is used here")]
 mod ledger;
@@ -433,12 +436,18 @@ fn any_fault(cached: bool, chance: &mut Chance) -> Fault {
     Fault { asked, name, after: chance.below(80), times: 1 + chance.below(3), harm }
 }
 
+fn last_line(log: &str) -> &str {
+    log.lines().last().unwrap_or_default()
+}
+
+/// Has a disk fail under load so many times. A relay that ends because a group broke off half-way asks to be started
+/// again, and is, as systemd would do; any other end is a failure.
 fn fail_at_random(rounds: u64) {
     let Some(()) = can_mount() else { return };
     let seed = Chance::seeds(&[])[0];
     println!("PLAZA_SEED={seed}");
     let chance = &mut Chance::new(seed);
-    let (mut round, mut accepted, mut met, mut went_on) = (0, 0, 0, 0);
+    let (mut round, mut accepted, mut met, mut went_on, mut started_again) = (0, 0, 0, 0, 0);
     while round < rounds {
         let names = *chance.pick(&[Names::WithTheirFolder, Names::InOneJournal]);
         let (mut machine, mut promise) = (Machine::new(names, ""), Promise::default());
@@ -456,9 +465,19 @@ fn fail_at_random(rounds: u64) {
             let (survival, events) = (Survival::any(chance), 100 + chance.below(300));
             println!("round {round} of seed {seed}: {faults:?}, {events} events, {survival:?}");
             faults.into_iter().for_each(|fault| machine.power.harm(fault));
-            let log = machine.write_until(When::Answered { events }, &mut promise, chance);
-            went_on += log.matches("the store was opened anew").count();
-            met = machine.power.mend();
+            let mut left = Some(events);
+            while let Some(events) = left {
+                let written = machine.write_until(When::Answered { events }, &mut promise, chance);
+                went_on += written.log.matches("the store was opened anew").count();
+                met = machine.power.mend();
+                left = written.left;
+                if left.is_some() {
+                    started_again += 1;
+                    println!("it asks to be started again: {}", last_line(&written.log));
+                    machine.restart();
+                    assert_kept(&machine, &mut promise);
+                }
+            }
             machine.lose_power(survival, chance);
         }
         assert!(machine.start(None), "the power stays");
@@ -468,6 +487,7 @@ fn fail_at_random(rounds: u64) {
         println!("{met} things went wrong on this disk");
     }
     println!(
-        "{rounds} rounds, {went_on} times opened anew, {accepted} events acknowledged, 0 lost, seed {seed}"
+        "{rounds} rounds, {went_on} times opened anew, {started_again} times started again, {accepted} events \
+         acknowledged, 0 lost, seed {seed}"
     );
 }

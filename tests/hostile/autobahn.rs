@@ -1,5 +1,5 @@
-//! The cases of the Autobahn test suite for WebSocket, by its numbers, as far as they are about servers that do not
-//! compress: what is sent, and what must come back. It asks for an echo; a COUNT echoes its name, and the OK of an
+//! The cases of the Autobahn test suite for WebSocket, by its numbers, as far as they are not about compression
+//! (`deflate.rs`): what is sent, and what must come back. It asks for an echo; a COUNT echoes its name, and the OK of an
 //! event proves that each byte of it arrived.
 
 use serde_json::json;
@@ -334,8 +334,8 @@ fn large_messages_9_and_10() {
 }
 
 #[test]
-fn compression_that_is_offered_is_not_taken_and_not_understood() {
-    let house = House::start("");
+fn compression_that_is_switched_off_is_not_taken_and_not_understood() {
+    let house = House::start("[compression]\nenabled = false");
     let long = format!("permessage-deflate{}", "; x=1".repeat(2_000));
     let offers = [
         "permessage-deflate",

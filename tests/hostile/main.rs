@@ -4,6 +4,7 @@ mod autobahn;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowds;
+mod deflate;
 mod frames;
 mod house;
 mod limits;

@@ -200,9 +200,17 @@ impl Raw {
 
     /// The next frame, or the end.
     pub(crate) fn hear(&mut self) -> Heard {
+        match self.hear_frame() {
+            Some((first, payload)) => Heard::Frame(first & 0x0f, payload),
+            None => Heard::End,
+        }
+    }
+
+    /// The first byte and the payload of the next frame, unless this is the end.
+    pub(crate) fn hear_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut start = [0; 2];
         if !self.take(&mut start) {
-            return Heard::End;
+            return None;
         }
         assert_eq!(start[1] & 0x80, 0, "a server masks nothing");
         let mut wide = [0; 8];
@@ -218,10 +226,7 @@ impl Raw {
             length => usize::from(length),
         };
         let mut payload = vec![0; length];
-        if !self.take(&mut payload) {
-            return Heard::End;
-        }
-        Heard::Frame(start[0] & 0x0f, payload)
+        self.take(&mut payload).then_some((start[0], payload))
     }
 
     /// The next message, which must be a text.

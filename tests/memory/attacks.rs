@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpStream};
 
+use flate2::{Compress, Compression, FlushCompress};
 use serde_json::json;
 
 use crate::common::{NOW, Person, json_of};
@@ -15,6 +16,12 @@ pub(crate) type Held = Vec<TcpStream>;
 /// Attacks a relay, so many times as much as is done in a moment.
 pub(crate) type Attack = fn(&Running, usize) -> Held;
 
+/// Events that each reconciliation is about: one more than a list has room for that grew by doubling.
+const RECONCILED_EVENTS: usize = 8_193;
+
+/// Reconciliations that a connection may have open, unless it is set.
+const RECONCILIATIONS_MAX: usize = 4;
+
 /// By name.
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("subscriptions at every limit", subscriptions),
@@ -24,9 +31,12 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("requests over HTTP that are half sent", half_requests),
     ("handshakes of TLS that are half done", half_handshakes),
     ("requests and counts that nobody reads", storms),
+    ("reconciliations of all that is stored", reconciliations),
     ("proofs of keys that are none", proofs),
     ("events that nobody reads the answers to", unread_answers),
     ("a new address for each connection", addresses),
+    ("compressed messages that are too long, or half sent", bombs),
+    ("contexts of compressed messages", contexts),
 ];
 
 /// Sessions that have begun, as many of so many as there is room for.
@@ -120,6 +130,51 @@ fn half_messages(running: &Running, scale: usize) -> Held {
     held
 }
 
+/// What a client offers of compression.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+/// A compressed frame of this text.
+fn packed(text: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(text.len() + 1_000);
+    let mut zlib = Compress::new(Compression::new(6), false);
+    zlib.compress_vec(text, &mut packed, FlushCompress::Sync).expect("deflate");
+    packed.truncate(packed.len() - 4);
+    let mut frame = head(packed.len());
+    frame[0] = 0xc1;
+    frame.extend(packed);
+    frame
+}
+
+/// Each says what would be hundreds of times longer than a message may be; others send half of what may be one, or much
+/// that is nothing but long.
+fn bombs(running: &Running, scale: usize) -> Held {
+    let offering = |number| (0..number).filter_map(|_| try_upgrade(running.address, OFFER).ok());
+    let bomb = packed(&vec![b' '; 100_000_000]);
+    let mut held: Held = offering(100 * scale).collect();
+    held.retain_mut(|stream| stream.write_all(&bomb).is_ok());
+    let long = packed(&[&vec![b' '; MESSAGE_BYTES_MAX - 100], &b"[]"[..]].concat());
+    let mut more: Held = offering(100 * scale).collect();
+    more.retain_mut(|stream| stream.write_all(&long.repeat(20)).is_ok());
+    let mut half = head(MESSAGE_BYTES_MAX - 100);
+    half[0] = 0x41;
+    half.extend(std::iter::repeat_n(0x55, 100_000));
+    let mut halves: Held = offering(400 * scale).collect();
+    halves.retain_mut(|stream| stream.write_all(&half).is_ok());
+    held.extend(more);
+    held.extend(halves);
+    held
+}
+
+/// Each gets an answer that fills its context, and says as much.
+fn contexts(running: &Running, scale: usize) -> Held {
+    store_long(running, 2);
+    let mut held: Held = (0..400 * scale).filter_map(|_| try_upgrade(running.address, OFFER).ok()).collect();
+    let said = packed(&[&vec![b' '; 40_000], &b"[]"[..]].concat());
+    held.retain_mut(|stream| stream.write_all(&said).is_ok());
+    say_all(&mut held, &[r#"["REQ","long",{"kinds":[1],"limit":2}]"#.to_owned()]);
+    held
+}
+
 fn half_requests(running: &Running, scale: usize) -> Held {
     let long = "x".repeat(28_000);
     let get = format!("GET / HTTP/1.1\r\nHost: relay\r\nX-Long: {long}");
@@ -157,6 +212,46 @@ fn storms(running: &Running, scale: usize) -> Held {
         _ => format!(r#"["COUNT","{number}",{}]"#, kinds.join(",")),
     };
     say_all(&mut held, &(0..2_000).map(ask).collect::<Vec<_>>());
+    held
+}
+
+/// Stores events that are short, many under way at once.
+fn store_short(running: &Running, number: usize) {
+    let mut client = running.client();
+    let events: Vec<_> = (0..number).map(|at| Person::new(9).note(&at.to_string())).collect();
+    for some in events.chunks(50) {
+        some.iter().for_each(|event| client.submit(event));
+        some.iter().for_each(|event| assert!(client.answer_to(event).0, "it is stored"));
+    }
+}
+
+/// As many reconciliations as a connection may have, over as many connections as it takes until there is no room; then
+/// each asks for all ids, and nobody reads them.
+fn reconciliations(running: &Running, scale: usize) -> Held {
+    store_short(running, RECONCILED_EVENTS);
+    let mut held = sessions(running, 150 * scale);
+    let (mut opened, mut refused) = (0, 0);
+    for stream in &mut held {
+        for name in 0..RECONCILIATIONS_MAX {
+            // The fingerprint of everything, which nobody has.
+            let digits = format!("61000001{}", "00".repeat(16));
+            let text = format!(r#"["NEG-OPEN","{name}",{{}},"{digits}"]"#);
+            stream.write_all(&frame(&text)).expect("the relay reads");
+            loop {
+                let answer = hear(stream).expect("an answer");
+                match () {
+                    () if answer.starts_with("[\"NEG-MSG\"") => opened += 1,
+                    () if answer.contains("rate-limited: ") => refused += 1,
+                    () => continue,
+                }
+                break;
+            }
+        }
+    }
+    println!("{opened} reconciliations of {RECONCILED_EVENTS} events were opened, {refused} refused");
+    assert!(opened > 0 && refused > 0, "{opened} and {refused}");
+    let ask = |name: usize| format!(r#"["NEG-MSG","{name}","6100000200"]"#);
+    say_all(&mut held, &(0..RECONCILIATIONS_MAX).map(ask).collect::<Vec<_>>());
     held
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn settings(bytes_max: u64, scale: usize) -> String {
         "[server]\nmemory_bytes_max = {bytes_max}\nconnections_max = {}\nreader_threads = 1\nverify_threads = 1\n\
          trusted_proxies = [\"127.0.0.1\"]\n[rate]\nenabled = false\n[limits]\nmessage_bytes_max = {MESSAGE_BYTES_MAX}\n\
          filters_per_request_max = {FILTERS_MAX}\nfilter_values_max = {VALUES_MAX}\nlimit_max = 2_000\n\
+         [compression]\ncontext_bytes_max = 1_000_000_000\ncontext_window_bits = 15\n\
          [tls]\nlisten = \"127.0.0.1:0\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n",
         1_000 * scale
     )

@@ -954,3 +954,48 @@ fn messages_take_effect_in_the_order_in_which_they_were_sent() {
     assert_eq!(client.receive(), json!(["EOSE", "s", ["finish"]]));
     client.hears_nothing_more();
 }
+
+#[test]
+fn all_of_several_values_may_be_asked_for() {
+    let relay = TestRelay::start();
+    let mut client = relay.connect();
+    let author = Person::new(1);
+    let with = |age: u64, values: &[&str]| {
+        let tags: Vec<[&str; 2]> = values.iter().map(|value| ["t", value]).collect();
+        let tags: Vec<&[&str]> = tags.iter().map(|tag| &tag[..]).collect();
+        author.event(1, NOW - age, &tags, "")
+    };
+    let events = [
+        with(0, &["meme", "cat", "black"]),
+        with(1, &["meme", "cat"]),
+        with(2, &["meme", "black"]),
+        with(3, &[]),
+    ];
+    events.iter().for_each(|event| client.publish_ok(event));
+    let table: &[(Value, &[usize])] = &[
+        (json!({"&t": ["meme", "cat"]}), &[0, 1]),
+        (json!({"&t": ["meme", "cat"], "#t": ["black", "white"]}), &[0]),
+        (json!({"&t": ["meme"], "#t": ["meme", "black"]}), &[0, 2]),
+        (json!({"&t": ["meme"], "#t": ["meme"]}), &[0, 1, 2]),
+        (json!({"&t": ["meme", "dog"]}), &[]),
+        (json!({"&t": []}), &[0, 1, 2, 3]),
+        (json!({"&t": ["cat"], "kinds": [1], "authors": [author.hex()]}), &[0, 1]),
+        (json!({"&t": ["cat"], "kinds": [7]}), &[]),
+    ];
+    for (filter, expected) in table {
+        let expected: Vec<&Event> = expected.iter().map(|at| &events[*at]).collect();
+        let filter = std::slice::from_ref(filter);
+        assert_eq!(client.request("stored", filter).0, ids_of(&expected), "{filter:?}");
+        assert_eq!(client.count(filter), expected.len() as u64, "{filter:?}");
+        client.send(&json!(["CLOSE", "stored"]));
+    }
+    client.request("live", &[json!({"&t": ["meme", "cat"], "since": NOW + 1})]);
+    let mut speaker = relay.connect();
+    let late = |number: u64, values: [&str; 2]| {
+        author.event(1, NOW + number, &[&["t", values[0]], &["t", values[1]]], "")
+    };
+    let (wanted, other) = (late(1, ["cat", "meme"]), late(2, ["cat", "dog"]));
+    speaker.publish_ok(&other);
+    speaker.publish_ok(&wanted);
+    assert_eq!(relay.heard_by(&mut client), [("live".to_owned(), wanted.id.to_string())]);
+}

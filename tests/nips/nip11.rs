@@ -64,6 +64,7 @@ fn the_document_says_what_the_settings_say() {
             "max_subscriptions": limits.subscriptions_per_connection_max,
             "max_limit": limits.limit_max,
             "default_limit": limits.limit_default,
+            "max_tags_per_and": 16,
             "max_subid_length": 64,
             "max_event_tags": limits.event_tags_max,
             "max_content_length": limits.content_chars_max,

@@ -143,3 +143,73 @@ fn a_count_that_was_cut_short_says_that_it_is_approximate() {
     client.send(&json!(["COUNT", "s", {"kinds": [1]}]));
     assert_eq!(client.receive(), json!(["COUNT", "s", {"count": 5, "approximate": true}]));
 }
+
+/// The registers that the NIP asks for, as naively as can be.
+fn registers(offset: usize, authors: &[Person]) -> String {
+    let mut registers = [0_u8; 256];
+    for author in authors {
+        let key = hex::decode(author.hex()).expect("hex");
+        let bits: String = key[offset + 1..].iter().map(|byte| format!("{byte:08b}")).collect();
+        let register = &mut registers[usize::from(key[offset])];
+        *register = (*register).max(1 + bits.find('1').expect("a key is not 0") as u8);
+    }
+    hex::encode(registers)
+}
+
+#[test]
+fn counts_of_people_come_with_registers_that_relays_share() {
+    let relays = [TestRelay::start(), TestRelay::start()];
+    let id = format!("{}3{}", "a".repeat(32), "b".repeat(31));
+    let people = || (0..40).map(Person::new).collect::<Vec<_>>();
+    let filter = json!({"kinds": [7], "#e": [id]});
+    for (number, person) in people().iter().enumerate() {
+        for (at, relay) in relays.iter().enumerate() {
+            // Some are known to the one, some to the other, some to both, and some twice.
+            if number % 3 != at {
+                relay.connect().publish_ok(&person.event(7, NOW, &[&["e", &id]], "+"));
+                relay.connect().publish_ok(&person.event(7, NOW - 1, &[&["e", &id]], "again"));
+            }
+        }
+    }
+    let mut told = Vec::new();
+    for (at, relay) in relays.iter().enumerate() {
+        let here: Vec<Person> = people()
+            .into_iter()
+            .enumerate()
+            .filter(|(number, _)| number % 3 != at)
+            .map(|(_, one)| one)
+            .collect();
+        let mut client = relay.connect();
+        client.send(&json!(["COUNT", "c", filter]));
+        let answer = client.receive();
+        let expected = json!({"count": 2 * here.len(), "hll": registers(8 + 3, &here)});
+        assert_eq!(answer, json!(["COUNT", "c", expected]));
+        told.push(hex::decode(answer[2]["hll"].as_str().expect("registers")).expect("hex"));
+        // Others have none, and neither have those that a stranger may not see.
+        client.send(&json!(["COUNT", "c", {"kinds": [7], "#e": [id], "since": 0}]));
+        assert_eq!(client.receive(), json!(["COUNT", "c", {"count": 2 * here.len()}]));
+    }
+    let merged: Vec<u8> = told[0].iter().zip(&told[1]).map(|(one, other)| *one.max(other)).collect();
+    assert_eq!(hex::encode(merged), registers(8 + 3, &people()));
+}
+
+#[test]
+fn registers_are_of_what_may_be_seen_and_of_whole_counts_alone() {
+    let relay = TestRelay::with(|config| config.root.limits.query_entries_max = 6);
+    let id = "0".repeat(64);
+    let mut client = relay.connect();
+    let over = Person::new(1).event(7, NOW, &[&["e", &id], &["expiration", &(NOW + 1).to_string()]], "");
+    client.publish_ok(&over);
+    client.publish_ok(&Person::new(2).event(7, NOW, &[&["e", &id]], ""));
+    relay.clock.set(NOW + 1);
+    let filter = json!({"kinds": [7], "#e": [id]});
+    client.send(&json!(["COUNT", "c", filter]));
+    let seen = json!({"count": 1, "hll": registers(8, &[Person::new(2)])});
+    assert_eq!(client.receive(), json!(["COUNT", "c", seen]));
+    for number in 3..10 {
+        client.publish_ok(&Person::new(number).event(7, NOW, &[&["e", &id]], ""));
+    }
+    client.send(&json!(["COUNT", "c", filter]));
+    let answer = client.receive();
+    assert!(answer[2]["approximate"] == true && answer[2].get("hll").is_none(), "{answer}");
+}

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use plaza::event::Event;
@@ -24,6 +24,29 @@ pub(crate) const COMMUNITIES: [&str; 4] = ["/", "/berlin", "/market", "/harbour"
 
 /// How long to wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With this code a relay ends that cannot go on and asks to be started again.
+const EXIT_TEMPORARY: i32 = 75;
+
+/// What came of writing.
+pub(crate) struct Written {
+    /// What the relay said until then.
+    pub(crate) log: String,
+    /// The relay ended by itself before the power went, asking to be started again; so many events are still to be
+    /// answered. The power is on.
+    pub(crate) left: Option<u64>,
+}
+
+/// How a wait for the moment at which the power goes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    /// It came.
+    Came,
+    /// Nobody answers any more; so many answers are left.
+    NobodyAnswers { left: u64 },
+    /// It did not come in time.
+    Never,
+}
 
 /// When the power goes.
 #[derive(Clone, Copy, Debug)]
@@ -144,8 +167,8 @@ impl Machine {
         self.server().log()
     }
 
-    /// Writers write until the power goes; what the relay said until then.
-    pub(crate) fn write_until(&mut self, when: When, promise: &mut Promise, chance: &mut Chance) -> String {
+    /// Writers write until the power goes, or, where the relay may fail, until it asks to be started again.
+    pub(crate) fn write_until(&mut self, when: When, promise: &mut Promise, chance: &mut Chance) -> Written {
         let (answered, counter) = channel();
         let mut writers = Vec::new();
         for who in 0..COMMUNITIES.len() as u32 {
@@ -156,28 +179,40 @@ impl Machine {
             writer.may_fail = self.may_fail;
             writers.push(writer);
         }
-        let Machine { power, server, ticks, .. } = self;
+        let Machine { power, server, ticks, may_fail, .. } = self;
         let tick = || ticks.fetch_add(1, Ordering::SeqCst);
-        let (written, log) = std::thread::scope(|scope| {
+        let (sent, written) = std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for writer in writers {
                 let answered = answered.clone();
                 threads.push(scope.spawn(move || writer.write(tick, || answered.send(()).unwrap_or(()))));
             }
             drop(answered);
-            let has_ended = await_end(power, when, &counter);
+            let waited = await_end(power, when, &counter);
+            let left = match waited {
+                Waited::NobodyAnswers { left } if *may_fail => {
+                    asks_to_be_started_again(server).then_some(left)
+                }
+                _ => None,
+            };
             // Writers end with the relay; a panic would wait for them.
             let log = server.as_ref().map(Server::log).unwrap_or_default();
-            kill(power, server);
+            if left.is_none() {
+                power.cut();
+                kill(power, server);
+            }
             let ended = threads.into_iter().map(|thread| thread.join().expect("a writer does not panic"));
             let ended: Vec<_> = ended.collect();
-            assert!(has_ended, "the relay answers and writes:\n{log}");
-            (ended, log)
+            assert!(
+                waited == Waited::Came || left.is_some(),
+                "the relay answers and writes: {waited:?}\n{log}"
+            );
+            (ended, Written { log, left })
         });
-        for (who, sent, _) in written {
+        for (who, sent, _) in sent {
             promise.add(who, sent);
         }
-        log
+        written
     }
 
     /// The power goes, if it has not gone yet; what is left of the disk is as its survival says.
@@ -202,23 +237,37 @@ impl Drop for Machine {
     }
 }
 
-/// Waits for the moment at which the power goes; tells whether it came.
-fn await_end(power: &Power, when: When, answers: &Receiver<()>) -> bool {
+/// Waits for the moment at which the power goes, and cuts it then.
+fn await_end(power: &Power, when: When, answers: &Receiver<()>) -> Waited {
     match when {
         When::Answered { events } => {
-            let all_came = (0..events).all(|_| answers.recv_timeout(PATIENCE).is_ok());
+            for answered in 0..events {
+                match answers.recv_timeout(PATIENCE) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Waited::NobodyAnswers { left: events - answered };
+                    }
+                    Err(RecvTimeoutError::Timeout) => return Waited::Never,
+                }
+            }
             power.cut();
-            all_came
+            Waited::Came
         }
         When::Writing { steps } => {
             power.cut_after(steps);
-            power.wait_until_off(PATIENCE)
+            if power.wait_until_off(PATIENCE) { Waited::Came } else { Waited::Never }
         }
         When::Starting { .. } => {
             power.cut();
-            true
+            Waited::Came
         }
     }
+}
+
+/// Whether a relay that answers nobody has ended with the code that asks for a new start.
+fn asks_to_be_started_again(server: &Option<Server>) -> bool {
+    let code = server.as_ref().and_then(|server| server.wait_for_end(PATIENCE));
+    code == Some(EXIT_TEMPORARY)
 }
 
 /// Ends a relay whose power has gone. What of it waits for the disk ends only once it is answered, and must

@@ -301,7 +301,7 @@ fn nanoseconds(index: &Index, filter: &Filter) -> u128 {
             index,
             u64::MAX,
             |_| true,
-            |_| {
+            |_, _| {
                 left -= 1;
                 left > 0
             },

@@ -9,15 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use plaza::clock::Clock;
+use plaza::community::Community;
 use plaza::config::{Config, Durability};
 use plaza::event::PublicKey;
 use plaza::net::RelayByHand;
+use plaza::pipeline::PassedOn;
 
 use crate::oracle::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::wire::Wire;
 
-/// The relay's name.
-pub(crate) const URL: &str = "ws://simulated.example";
+/// Where its communities are; the first so many of them are there.
+pub(crate) const TOWNS: [&str; 3] = ["/", "/berlin", "/harbour"];
+
+/// The name of a community.
+pub(crate) fn url(town: usize) -> String {
+    format!("ws://simulated.example{}", TOWNS[town].trim_end_matches('/'))
+}
 
 /// Set when a session was woken.
 struct Flag(AtomicBool);
@@ -42,7 +49,7 @@ pub(crate) struct House {
 }
 
 /// The settings of simulated relays: small bounds, so that they are met.
-fn config(data: &Path, owner: PublicKey) -> Config {
+fn config(data: &Path, owner: PublicKey, towns: usize) -> Config {
     let mut config = Config::default();
     config.store.path = data.to_owned();
     config.store.cache_bytes = 1 << 20;
@@ -53,7 +60,7 @@ fn config(data: &Path, owner: PublicKey) -> Config {
     config.server.verify_threads = 2;
     config.server.reader_threads = 2;
     config.root.admin.owners = [owner].into_iter().collect();
-    config.root.relay.urls = vec![URL.to_owned()];
+    config.root.relay.urls = vec![url(0)];
     let limits = &mut config.root.limits;
     limits.limit_default = LIMIT_DEFAULT;
     limits.limit_max = LIMIT_MAX;
@@ -65,20 +72,31 @@ fn config(data: &Path, owner: PublicKey) -> Config {
     limits.ingest_events_per_connection_max = 3;
     // The machine's own time must not matter.
     limits.query_milliseconds_max = 3_600_000;
+    for (town, path) in TOWNS.iter().enumerate().take(towns).skip(1) {
+        let mut settings = config.root.clone();
+        settings.relay.path = (*path).to_owned();
+        settings.relay.urls = vec![url(town)];
+        config.communities.push(settings);
+    }
     config
 }
 
 impl House {
     /// Opens the store that is there.
-    pub(crate) fn open(data: &Path, clock: &Clock, owner: PublicKey) -> House {
-        let relay = RelayByHand::open(config(data, owner), clock.clone()).expect("the relay opens");
+    pub(crate) fn open(data: &Path, clock: &Clock, owner: PublicKey, towns: usize) -> House {
+        let relay = RelayByHand::open(config(data, owner, towns), clock.clone()).expect("the relay opens");
         House { relay: Rc::new(relay), sessions: Vec::new() }
     }
 
-    /// A session and its client, with a pipe of so many bytes between them.
-    pub(crate) fn connect(&mut self, pipe_bytes: usize, challenge: [u8; 16]) -> Wire {
+    /// One of its communities.
+    pub(crate) fn community(&self, town: usize) -> Arc<Community> {
+        self.relay.communities().at(TOWNS[town]).expect("a community")
+    }
+
+    /// A session of a community and its client, with a pipe of so many bytes between them.
+    pub(crate) fn connect(&mut self, town: usize, pipe_bytes: usize, challenge: [u8; 16]) -> Wire {
         let (near, far) = tokio::io::duplex(pipe_bytes);
-        let future = self.relay.connect("/", far, challenge).expect("the root");
+        let future = self.relay.connect(TOWNS[town], far, challenge).expect("a community");
         let woken = Arc::new(Flag(AtomicBool::new(true)));
         self.sessions.push(Some(Session { future: Box::pin(future), woken }));
         Wire::new(near)
@@ -107,9 +125,19 @@ impl House {
         true
     }
 
-    /// The number that the next stored event has at least.
-    pub(crate) fn stored_below(&self) -> u64 {
-        self.relay.communities().root().index().next_number()
+    /// The number that the next stored event of a community has at least.
+    pub(crate) fn stored_below(&self, town: usize) -> u64 {
+        self.community(town).index().next_number()
+    }
+
+    /// How many events of a community have been passed on.
+    pub(crate) fn passed_on_count(&self, town: usize) -> usize {
+        self.relay.passed_on_count(&self.community(town))
+    }
+
+    /// Those events, in order, with their numbers.
+    pub(crate) fn passed_on(&self, town: usize) -> Vec<PassedOn> {
+        self.relay.passed_on(&self.community(town))
     }
 
     /// Ends all sessions where they are, and leaves the relay.

@@ -1,9 +1,12 @@
-//! What happens: clients, moderators and chance, which decides who does what next. All that is done and seen goes into
-//! a transcript, the same for the same seed.
+//! What happens: clients, moderators and chance, which decides who does what next, in one community or in several of
+//! the same relay. All that is done and seen goes into a transcript, the same for the same seed.
+
+mod ear;
+mod endings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,20 +16,21 @@ use plaza::pipeline::Part;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::folder::copy;
 use crate::common::{NOW, Person, json_of};
-use crate::house::{House, URL};
+use crate::house::{House, TOWNS, url};
 use crate::judge::{Judge, told};
 use crate::oracle::Oracle;
 use crate::random::{Chance, forged, random_event, random_filters};
 use crate::record::{Asked, Change, Counted, Mark, Proof, Record, Sent};
-use crate::wire::{Heard, Wire};
+use crate::wire::Wire;
 
-/// Clients of one round.
-const CLIENTS: usize = 4;
+/// Clients of one round: of a community that is alone, and of each where there are several.
+const CLIENTS_ALONE: usize = 4;
+const CLIENTS_EACH: usize = 3;
 
-/// What may happen in one round before all becomes quiet.
+/// What may happen in one round before all becomes quiet: so much, and more for each further community.
 const STEPS: usize = 500;
+const STEPS_MORE: usize = 200;
 
 /// Events of one client that wait for their answers.
 const UNDER_WAY_MAX: usize = 8;
@@ -49,10 +53,15 @@ pub(crate) enum Ending {
     Stopped { after: usize },
     /// The same, in the middle of everything.
     Killed { after: usize },
+    /// The disk takes nothing more after so many steps, and all else goes on for a while: what was not committed by
+    /// then is lost, whatever is said of it.
+    Cut { after: usize },
 }
 
 /// A client.
 struct Client {
+    /// The number of its community.
+    town: usize,
     wire: Option<Wire>,
     challenge: String,
     /// Ids that wait for their answers, and where they stand in the record.
@@ -84,8 +93,8 @@ pub(crate) struct World {
     folder: TempDir,
     clock: Clock,
     chance: Chance,
-    /// What was stored, and what else holds, when the round began.
-    oracle: Oracle,
+    /// What was stored in each community, and what else holds there, when the round began.
+    oracles: Vec<Oracle>,
     /// Every event that was made, sent or not.
     known: Vec<Event>,
     /// The true ones by their ids.
@@ -99,19 +108,20 @@ struct Round<'w> {
     world: &'w mut World,
     house: House,
     clients: Vec<Client>,
-    record: Record,
+    /// What happened in each community; steps are counted alike in all, and clients by the same numbers.
+    records: Vec<Record>,
     /// How likely each kind of doing is.
     weights: [u64; 3],
 }
 
 impl World {
-    /// Nothing has happened.
-    pub(crate) fn new(seed: u64) -> World {
+    /// Nothing has happened in any of so many communities.
+    pub(crate) fn new(seed: u64, towns: usize) -> World {
         World {
             folder: tempfile::tempdir().expect("a folder"),
             clock: Clock::by_hand(NOW),
             chance: Chance::new(seed),
-            oracle: Oracle::new(NOW, false),
+            oracles: (0..towns).map(|_| Oracle::new(NOW, false)).collect(),
             known: Vec::new(),
             made: BTreeMap::new(),
             transcript: String::new(),
@@ -124,7 +134,16 @@ impl World {
     }
 
     fn open(&self) -> House {
-        House::open(&self.data(), &self.clock, Person::new(OWNER).key())
+        self.open_at(&self.data())
+    }
+
+    fn open_at(&self, data: &Path) -> House {
+        House::open(data, &self.clock, Person::new(OWNER).key(), self.oracles.len())
+    }
+
+    /// What time it is.
+    fn now(&self) -> u64 {
+        self.oracles[0].now
     }
 
     /// Plays so many rounds, then the ending.
@@ -137,6 +156,7 @@ impl World {
             Ending::Quiet => house.into_relay().close().expect("everything is on disk"),
             Ending::Stopped { after } => Round::new(&mut self, house).stop(after).await,
             Ending::Killed { after } => Round::new(&mut self, house).kill(after).await,
+            Ending::Cut { after } => Round::new(&mut self, house).cut(after).await,
         }
         self.transcript
     }
@@ -145,40 +165,62 @@ impl World {
 impl<'w> Round<'w> {
     fn new(world: &'w mut World, house: House) -> Round<'w> {
         let weights = [1, 2, 3].map(|_| 1 + world.chance.below(8));
-        let (stored_below, passed_on_before) = (house.stored_below(), house.relay.passed_on_count());
-        let record = Record { stored_below, passed_on_before, ..Record::default() };
-        let mut round = Round { world, house, clients: Vec::new(), record, weights };
-        (0..CLIENTS).for_each(|_| round.connect());
+        let towns = world.oracles.len();
+        let begin = |town| Record {
+            stored_below: house.stored_below(town),
+            passed_on_before: house.passed_on_count(town),
+            ..Record::default()
+        };
+        let records = (0..towns).map(begin).collect();
+        let mut round = Round { world, house, clients: Vec::new(), records, weights };
+        let each = if towns == 1 { CLIENTS_ALONE } else { CLIENTS_EACH };
+        (0..each * towns).for_each(|number| round.connect(number % towns));
         round
     }
 
+    /// The step that comes next.
+    fn now(&self) -> usize {
+        self.records[0].now()
+    }
+
+    /// What happened in the community of a client.
+    fn record(&mut self, client: usize) -> &mut Record {
+        &mut self.records[self.clients[client].town]
+    }
+
     fn tell(&mut self, what: std::fmt::Arguments<'_>) {
-        let step = self.record.now();
+        let step = self.now();
         // Writing to a String cannot fail.
         let _ = writeln!(self.world.transcript, "{step}: {what}");
     }
 
     /// The step is over: notes how far the relay is.
     fn mark(&mut self) {
-        let stored_below = self.house.stored_below();
-        if stored_below > self.record.stored_below {
-            self.record.changes.push(Change::Stored(stored_below));
-            self.record.stored_below = stored_below;
+        let mut marks = Vec::with_capacity(self.records.len());
+        for (town, path) in TOWNS.iter().enumerate().take(self.records.len()) {
+            let (house, record) = (&self.house, &mut self.records[town]);
+            let stored_below = house.stored_below(town);
+            if stored_below > record.stored_below {
+                record.changes.push(Change::Stored(stored_below));
+                record.stored_below = stored_below;
+            }
+            let passed_on = house.passed_on_count(town) - record.passed_on_before;
+            let mark = Mark { changes: record.changes.len(), passed_on };
+            if record.marks.last() != Some(&mark) {
+                self.tell(format_args!("{} {mark:?}", path));
+            }
+            marks.push(mark);
         }
-        let passed_on = self.house.relay.passed_on_count() - self.record.passed_on_before;
-        let mark = Mark { changes: self.record.changes.len(), passed_on };
-        if self.record.marks.last() != Some(&mark) {
-            self.tell(format_args!("{mark:?}"));
-        }
-        self.record.marks.push(mark);
+        self.records.iter_mut().zip(marks).for_each(|(record, mark)| record.marks.push(mark));
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, town: usize) {
         let challenge: [u8; 16] = std::array::from_fn(|_| self.world.chance.below(256) as u8);
         let pipe_bytes = *self.world.chance.pick(&[200, 1_000, 4_000, 64_000]);
-        let wire = Some(self.house.connect(pipe_bytes, challenge));
+        let wire = Some(self.house.connect(town, pipe_bytes, challenge));
         let challenge = hex::encode(challenge);
         self.clients.push(Client {
+            town,
             wire,
             challenge,
             under_way: BTreeMap::new(),
@@ -187,35 +229,41 @@ impl<'w> Round<'w> {
             banned: Vec::new(),
             vanished: Vec::new(),
         });
-        self.record.people.push(crate::record::Person::default());
+        self.records.iter_mut().for_each(|record| record.people.push(crate::record::Person::default()));
     }
 
     /// Plays to the end, and judges.
     async fn play(mut self) -> House {
-        for _ in 0..STEPS {
+        for _ in 0..STEPS + STEPS_MORE * (self.records.len() - 1) {
             self.step().await;
         }
         self.settle();
-        self.record.passed_on = self.house.relay.passed_on().split_off(self.record.passed_on_before);
-        let judge = Judge::new(&self.record, &self.world.oracle);
-        judge.judge();
-        let mut oracle = judge.last().clone();
+        let mut oracles = Vec::new();
+        for (town, record) in self.records.iter_mut().enumerate() {
+            record.passed_on = self.house.passed_on(town).split_off(record.passed_on_before);
+            let judge = Judge::new(record, &self.world.oracles[town]);
+            judge.judge();
+            oracles.push(judge.last().clone());
+        }
         self.clients.clear();
         self.settle();
         assert!(!self.house.has_sessions(), "sessions end with their clients");
         // Between rounds some things expire.
-        oracle.now += 1 + self.world.chance.below(3);
-        self.world.clock.set(oracle.now);
+        let now = self.world.now() + 1 + self.world.chance.below(3);
+        self.world.clock.set(now);
         self.house.relay.sweep();
         self.settle();
-        oracle.sweep();
-        let index = self.house.relay.communities().root().index();
-        for event in &oracle.stored {
-            assert!(index.contains(&event.id), "missing after a round: {}", told(event));
+        for (town, oracle) in oracles.iter_mut().enumerate() {
+            oracle.now = now;
+            oracle.sweep();
+            let community = self.house.community(town);
+            let index = community.index();
+            for event in &oracle.stored {
+                assert!(index.contains(&event.id), "missing after a round: {}", told(event));
+            }
+            assert_eq!(index.len(), oracle.stored.len(), "what is left after a round");
         }
-        assert_eq!(index.len(), oracle.stored.len(), "what is left after a round");
-        drop(index);
-        self.world.oracle = oracle;
+        self.world.oracles = oracles;
         self.house
     }
 
@@ -252,7 +300,7 @@ impl<'w> Round<'w> {
                 self.tell(format_args!("time passes"));
             }
             193..=195 => self.sweep(),
-            _ => self.moderate(),
+            _ => self.moderate(self.clients[client].town),
         }
     }
 
@@ -268,13 +316,14 @@ impl<'w> Round<'w> {
         if under_way.len() >= UNDER_WAY_MAX {
             return;
         }
-        let World { chance, oracle, known, made, .. } = &mut *self.world;
+        let now = self.world.now();
+        let World { chance, known, made, .. } = &mut *self.world;
         let mut event = match known.len() {
-            0 => random_event(chance, oracle.now, known),
+            0 => random_event(chance, now, known),
             many if chance.percent(15) => {
                 known[many - 1 - chance.below(many.min(60) as u64) as usize].clone()
             }
-            _ => random_event(chance, oracle.now, known),
+            _ => random_event(chance, now, known),
         };
         known.push(event.clone());
         made.insert(event.id, event.clone());
@@ -286,9 +335,10 @@ impl<'w> Round<'w> {
             return;
         }
         self.say(client, &json!(["EVENT", json_of(&event)]));
-        self.clients[client].under_way.insert(event.id, self.record.sent.len());
-        let at = self.record.now();
-        self.record.sent.push(Sent { client, event, is_true, at, answer: None });
+        let at = self.now();
+        let town = self.clients[client].town;
+        self.clients[client].under_way.insert(event.id, self.records[town].sent.len());
+        self.records[town].sent.push(Sent { client, event, is_true, at, answer: None });
         self.mark();
     }
 
@@ -305,7 +355,7 @@ impl<'w> Round<'w> {
         let name = self.name("r");
         self.say(client, &query("REQ", &name, &filters));
         self.clients[client].open.push(name.clone());
-        let (stored, live, at) = (Vec::new(), Vec::new(), self.record.now());
+        let (stored, live, at) = (Vec::new(), Vec::new(), self.now());
         let asked = Asked {
             client,
             filters,
@@ -317,16 +367,17 @@ impl<'w> Round<'w> {
             is_left: false,
             is_silent: false,
         };
-        self.record.asked.insert(name, asked);
+        self.record(client).asked.insert(name, asked);
         self.mark();
     }
 
     fn filters(&mut self) -> Vec<Value> {
-        let World { chance, oracle, known, .. } = &mut *self.world;
+        let now = self.world.now();
+        let World { chance, known, .. } = &mut *self.world;
         match chance.below(3) {
             // Much of what happens is of interest to somebody.
             0 => vec![json!({"limit": chance.below(60)})],
-            _ => random_filters(chance, oracle.now, known),
+            _ => random_filters(chance, now, known),
         }
     }
 
@@ -337,7 +388,8 @@ impl<'w> Round<'w> {
         let filters = self.filters();
         let name = self.name("c");
         self.say(client, &query("COUNT", &name, &filters));
-        self.record.counted.insert(name, Counted { client, filters, at: self.record.now(), answer: None });
+        let at = self.now();
+        self.record(client).counted.insert(name, Counted { client, filters, at, answer: None });
         self.mark();
     }
 
@@ -349,7 +401,7 @@ impl<'w> Round<'w> {
         }
         let name = open.swap_remove(self.world.chance.below(open.len() as u64) as usize);
         self.say(client, &json!(["CLOSE", name]));
-        self.record.asked.get_mut(&name).expect("it was asked for").is_left = true;
+        self.record(client).asked.get_mut(&name).expect("it was asked for").is_left = true;
         self.put_mark(client, Done::Left(name));
         self.mark();
     }
@@ -362,21 +414,27 @@ impl<'w> Round<'w> {
         }
     }
 
-    fn put_marks(&mut self, done: &Done) {
-        (0..self.clients.len()).for_each(|client| self.put_mark(client, done.clone()));
+    /// The same for all clients of a community.
+    fn put_marks(&mut self, town: usize, done: &Done) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].town == town {
+                self.put_mark(client, done.clone());
+            }
+        }
     }
 
     fn prove(&mut self, client: usize) {
         let person = self.world.chance.person();
-        let is_new = self.record.people[client].proofs.iter().all(|proof| proof.key != person.key());
+        let is_new = self.record(client).people[client].proofs.iter().all(|proof| proof.key != person.key());
         if self.clients[client].wire.is_none() || !is_new {
             return;
         }
-        let tags: [&[&str]; 2] = [&["relay", URL], &["challenge", &self.clients[client].challenge]];
-        let proof = person.event(22_242, self.world.oracle.now, &tags, "");
+        let url = url(self.clients[client].town);
+        let tags: [&[&str]; 2] = [&["relay", &url], &["challenge", &self.clients[client].challenge]];
+        let proof = person.event(22_242, self.world.now(), &tags, "");
         self.say(client, &json!(["AUTH", json_of(&proof)]));
-        let (key, id, at) = (person.key(), proof.id.to_string(), self.record.now());
-        self.record.people[client].proofs.push(Proof { key, id, at, accepted: None });
+        let (key, id, at) = (person.key(), proof.id.to_string(), self.now());
+        self.record(client).people[client].proofs.push(Proof { key, id, at, accepted: None });
         self.mark();
     }
 
@@ -385,10 +443,10 @@ impl<'w> Round<'w> {
         if self.clients[client].wire.take().is_none() {
             return;
         }
-        self.record.people[client].is_gone = true;
+        self.record(client).people[client].is_gone = true;
         self.tell(format_args!("{client} is gone"));
         self.mark();
-        self.connect();
+        self.connect(self.clients[client].town);
     }
 
     /// What vanished is removed: by the writer at once, if it has nothing else to do.
@@ -398,13 +456,13 @@ impl<'w> Round<'w> {
         }
         self.house.relay.sweep();
         self.house.relay.step(Part::Writer);
-        self.record.changes.push(Change::Swept);
+        self.records.iter_mut().for_each(|record| record.changes.push(Change::Swept));
         self.tell(format_args!("swept"));
         self.mark();
     }
 
-    /// The owner bans somebody or something, or lifts a ban.
-    fn moderate(&mut self) {
+    /// The owner of a community bans somebody or something there, or lifts a ban.
+    fn moderate(&mut self, town: usize) {
         let person = self.world.chance.person();
         let (body, change) = match self.world.chance.below(5) {
             0..=1 => {
@@ -421,9 +479,10 @@ impl<'w> Round<'w> {
                 None => return,
             },
         };
-        self.tell(format_args!("the owner calls {body}"));
-        let relay = Rc::clone(&self.house.relay);
-        let called = relay.call(Person::new(OWNER).key(), &body.to_string()).expect("the owner may");
+        self.tell(format_args!("the owner of {} calls {body}", TOWNS[town]));
+        let (relay, community) = (Rc::clone(&self.house.relay), self.house.community(town));
+        let called =
+            relay.call(&community, Person::new(OWNER).key(), &body.to_string()).expect("the owner may");
         // Others do what they do until it is on disk, and after.
         for _ in 0..self.world.chance.below(60) {
             self.work();
@@ -433,12 +492,12 @@ impl<'w> Round<'w> {
             self.mark();
         }
         called.finish().expect("it is kept");
-        self.record.changes.push(change.clone());
+        self.records[town].changes.push(change.clone());
         self.tell(format_args!("it holds"));
         self.mark();
         match change {
             Change::Author(key, false) => {
-                for client in &mut self.clients {
+                for client in self.clients.iter_mut().filter(|client| client.town == town) {
                     client.banned.retain(|ban| *ban != Change::Author(key, true));
                     for done in &mut client.marks {
                         if matches!(done, Done::Banned(ban) if *ban == Change::Author(key, true)) {
@@ -447,7 +506,7 @@ impl<'w> Round<'w> {
                     }
                 }
             }
-            ban => self.put_marks(&Done::Banned(ban)),
+            ban => self.put_marks(town, &Done::Banned(ban)),
         }
     }
 
@@ -509,184 +568,6 @@ impl<'w> Round<'w> {
             }
         }
         panic!("it does not become quiet");
-    }
-
-    /// A client reads the next message, if there is one.
-    fn hear(&mut self, client: usize) -> bool {
-        let Some(heard) = self.clients[client].wire.as_mut().and_then(Wire::hear) else { return false };
-        match heard {
-            Heard::Message(message) => {
-                self.tell(format_args!("{client} hears {message}"));
-                self.note(client, &message);
-            }
-            Heard::Beat => self.tell(format_args!("{client} hears a beat")),
-            Heard::Close(code) => self.tell(format_args!("{client} hears a goodbye: {code}")),
-            Heard::End => {
-                self.tell(format_args!("{client} hears the end"));
-                self.clients[client].wire = None;
-                self.record.people[client].is_gone = true;
-            }
-        }
-        self.mark();
-        true
-    }
-
-    /// Writes down what a client has heard.
-    fn note(&mut self, client: usize, message: &Value) {
-        let now = self.record.now();
-        let text = |at: usize| message[at].as_str().unwrap_or_default().to_owned();
-        let prefix = |at: usize| text(at).split(':').next().unwrap_or_default().to_owned();
-        let name = text(1);
-        match message[0].as_str() {
-            Some("AUTH") => assert_eq!(name, self.clients[client].challenge),
-            Some("OK") => {
-                let proofs = &mut self.record.people[client].proofs;
-                if let Some(proof) = proofs.iter_mut().find(|proof| proof.id == name) {
-                    assert_eq!(message[2], true, "{message}");
-                    proof.accepted = Some(now);
-                    return;
-                }
-                let id = Id::from_hex(&name).expect("an id");
-                let sent = self.clients[client].under_way.remove(&id).expect("an event that was sent");
-                let ok = message[2].as_bool().expect("a verdict");
-                self.record.sent[sent].answer = Some((now, ok, prefix(3)));
-                let Event { kind, pubkey, created_at, .. } = self.record.sent[sent].event;
-                if ok && kind.0 == 62 && prefix(3).is_empty() {
-                    self.put_marks(&Done::Vanished(pubkey, created_at));
-                }
-            }
-            Some("EVENT") => {
-                let asked = self.record.asked.get_mut(&name).expect("it was asked for");
-                assert!(!asked.is_silent && asked.closed.is_none(), "after the end: {message}");
-                let event = Event::from_json(message[2].to_string().as_bytes()).expect("an event");
-                assert_eq!(self.world.made.get(&event.id), Some(&event), "as it was sent");
-                let Client { banned, vanished, .. } = &self.clients[client];
-                let is_banned = banned.iter().any(|ban| match ban {
-                    Change::Author(key, _) => *key == event.pubkey,
-                    Change::Event(id) => *id == event.id,
-                    _ => false,
-                });
-                let has_vanished =
-                    vanished.iter().any(|(key, until)| *key == event.pubkey && event.created_at <= *until);
-                assert!(!is_banned, "banned, and shown: {message}");
-                let is_stored = asked.eose.is_none() && event.kind.0 != 62;
-                assert!(!has_vanished || !is_stored, "vanished, and shown: {message}");
-                let list = if asked.eose.is_some() { &mut asked.live } else { &mut asked.stored };
-                list.push(event.id);
-            }
-            Some("EOSE") => {
-                let asked = self.record.asked.get_mut(&name).expect("it was asked for");
-                assert!(!asked.is_silent && asked.eose.is_none(), "after the end: {message}");
-                asked.eose = Some(now);
-            }
-            Some("CLOSED") => {
-                self.clients[client].open.retain(|open| *open != name);
-                if let Some(counted) = self.record.counted.get_mut(&name) {
-                    counted.answer = Some((now, Err(prefix(2))));
-                } else {
-                    let asked = self.record.asked.get_mut(&name).expect("it was asked for");
-                    assert!(!asked.is_silent && asked.closed.is_none(), "after the end: {message}");
-                    asked.closed = Some((now, prefix(2)));
-                }
-            }
-            Some("COUNT") => {
-                let count = message[2]["count"].as_u64().expect("a number");
-                let counted = self.record.counted.get_mut(&name).expect("it was asked for");
-                counted.answer = Some((now, Ok(count)));
-            }
-            Some("NOTICE") => match self.clients[client].marks.pop_front().expect("a mark") {
-                Done::Left(name) => {
-                    self.record.asked.get_mut(&name).expect("it was asked for").is_silent = true;
-                }
-                Done::Banned(ban) => self.clients[client].banned.push(ban),
-                Done::Vanished(key, until) => self.clients[client].vanished.push((key, until)),
-                Done::Nothing => {}
-            },
-            _ => panic!("nobody asked for {message}"),
-        }
-    }
-
-    /// The relay is stopped in order after so many steps, and started again.
-    async fn stop(mut self, after: usize) {
-        for _ in 0..after {
-            self.step().await;
-        }
-        self.house.relay.stop();
-        self.tell(format_args!("the relay is stopping"));
-        for _ in 0..after {
-            self.work();
-        }
-        for _ in 0..TURNS_MAX {
-            self.settle();
-            if !self.house.has_sessions() {
-                break;
-            }
-            // Who says nothing is not waited for.
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        assert!(!self.house.has_sessions(), "sessions end when the relay stops");
-        let Round { world, house, record, .. } = self;
-        house.into_relay().close().expect("everything is on disk");
-        check_kept(world, &record, &world.open());
-    }
-
-    /// The relay is killed after so many steps, and another one started on what is on disk.
-    async fn kill(mut self, after: usize) {
-        for _ in 0..after {
-            self.step().await;
-        }
-        self.tell(format_args!("the relay is killed"));
-        let left = self.world.folder.path().join("left");
-        copy(&self.world.data(), &left);
-        let Round { world, house, record, .. } = self;
-        house.into_relay().close().expect("everything is on disk");
-        check_kept(world, &record, &House::open(&left, &world.clock, Person::new(OWNER).key()));
-    }
-}
-
-/// Whether one event takes another away, says the model.
-fn removes(oracle: &Oracle, remover: &Event, event: &Event) -> bool {
-    let mut two = Oracle::new(oracle.now, false);
-    two.stored.push(event.clone());
-    two.publish(remover, true, &[remover.pubkey]);
-    two.sweep();
-    !two.stored.iter().any(|stored| stored.id == event.id)
-}
-
-/// After a start all that was acknowledged is there, unless something that was sent takes it away; and what was taken
-/// away, and acknowledged so, is gone.
-fn check_kept(world: &World, record: &Record, house: &House) {
-    house.relay.sweep();
-    while house.relay.step(Part::Writer) {}
-    let community = house.relay.communities().root();
-    let is_kept = |event: &Event| !(20_000..30_000).contains(&event.kind.0);
-    let answered = |sent: &&Sent| sent.answer.as_ref().is_some_and(|(_, ok, _)| *ok) && is_kept(&sent.event);
-    let acknowledged: Vec<&Sent> = record.sent.iter().filter(answered).collect();
-    let before = world.oracle.stored.iter().map(|event| (event, 0));
-    let after = acknowledged.iter().filter_map(|sent| Some((&sent.event, sent.answer.as_ref()?.0)));
-    for (event, at) in before.chain(after) {
-        let removers =
-            record.sent.iter().filter(|sent| sent.is_true && removes(&world.oracle, &sent.event, event));
-        let removers: Vec<&Sent> = removers.filter(|sent| sent.event.id != event.id).collect();
-        let is_there = community.index().contains(&event.id);
-        assert!(is_there || !removers.is_empty(), "acknowledged and lost: {}", told(event));
-        let is_said_gone = |sent: &&Sent| {
-            sent.at > at && sent.answer.as_ref().is_some_and(|(_, ok, prefix)| *ok && prefix.is_empty())
-        };
-        let gone_by = removers.iter().find(|sent| is_said_gone(sent)).filter(|_| is_there);
-        assert!(gone_by.is_none(), "removed by {gone_by:?}, and back: {}", told(event));
-    }
-    let known = community.known();
-    let mut bans: BTreeMap<PublicKey, bool> = world.oracle.banned.iter().map(|key| (*key, true)).collect();
-    for change in &record.changes {
-        match change {
-            Change::Author(key, is_banned) => drop(bans.insert(*key, *is_banned)),
-            Change::Event(id) => assert!(known.moderation.event(id).is_some(), "a ban is kept"),
-            Change::Stored(_) | Change::Swept => {}
-        }
-    }
-    for (key, is_banned) in bans {
-        assert_eq!(known.moderation.author(&key).is_some(), is_banned, "bans are kept");
     }
 }
 

@@ -5,7 +5,10 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use flate2::{Decompress, FlushDecompress};
 
 /// How long a relay may be silent before a measurement is given up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +21,9 @@ pub(super) const SMALL_BUFFER_BYTES: usize = 8 * 1024;
 
 /// A message that is longer than this is a fault, and not one that a relay would send.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Set in the first byte of a message that is compressed.
+const PACKED: u8 = 0x40;
 
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
@@ -47,12 +53,32 @@ pub(super) fn frame(text: &[u8], out: &mut Vec<u8>) {
     masked(TEXT, text, out);
 }
 
+/// Whether connections offer to compress (permessage-deflate), as the command line has it.
+static COMPRESSES: AtomicBool = AtomicBool::new(false);
+
+/// Has all connections from now on offer to compress.
+pub(super) fn offer_compression() {
+    COMPRESSES.store(true, Ordering::Relaxed);
+}
+
+/// What ends each flush of deflate, and messages are sent without (RFC 7692).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// What is offered: contexts would cost this client as much as the relay.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+
 /// What has arrived on one connection and was not looked at yet.
 pub(super) struct Frames {
     /// Grows only for a message that does not fit.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes that have arrived in all.
+    arrived: usize,
+    /// What reads compressed messages, where there may be any, and the last one.
+    inflater: Option<Box<Decompress>>,
+    inflated: Vec<u8>,
+    is_inflated: bool,
 }
 
 /// One frame: a message, or one that keeps the connection.
@@ -66,7 +92,15 @@ pub(super) enum Frame {
 
 impl Frames {
     pub(super) fn new(buffer_bytes: usize) -> Frames {
-        Frames { buffer: vec![0; buffer_bytes], start: 0, end: 0 }
+        Frames {
+            buffer: vec![0; buffer_bytes],
+            start: 0,
+            end: 0,
+            arrived: 0,
+            inflater: None,
+            inflated: Vec::new(),
+            is_inflated: false,
+        }
     }
 
     /// Where the next bytes go. Whole frames are taken out first, so that little is left to be moved.
@@ -86,10 +120,44 @@ impl Frames {
     /// So many bytes were put into [`Frames::space`].
     pub(super) fn filled(&mut self, bytes: usize) {
         self.end += bytes;
+        self.arrived += bytes;
     }
 
+    /// The bytes of the message that was taken out last.
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
-        &self.buffer[range]
+        match self.is_inflated {
+            true => &self.inflated[range],
+            false => &self.buffer[range],
+        }
+    }
+
+    /// Bytes that have arrived in all, as they were on their way.
+    pub(super) fn arrived(&self) -> usize {
+        self.arrived
+    }
+
+    /// Reads a compressed message.
+    fn inflate(&mut self, payload: Range<usize>) -> io::Result<Range<usize>> {
+        let inflater = self.inflater.get_or_insert_with(|| Box::new(Decompress::new(false)));
+        inflater.reset(false);
+        self.inflated.clear();
+        for mut part in [&self.buffer[payload], &TAIL] {
+            loop {
+                self.inflated.reserve(4 * part.len() + 64);
+                let before = inflater.total_in();
+                inflater
+                    .decompress_vec(part, &mut self.inflated, FlushDecompress::Sync)
+                    .map_err(io::Error::other)?;
+                part = &part[(inflater.total_in() - before) as usize..];
+                if part.is_empty() && self.inflated.len() < self.inflated.capacity() {
+                    break;
+                }
+                if self.inflated.len() > MESSAGE_BYTES_MAX {
+                    return Err(io::Error::other("the relay sent a message that is too long"));
+                }
+            }
+        }
+        Ok(0..self.inflated.len())
     }
 
     /// Takes out the next whole frame.
@@ -111,9 +179,15 @@ impl Frames {
             return Ok(None);
         }
         let payload = self.start + header..self.start + header + len;
-        let operation = bytes[0] & 0xf;
+        let (operation, is_packed) = (bytes[0] & 0xf, bytes[0] & PACKED != 0);
         self.start = payload.end;
+        self.is_inflated = false;
         Ok(Some(match operation {
+            TEXT if is_packed => {
+                let range = self.inflate(payload)?;
+                self.is_inflated = true;
+                Frame::Message(range)
+            }
             TEXT => Frame::Message(payload),
             CLOSE => Frame::Close,
             PING => {
@@ -161,9 +235,10 @@ impl Client {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        let offer = if COMPRESSES.load(Ordering::Relaxed) { OFFER } else { "" };
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}{offer}\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let mut client = Client { stream, frames: Frames::new(buffer_bytes) };
@@ -178,6 +253,11 @@ impl Client {
                 return Ok(client);
             }
         }
+    }
+
+    /// Bytes that have arrived in all, as they were on their way.
+    pub(super) fn arrived(&self) -> usize {
+        self.frames.arrived()
     }
 
     /// How long the relay may be silent on this connection.

@@ -2,7 +2,7 @@
 //! under way from its sender to each subscriber, and the relay's CPU for that, what taking the event costs deducted.
 //! Every delivery is counted, and must be one that a filter asks for: a relay that is quick and loses events is not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -54,6 +54,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     ("relay's CPU a delivery at that rate", &["fanout_steady_relay_cpu_microseconds"]),
     ("deliveries an event", &["fanout_full_deliveries_an_event"]),
+    ("bytes on the wire a delivery", &["fanout_wire_bytes"]),
     ("missing or unasked deliveries", &["fanout_wrong_deliveries"]),
     ("client's share of all CPU", &["fanout_full_client_cpu_share"]),
 ];
@@ -151,6 +152,8 @@ struct Heard {
     deliveries: Rc<RefCell<Vec<Delivery>>>,
     fault: Rc<RefCell<Option<String>>>,
     count: Arc<AtomicUsize>,
+    /// Bytes that arrived.
+    bytes: Rc<Cell<usize>>,
 }
 
 /// Reads one connection until its runtime ends.
@@ -166,6 +169,7 @@ async fn listen(stream: TcpStream, mut frames: Frames, heard: Heard) -> io::Resu
         };
         let at = Instant::now();
         frames.filled(read);
+        heard.bytes.set(heard.bytes.get() + read);
         while let Some(frame) = frames.next()? {
             match frame {
                 Frame::Message(range) => {
@@ -186,15 +190,15 @@ async fn listen(stream: TcpStream, mut frames: Frames, heard: Heard) -> io::Resu
     }
 }
 
-/// Listens on all connections until told to stop; returns what was heard.
+/// Listens on all connections until told to stop; returns what was heard, and in how many bytes.
 fn listen_on(
     clients: Vec<Client>,
     count: Arc<AtomicUsize>,
     mut stop: watch::Receiver<bool>,
-) -> Result<Vec<Delivery>, String> {
+) -> Result<(Vec<Delivery>, usize), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let heard = Heard { deliveries: Rc::default(), fault: Rc::default(), count };
+    let heard = Heard { deliveries: Rc::default(), fault: Rc::default(), count, bytes: Rc::default() };
     let local = tokio::task::LocalSet::new();
     let listening = local.run_until(async {
         for client in clients {
@@ -214,7 +218,7 @@ fn listen_on(
     runtime.block_on(listening).map_err(|error| error.to_string())?;
     match heard.fault.take() {
         Some(fault) => Err(fault),
-        None => Ok(heard.deliveries.take()),
+        None => Ok((heard.deliveries.take(), heard.bytes.get())),
     }
 }
 
@@ -222,7 +226,7 @@ fn listen_on(
 struct Listeners {
     count: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
-    thread: JoinHandle<Result<Vec<Delivery>, String>>,
+    thread: JoinHandle<Result<(Vec<Delivery>, usize), String>>,
 }
 
 impl Listeners {
@@ -244,7 +248,8 @@ impl Listeners {
         }
     }
 
-    fn finish(self) -> Result<Vec<Delivery>, Failure> {
+    /// All deliveries, and the bytes in which they came.
+    fn finish(self) -> Result<(Vec<Delivery>, usize), Failure> {
         std::thread::sleep(LINGER);
         let _ = self.stop.send(true);
         Ok(self.thread.join().map_err(|_| "a subscriber panicked")??)
@@ -342,8 +347,9 @@ fn run(stage: &Stage, relay: &Relay, filled: &mut Filled) -> Result<Figures, Fai
     let clients = subscribe(relay, stage, &subscriptions, filled.corpus.time() + 1)?;
     let listeners = Listeners::start(clients);
     let live = phases((stage, relay), filled, Some((&subscriptions, &listeners)), &paces)?;
-    let deliveries = listeners.finish()?;
+    let (deliveries, bytes) = listeners.finish()?;
     let mut figures = Figures::default();
+    figures.put("fanout_wire_bytes", bytes as f64 / deliveries.len().max(1) as f64);
     for (key, phase) in [("fanout_full", 1), ("fanout_steady", 2)] {
         put(&mut figures, key, &live[phase], &alone[phase], &deliveries);
     }

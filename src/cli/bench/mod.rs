@@ -154,6 +154,9 @@ struct Options {
     /// Clients that keep to the limits meanwhile, each with an address of its own
     #[arg(long, default_value_t = 20, value_parser = at_least_one)]
     overload_polite: usize,
+    /// Have clients offer to compress messages (permessage-deflate)
+    #[arg(long)]
+    compress: bool,
     /// Measure another relay: where it listens, without ws://
     #[arg(long, value_name = "HOST:PORT")]
     relay: Option<String>,
@@ -282,6 +285,9 @@ fn measure(options: Options) -> Result<(), Failure> {
         tables: Vec::new(),
         failures: Vec::new(),
     };
+    if options.compress {
+        client::offer_compression();
+    }
     let mut stage = Stage::new(options, target);
     for which in stage.options.parts.clone() {
         let name = which.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

@@ -28,6 +28,8 @@ struct Received {
     queries: usize,
     events: usize,
     bytes: usize,
+    /// The same as they were on their way, compressed or not.
+    wire_bytes: usize,
     /// The oldest date among the events of the last answer.
     oldest: u64,
     answered: usize,
@@ -44,6 +46,7 @@ impl Received {
     /// Asks, and reads the whole answer. `dated`: whether dates of events are read.
     fn ask(&mut self, client: &mut Client, message: &[u8], dated: bool) -> Result<Answer, Failure> {
         client.send(message)?;
+        let before = client.arrived();
         (self.oldest, self.answered) = (u64::MAX, 0);
         let (mut is_whole, mut is_refused) = (false, false);
         while !is_whole && !is_refused {
@@ -68,6 +71,7 @@ impl Received {
             }
         }
         self.events += self.answered;
+        self.wire_bytes += client.arrived() - before;
         self.queries += 1;
         Ok(if is_whole { Answer::Whole } else { Answer::None })
     }
@@ -230,6 +234,8 @@ fn together(
     meter.spent()?.put(figures, "query_together", "queries", received.queries);
     figures.put("query_together_answer_events", received.events as f64 / received.queries as f64);
     figures.put("query_together_answer_bytes", received.bytes as f64 / received.queries as f64);
+    let wire_bytes = received.wire_bytes as f64 / received.queries as f64;
+    figures.put("query_together_answer_wire_bytes", wire_bytes);
     Ok(())
 }
 
@@ -262,6 +268,7 @@ fn ask_together(
         queries: sum.queries + one.queries,
         events: sum.events + one.events,
         bytes: sum.bytes + one.bytes,
+        wire_bytes: sum.wire_bytes + one.wire_bytes,
         ..sum
     }))
 }
@@ -316,6 +323,7 @@ fn table(stage: &Stage) -> Table {
     );
     table.row("relay's CPU a query of these", together(&["relay_cpu_microseconds"]));
     table.row("events and bytes an answer", together(&["answer_events", "answer_bytes"]));
+    table.row("bytes on the wire an answer", together(&["answer_wire_bytes"]));
     table.row("client's share of all CPU", together(&["client_cpu_share"]));
     table
 }

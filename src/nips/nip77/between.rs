@@ -9,21 +9,21 @@ use std::collections::HashSet;
 use crate::event::Id;
 
 /// The version of the protocol, which begins every message.
-const VERSION: u8 = 0x61;
+pub(super) const VERSION: u8 = 0x61;
 
 /// In place of a time: after everything.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// Where a range ends: events before it belong to the range.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Bound {
-    time: u64,
+pub(super) struct Bound {
+    pub(super) time: u64,
     /// What ids of that time begin with at least, without zeros at its end.
-    prefix: Vec<u8>,
+    pub(super) prefix: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Says {
+pub(super) enum Says {
     /// There is nothing to say.
     Nothing,
     /// What the ids of the range come to.
@@ -33,9 +33,9 @@ enum Says {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Range {
-    end: Bound,
-    says: Says,
+pub(super) struct Range {
+    pub(super) end: Bound,
+    pub(super) says: Says,
 }
 
 /// One of the two sides.
@@ -60,7 +60,7 @@ impl Side {
 /// A message is none of the protocol's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not negentropy's: {0}")]
-pub struct Malformed(&'static str);
+pub struct Malformed(pub(super) &'static str);
 
 /// A reconciliation of two sides.
 #[derive(Debug)]
@@ -120,75 +120,151 @@ impl Between {
     }
 }
 
-fn encode(ranges: &[Range]) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    let mut time = 0;
-    for Range { end, says } in ranges {
+/// A message that is written range by range.
+pub(super) struct Message {
+    bytes: Vec<u8>,
+    /// The time of the last bound.
+    time: u64,
+}
+
+/// Where a message ended once.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    len: usize,
+    time: u64,
+}
+
+impl Message {
+    /// One that says nothing yet.
+    pub(super) fn new() -> Message {
+        Message { bytes: vec![VERSION], time: 0 }
+    }
+
+    /// Adds a range, which ends after the last one.
+    pub(super) fn push(&mut self, Range { end, says }: &Range) {
+        let out = &mut self.bytes;
         match end.time {
-            NEVER => put_number(0, &mut out),
-            _ => put_number(end.time - time + 1, &mut out),
+            NEVER => put_number(0, out),
+            _ => put_number(end.time - self.time + 1, out),
         }
-        time = end.time;
-        put_number(end.prefix.len() as u64, &mut out);
+        self.time = end.time;
+        put_number(end.prefix.len() as u64, out);
         out.extend_from_slice(&end.prefix);
         match says {
-            Says::Nothing => put_number(0, &mut out),
+            Says::Nothing => put_number(0, out),
             Says::Fingerprint(fingerprint) => {
-                put_number(1, &mut out);
+                put_number(1, out);
                 out.extend_from_slice(fingerprint);
             }
             Says::Ids(ids) => {
-                put_number(2, &mut out);
-                put_number(ids.len() as u64, &mut out);
+                put_number(2, out);
+                put_number(ids.len() as u64, out);
                 ids.iter().for_each(|id| out.extend_from_slice(&id.0));
             }
         }
     }
-    out
+
+    /// Where it ends now.
+    pub(super) fn end(&self) -> End {
+        End { len: self.bytes.len(), time: self.time }
+    }
+
+    /// Forgets what was added since it ended there.
+    pub(super) fn cut(&mut self, end: End) {
+        self.bytes.truncate(end.len);
+        self.time = end.time;
+    }
+
+    /// How long it is.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All of it.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
-fn decode(message: &[u8]) -> Result<Vec<Range>, Malformed> {
-    let mut rest = message;
-    if take(&mut rest, 1)? != [VERSION] {
-        return Err(Malformed("another version of the protocol"));
+pub(super) fn encode(ranges: &[Range]) -> Vec<u8> {
+    let mut message = Message::new();
+    ranges.iter().for_each(|range| message.push(range));
+    message.into_bytes()
+}
+
+pub(super) fn decode(message: &[u8]) -> Result<Vec<Range>, Malformed> {
+    Ranges::of(message)?.collect()
+}
+
+/// The ranges of a message, read one by one.
+pub(super) struct Ranges<'m> {
+    rest: &'m [u8],
+    /// Where the last one ended.
+    last: Option<Bound>,
+}
+
+impl<'m> Ranges<'m> {
+    /// Those of a message of this version.
+    pub(super) fn of(message: &'m [u8]) -> Result<Ranges<'m>, Malformed> {
+        let mut rest = message;
+        if take(&mut rest, 1)? != [VERSION] {
+            return Err(Malformed("another version of the protocol"));
+        }
+        Ok(Ranges { rest, last: None })
     }
-    let mut ranges: Vec<Range> = Vec::new();
-    let mut time = 0_u64;
-    while !rest.is_empty() {
-        time = match number(&mut rest)? {
+
+    fn read(&mut self) -> Result<Range, Malformed> {
+        let rest = &mut self.rest;
+        let time = self.last.as_ref().map_or(0, |last| last.time);
+        let time = match number(rest)? {
             0 => NEVER,
             more => time.saturating_add(more - 1),
         };
-        let len = number(&mut rest)?;
+        let len = number(rest)?;
         let mut prefix = match len {
-            0..=32 => take(&mut rest, len as usize)?.to_vec(),
+            0..=32 => take(rest, len as usize)?.to_vec(),
             _ => return Err(Malformed("a bound is longer than an id")),
         };
         while prefix.last() == Some(&0) {
             prefix.pop();
         }
         let end = Bound { time, prefix };
-        if ranges.last().is_some_and(|last| last.end >= end) {
+        if self.last.as_ref().is_some_and(|last| *last >= end) {
             return Err(Malformed("its ranges are in no order"));
         }
-        let says = match number(&mut rest)? {
+        let says = match number(rest)? {
             0 => Says::Nothing,
             1 => {
                 let mut fingerprint = [0; 16];
-                fingerprint.copy_from_slice(take(&mut rest, 16)?);
+                fingerprint.copy_from_slice(take(rest, 16)?);
                 Says::Fingerprint(fingerprint)
             }
             2 => {
-                let count = usize::try_from(number(&mut rest)?).unwrap_or(usize::MAX);
-                let bytes = take(&mut rest, count.saturating_mul(32))?;
+                let count = usize::try_from(number(rest)?).unwrap_or(usize::MAX);
+                let bytes = take(rest, count.saturating_mul(32))?;
                 let (ids, _) = bytes.as_chunks::<32>();
                 Says::Ids(ids.iter().map(|id| Id(*id)).collect())
             }
             _ => return Err(Malformed("a range of an unknown kind")),
         };
-        ranges.push(Range { end, says });
+        self.last = Some(end.clone());
+        Ok(Range { end, says })
     }
-    Ok(ranges)
+}
+
+impl Iterator for Ranges<'_> {
+    type Item = Result<Range, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let range = self.read();
+        if range.is_err() {
+            self.rest = &[];
+        }
+        Some(range)
+    }
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
@@ -198,7 +274,7 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
 }
 
 /// Seven bits a byte, the highest first; all bytes but the last have their upper bit set.
-fn put_number(number: u64, out: &mut Vec<u8>) {
+pub(super) fn put_number(number: u64, out: &mut Vec<u8>) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(7).max(1);
     for digit in (0..digits).rev() {
         let upper = if digit > 0 { 0x80 } else { 0 };
