@@ -57,7 +57,7 @@ impl Metrics {
             "Connections turned away",
             meter.connections_refused.clone(),
         );
-        let bytes = || Unit::Bytes;
+        let (bytes, seconds) = (|| Unit::Bytes, || Unit::Seconds);
         registry.register_with_unit(
             "received",
             "Messages from clients",
@@ -74,7 +74,6 @@ impl Metrics {
         ] {
             registry.register_with_unit(name, help, bytes(), counter.clone());
         }
-        let seconds = || Unit::Seconds;
         registry.register_with_unit(
             "commit",
             "Time in which a group of events became durable",
@@ -107,13 +106,8 @@ impl Metrics {
             seconds(),
             meter.query_seconds.clone(),
         );
-        registry.register_collector(Box::new(Read {
-            communities,
-            store,
-            memory,
-            log: pipeline.log.clone(),
-            started_at,
-        }));
+        let log = pipeline.log.clone();
+        registry.register_collector(Box::new(Read { communities, store, memory, log, started_at }));
         Metrics(registry)
     }
 
