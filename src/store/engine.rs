@@ -37,11 +37,13 @@ impl Engine {
         if path.exists() {
             // What a killed process left may not be safe yet, and sled makes snapshots of it that are.
             files::sync_all(path, &[])?;
-            if !files::take_closed(path)? {
+            let was_closed = files::take_closed(path)?;
+            if !was_closed {
                 files::forget_cached(path)?;
             }
-            stable::tell(path)?;
-            tail::check(path)?;
+            // What is wrong with a store that was closed no power cut did.
+            let told = !was_closed && stable::tell(path)?;
+            tail::check(path, told)?;
         } else {
             files::make_folder(path)?;
         }

@@ -79,24 +79,25 @@ fn read(folder: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
-/// Before sled reads its file: has its headers say up to where all is safe, where it would go wrong by what they say.
+/// Before sled reads its file: has its headers say up to where all is safe, where it would go wrong by what they say;
+/// whether it would.
 ///
 /// # Errors
 /// When the file cannot be read or written, or another process has the store open.
-pub(super) fn tell(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn tell(folder: &Path) -> Result<bool, StoreError> {
     let path = folder.join(files::DB);
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         file => file.map_err(|source| io_error(&path, "open", source))?,
     };
     files::lock(folder, &file)?;
     // Only now: a process that ends writes it until then.
-    let Some(place) = read(folder)? else { return Ok(()) };
+    let Some(place) = read(folder)? else { return Ok(false) };
     let told = tell_in(&file, place).map_err(|source| io_error(&path, "put right the headers", source))?;
     if told {
         tracing::info!(path = %path.display(), "headers were put right that a power cut had left behind");
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Does so in sled's file; whether it was needed.

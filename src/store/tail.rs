@@ -28,8 +28,9 @@ pub(super) fn forget_torn(path: &Path) {
     let _ = fs::remove_file(path.join(TORN));
 }
 
-/// Reads what sled will read of its log when it opens it.
-pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+/// Reads what sled will read of its log when it opens it. `goes_on`: sled was told that all is safe behind a place where
+/// it would end its log (`stable.rs`). Where a disk did the harm it loses only what is there, and no group is missing.
+pub(super) fn check(path: &Path, goes_on: bool) -> Result<(), StoreError> {
     let db = path.join(files::DB);
     let unread = |source| io_error(&db, "read", source);
     let file = match File::open(&db) {
@@ -76,7 +77,11 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     if let Some(from) = torn_from {
         set_aside(&path.join(TORN), &file, &tail[from..], len)?;
     }
-    if !lost.is_empty() {
+    let has_lost = !lost.is_empty();
+    if goes_on {
+        lost.extend(torn_from.map_or(&[][..], |from| &tail[from..]));
+    }
+    if has_lost {
         // A power cut does that to what was not acknowledged yet.
         tracing::warn!(
             "{}: {} segments have lost their headers, and with them what is in them; unless a power cut came before, \
@@ -84,6 +89,8 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
             db.display(),
             lost.len()
         );
+    }
+    if !lost.is_empty() {
         set_aside(&path.join(LOST), &file, &lost, len)?;
     }
     Ok(())
