@@ -13,9 +13,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::StoreError;
 use super::files::{self, io_error};
 use super::salvage::log::{self, SEGMENT_BYTES, SEGMENT_HEADER_BYTES};
+use super::{StoreError, tail};
 
 /// Its name in the store's folder: a place and a checksum. It is shorter than a sector, so it is written whole or not
 /// at all.
@@ -46,10 +46,11 @@ impl Stable {
     /// All is safe up to this place, and nothing was written behind it: tells so, when it is in another segment than the
     /// one that was told last.
     pub(super) fn note(&self, place: u64) -> Result<(), StoreError> {
-        if self.segment.swap(segment_of(place), Ordering::AcqRel) == segment_of(place) {
-            return Ok(());
+        if self.segment.load(Ordering::Acquire) != segment_of(place) {
+            self.write(place)?;
+            self.segment.store(segment_of(place), Ordering::Release);
         }
-        self.write(place)
+        Ok(())
     }
 
     fn write(&self, place: u64) -> Result<(), StoreError> {
@@ -93,15 +94,18 @@ pub(super) fn tell(folder: &Path) -> Result<bool, StoreError> {
     files::lock(folder, &file)?;
     // Only now: a process that ends writes it until then.
     let Some(place) = read(folder)? else { return Ok(false) };
-    let told = tell_in(&file, place).map_err(|source| io_error(&path, "put right the headers", source))?;
+    // What is older than its snapshot sled does not read.
+    let from = tail::newest_snapshot(folder)?;
+    let told =
+        tell_in(&file, place, from).map_err(|source| io_error(&path, "put right the headers", source))?;
     if told {
         tracing::info!(path = %path.display(), "headers were put right that a power cut had left behind");
     }
     Ok(told)
 }
 
-/// Does so in sled's file; whether it was needed.
-fn tell_in(file: &File, place: u64) -> io::Result<bool> {
+/// Does so in sled's file, which it reads from a place on; whether it was needed.
+fn tell_in(file: &File, place: u64, from: u64) -> io::Result<bool> {
     let len = file.metadata()?.len();
     let mut headers = Vec::new();
     for base in (0..len).step_by(SEGMENT_BYTES) {
@@ -120,8 +124,9 @@ fn tell_in(file: &File, place: u64) -> io::Result<bool> {
     }
     // From what they say on sled reads segment after segment, and ends its log at the first that is not whole.
     let mut is_right = said <= segment_of(place);
-    for segment in said..segment_of(place) {
-        is_right = is_right && base_of(segment).map_or(Ok(false), |base| is_whole(file, base, len))?;
+    let mut segments = said.max(segment_of(from))..segment_of(place);
+    while is_right && let Some(segment) = segments.next() {
+        is_right = base_of(segment).map_or(Ok(false), |base| is_whole(file, base, len))?;
     }
     if is_right {
         return Ok(false);
@@ -195,10 +200,18 @@ mod tests {
         ];
         for (what, place, headers, expected) in table {
             let file = log_of(headers);
-            assert_eq!(tell_in(&file, *place).expect("a file"), expected.is_some(), "{what}");
+            assert_eq!(tell_in(&file, *place, 0).expect("a file"), expected.is_some(), "{what}");
             assert_eq!(headers_of(&file), expected.unwrap_or(headers), "{what}");
-            assert!(!tell_in(&file, *place).expect("a file"), "{what}: once is enough");
+            assert!(!tell_in(&file, *place, 0).expect("a file"), "{what}: once is enough");
         }
+    }
+
+    #[test]
+    fn what_is_older_than_the_snapshot_need_not_be_there() {
+        let headers = [(6, 3 * SEGMENT + 50)];
+        let place = 6 * SEGMENT + 70;
+        assert!(!tell_in(&log_of(&headers), place, 6 * SEGMENT + 9).expect("a file"));
+        assert!(tell_in(&log_of(&headers), place, 5 * SEGMENT).expect("a file"));
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) fn check(path: &Path, goes_on: bool) -> Result<(), StoreError> {
 }
 
 /// The moment as of which sled's newest snapshot of its tables is; what was written before it sled does not read.
-fn newest_snapshot(path: &Path) -> Result<u64, StoreError> {
+pub(super) fn newest_snapshot(path: &Path) -> Result<u64, StoreError> {
     let entries = fs::read_dir(path).map_err(|source| io_error(path, "list the folder", source))?;
     let moments = entries.flatten().filter_map(|entry| {
         let name = entry.file_name();
