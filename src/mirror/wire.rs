@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
@@ -139,10 +137,10 @@ async fn reach_out(
     let stream: Box<dyn Stream> = match is_encrypted {
         false => Box::new(tcp),
         true => {
-            let config = trusting().await.map_err(failed)?;
+            let config = https::trusting_system().await.map_err(|error| failed(error.to_string()))?;
             let name = ServerName::try_from(host.to_owned());
             let name = name.map_err(|error| failed(format!("{host} is no name of a host: {error}")))?;
-            let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+            let tls = TlsConnector::from(config).connect(name, tcp).await;
             Box::new(tls.map_err(|error| failed(format!("no TLS with {host}: {error}")))?)
         }
     };
@@ -153,12 +151,6 @@ async fn reach_out(
         .write_buffer_size(0);
     let upgraded = client_async_with_config(url, stream, Some(config)).await;
     Ok(upgraded.map_err(|error| failed(format!("{host} does not speak WebSocket: {error}")))?.0)
-}
-
-/// Whom the system trusts: read from files, where nobody waits.
-async fn trusting() -> Result<ClientConfig, String> {
-    let read = tokio::task::spawn_blocking(|| https::trusting(None)).await;
-    read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 /// Where a host is, as far as one may connect to it.

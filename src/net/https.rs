@@ -62,6 +62,14 @@ pub(crate) fn trusting(file: Option<&Path>) -> Result<ClientConfig, NoTrust> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The same for those that the system trusts, read from files where nobody waits.
+///
+/// # Errors
+/// When there is none.
+pub(crate) async fn trusting_system() -> Result<Arc<ClientConfig>, BoxError> {
+    Ok(Arc::new(tokio::task::spawn_blocking(|| trusting(None)).await??))
+}
+
 /// Speaks to those whom it trusts.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -83,8 +91,12 @@ impl Client {
         time_max: Duration,
         answer_bytes_max: usize,
     ) -> Result<Client, NoTrust> {
-        let config = trusting(file)?;
-        Ok(Client { connector: Some(Arc::new(config).into()), time_max, answer_bytes_max })
+        Ok(Client::by(Arc::new(trusting(file)?), time_max, answer_bytes_max))
+    }
+
+    /// Trusts whom this says.
+    pub(crate) fn by(config: Arc<ClientConfig>, time_max: Duration, answer_bytes_max: usize) -> Client {
+        Client { connector: Some(config.into()), time_max, answer_bytes_max }
     }
 
     /// Speaks without encryption alone, and trusts nobody.

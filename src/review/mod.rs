@@ -15,12 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, header};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::admin::{Admin, Caller};
 use crate::community::{Communities, Community};
 use crate::config::{Config, ModerationService, UntilVerdict, WithoutVerdict};
 use crate::event::{Event, Id};
-use crate::net::https::{BoxError, Client};
+use crate::net::https::{self, BoxError, Client};
 use crate::nips::nip86::Method;
 use crate::pipeline::Pipeline;
 use crate::rule::RelayNames;
@@ -153,7 +154,7 @@ pub(crate) async fn serve_all<H: House>(house: Arc<H>) {
 
 /// Serves the service of one community until it has none any more.
 async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
-    let mut failures = 0;
+    let (mut failures, mut trusting) = (0, None);
     loop {
         let settings = community.settings().moderation_service.clone();
         let is_there = house.communities().at(community.path()).is_some();
@@ -162,7 +163,7 @@ async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
             community.review.idle();
             return;
         }
-        let pause = match round(&house, &community, &settings).await {
+        let pause = match round(&house, &community, &settings, &mut trusting).await {
             Ok(true) => {
                 failures = 0;
                 continue;
@@ -177,6 +178,8 @@ async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
                     community = community.path(),
                     "the moderation service is not reached: {trouble}"
                 );
+                // Whom this machine trusts may be why.
+                trusting = None;
                 let pause = PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
                 failures += 1;
                 pause
@@ -204,6 +207,7 @@ async fn round<H: House>(
     house: &Arc<H>,
     community: &Arc<Community>,
     settings: &ModerationService,
+    trusting: &mut Option<Arc<ClientConfig>>,
 ) -> Result<bool, Trouble> {
     let of_held = settings.clone();
     blocking(house, community, move |house, community| decide_overdue(house, community, &of_held)).await;
@@ -213,7 +217,8 @@ async fn round<H: House>(
         blocking(house, community, move |house, community| gather(house, community, &of_batch)).await?;
     let Some(Batch { events, next, records, is_passed_over }) = batch else { return Ok(false) };
     for some in events.chunks(settings.batch_events_max) {
-        let verdicts = send(house, community, settings, url, some).await?;
+        let client = client_for(url, settings, trusting).await?;
+        let verdicts = send(house, community, settings, (&client, url), some).await?;
         community.review.sent.add(some.len());
         if !verdicts.is_empty() {
             blocking(house, community, move |house, community| take(house, community, verdicts)).await;
@@ -299,19 +304,31 @@ fn gather<H: House>(
     Ok(Some(Batch { events, next, records, is_passed_over: passed_over > 0 }))
 }
 
+/// What asks a service. To read whom this machine trusts takes a while, so that is kept in `trusting`.
+async fn client_for(
+    url: &str,
+    settings: &ModerationService,
+    trusting: &mut Option<Arc<ClientConfig>>,
+) -> Result<Client, Trouble> {
+    let time_max = Duration::from_millis(settings.timeout_milliseconds);
+    if !url.starts_with("https:") {
+        return Ok(Client::plain(time_max, ANSWER_BYTES_MAX));
+    }
+    let trust = match trusting {
+        Some(trust) => trust,
+        None => trusting.insert(https::trusting_system().await.map_err(Trouble::Request)?),
+    };
+    Ok(Client::by(Arc::clone(trust), time_max, ANSWER_BYTES_MAX))
+}
+
 async fn send<H: House>(
     house: &Arc<H>,
     community: &Community,
     settings: &ModerationService,
-    url: &str,
+    (client, url): (&Client, &str),
     events: &[Event],
 ) -> Result<Vec<Verdict>, Trouble> {
     let request = |error: BoxError| Trouble::Request(error);
-    let time_max = Duration::from_millis(settings.timeout_milliseconds);
-    let client = match url.starts_with("https:") {
-        true => Client::trusting(None, time_max, ANSWER_BYTES_MAX).map_err(|error| request(error.into()))?,
-        false => Client::plain(time_max, ANSWER_BYTES_MAX),
-    };
     let body = wire::body(community.path(), events);
     let timestamp = house.pipeline().clock.now();
     let asked = Request::post(url)
