@@ -106,6 +106,11 @@ impl SalvageCommand {
     }
 }
 
+/// A community's path and number in the store, if they make sense.
+fn number_of(path: &[u8], number: &[u8]) -> Option<(String, u32)> {
+    Some((String::from_utf8(path.to_vec()).ok()?, u32::from_le_bytes(number.try_into().ok()?)))
+}
+
 /// The file for events that belong nowhere.
 fn beside(new: &Path) -> Result<PathBuf, Failure> {
     let mut name =
@@ -129,12 +134,10 @@ impl<'s> Judge<'s> {
         };
         salvage.each::<Failure>(|found| {
             match found {
-                Found::State(CommunityId(0), NUMBERS, path, number) => {
-                    if let Ok(number) = number.try_into() {
-                        let path = String::from_utf8_lossy(path).into_owned();
-                        judge.paths.insert(u32::from_le_bytes(number), path);
-                    }
-                }
+                Found::State(CommunityId(0), NUMBERS, path, number) => match number_of(path, number) {
+                    Some((path, number)) => drop(judge.paths.insert(number, path)),
+                    None => judge.unreadable.push(format!("the number of a community, {path:02x?}")),
+                },
                 Found::State(community, VANISHED, key, until) => {
                     if let (Ok(key), Ok(until)) = (key.try_into(), until.try_into()) {
                         let house = judge.houses.entry(community).or_default();
@@ -243,6 +246,7 @@ impl<'s> Judge<'s> {
                         }
                     }
                 }
+                Found::State(CommunityId(0), NUMBERS, path, number) if number_of(path, number).is_none() => {}
                 Found::State(community, table, key, value) if !LOCAL_STATE.contains(&table) => {
                     restorer.state(community, table, key, value)?;
                 }

@@ -9,7 +9,7 @@
 
 pub(super) mod log;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,8 @@ pub struct Salvage {
     /// sled's file, and what was set aside of it before sled opened it.
     files: Vec<Part>,
     values: BTreeMap<Vec<u8>, Place>,
+    /// Keys of what was not taken because it is doubtful, as far as nothing later says what they are.
+    left_out: BTreeSet<Vec<u8>>,
     /// Values of which nobody knows the keys.
     orphans: Vec<Orphan>,
     /// Where the file is damaged: begin and end of each place, in order.
@@ -127,6 +129,7 @@ impl Salvage {
             path: path.to_owned(),
             files,
             values: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             orphans: Vec::new(),
             damaged: Vec::new(),
             has_blobs: false,
@@ -168,6 +171,7 @@ impl Salvage {
                 _ => {}
             }
         }
+        self.left_out.iter().try_for_each(|key| visit(Found::Unreadable(key::describe(key))))?;
         let by_key: HashMap<(u64, &[u8]), Place> =
             self.orphans.iter().map(|orphan| ((orphan.page, &orphan.suffix[..]), orphan.place)).collect();
         for Orphan { page, suffix, place } in &self.orphans {
@@ -373,6 +377,7 @@ impl Salvage {
     }
 
     fn set(&mut self, key: Vec<u8>, body_at: u64, (at, len): (usize, usize)) {
+        self.left_out.remove(&key);
         self.values.insert(key, Place { at: body_at + at as u64, len });
     }
 
@@ -389,6 +394,7 @@ impl Salvage {
         for key in gone {
             self.values.remove(&key);
         }
+        self.left_out.retain(|key| &key[..] < low || !high.is_empty() && &key[..] >= high);
     }
 
     fn change(&mut self, page: Option<&Page>, number: u64, (suffix, place): Link, body_at: u64) {
@@ -405,12 +411,16 @@ impl Salvage {
     }
 
     /// Takes what a message holds whose checksum is wrong. What is wrong of it is found when records are verified, as
-    /// each event has its own hash; but where they belong only a page tells that is known otherwise.
+    /// each event has its own hash; but where they belong only a page tells that is known otherwise. What else there is
+    /// proves nothing: of a change, in which there is nothing but it that may be wrong, it is not taken.
     fn take_doubtful(&mut self, page: Option<&Page>, message: &Message, body: &[u8], at: u64) {
         if message.what == What::Link {
             // What is removed by it may be something else.
-            if let Some((suffix, Some(place))) = log::read_link(body) {
-                self.change(page, message.page, (suffix, Some(place)), at);
+            let Some((suffix, Some(place))) = log::read_link(body) else { return };
+            match page.and_then(|page| whole_key(page, &suffix)) {
+                Some(key) if key::shelf_of(&key).is_some() => self.offer(key, at, place),
+                Some(key) => drop(self.left_out.insert(key)),
+                None => self.orphan(message.page, suffix, at, place),
             }
             return;
         }
@@ -420,10 +430,18 @@ impl Salvage {
         for (suffix, place) in leaf.entries {
             let key = [low, &suffix].concat();
             if is_known && key::is_whole(&key) {
-                self.set(key, at, place);
+                self.offer(key, at, place);
             } else if !is_known {
                 self.orphan(message.page, suffix, at, place);
             }
+        }
+    }
+
+    /// Takes a doubtful value, unless there is one for its key: that may be another's.
+    fn offer(&mut self, key: Vec<u8>, at: u64, place: (usize, usize)) {
+        match self.values.get(&key) {
+            Some(known) if known.len > 0 => {}
+            _ => self.set(key, at, place),
         }
     }
 
