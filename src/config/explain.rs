@@ -97,6 +97,13 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
     ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
     ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("shared_lists.publish", "a list of pubkeys and domains", "[\"pubkeys\", \"domains\"]"),
+    ("shared_lists.reasons", "\"public\", \"all\" or \"none\"", "\"public\""),
+    (
+        "shared_lists.follow",
+        "[[shared_lists.follow]] tables, each with a relay and a pubkey",
+        "[{ relay = \"wss://relay.example\", pubkey = \"npub1…\" }]",
+    ),
     ("moderation_service.url", "text in quotes", "\"https://moderation.example.com/events\""),
     ("moderation_service.secret_file", "a path in quotes", "\"moderation.secret\""),
     ("moderation_service.pubkey", "a public key in quotes", "\"npub1…\""),

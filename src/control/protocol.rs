@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::community::ListStats;
 use crate::mirror::MirrorStats;
 use crate::store::copy::{Copied, Earlier, Part, Stamp};
 
@@ -17,6 +18,8 @@ pub enum Command {
     Stats,
     /// How each mirror stands.
     Mirrors,
+    /// How each list of other relays stands, and whom it touched.
+    Lists,
     /// A copy of the store, or of what is new in it. Answered with `copying`, then chunks, then `copied`.
     Copy {
         /// What to go on from.
@@ -92,6 +95,8 @@ pub enum Answer {
     Stats(Stats),
     /// How each mirror stands.
     Mirrors(Vec<MirrorStats>),
+    /// How each list stands.
+    Lists(Vec<ListStats>),
     /// A copy begins.
     Copying {
         /// Whether it brings only what is new.

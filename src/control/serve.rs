@@ -109,6 +109,11 @@ fn follow<'h>(
             let all = house.mirrors.as_ref().map(|mirrors| mirrors.stats());
             say(out, &Answer::Mirrors(all.unwrap_or_default()))?;
         }
+        Command::Lists => {
+            let now = house.pipeline.clock.now();
+            let all = house.communities.iter().flat_map(|community| community.list_stats(now));
+            say(out, &Answer::Lists(all.collect()))?;
+        }
         Command::Copy { since } => {
             *copier = None;
             let begun = house.store.copier(since.map(Earlier::from).as_ref());

@@ -4,6 +4,7 @@
 
 pub mod lists;
 pub mod proxy;
+pub mod public;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -141,6 +141,8 @@ pub enum Method {
     GiveVerdicts(Vec<Verdict>),
     /// Beyond NIP-86: what it called events.
     ListLabels,
+    /// Beyond NIP-86: lists of other relays that are followed here, and whom each touched.
+    ListSharedLists,
     /// Beyond NIP-86: who the members are (NIP-43).
     ListMembers,
     /// Beyond NIP-86: makes a code with which people become members: how many, for how many seconds; what the settings
@@ -384,6 +386,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("changesettings", Rank::Admin),
     ("giveverdicts", Rank::Moderator),
     ("listlabels", Rank::Moderator),
+    ("listsharedlists", Rank::Moderator),
     ("listmembers", Rank::Moderator),
     ("createclaim", Rank::Moderator),
     ("deleteclaim", Rank::Moderator),
@@ -505,6 +508,7 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
             Method::GiveVerdicts(Verdict::read_all(verdicts).map_err(Unreadable::Parameter)?)
         }
         "listlabels" => Method::ListLabels,
+        "listsharedlists" => Method::ListSharedLists,
         "changesettings" => Method::ChangeSettings(given.settings()?),
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
         "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),

@@ -10,6 +10,7 @@ mod fanout;
 mod gathering;
 pub(crate) mod groups;
 mod learn;
+mod lists;
 pub(crate) mod members;
 pub mod memory;
 mod plugins;
@@ -409,7 +410,7 @@ impl Pipeline {
     }
 
     /// Has communities say what they have to say themselves, where that is not stored as it is: what groups are, who
-    /// the members are. Waits until it is done.
+    /// the members are, what is on their lists. Waits until it is done.
     pub(crate) fn refresh(&self, communities: impl Iterator<Item = Arc<Community>>) {
         for community in communities.filter(|community| community.signer().is_some()) {
             let (done, finished) = bounded(1);

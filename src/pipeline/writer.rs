@@ -293,10 +293,12 @@ impl Writer {
     fn refresh(&mut self, community: &Arc<Community>, now: u64) {
         let mut gathering = Gathering::default();
         let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
-        gathering.refresh_members(community, now, |kind, identifier| {
+        let read = |kind: Kind, identifier: &str| {
             let stored = community.index().stored_version(&signer?, kind, identifier)?;
             bodies.event(community.id, stored.location).ok().flatten()
-        });
+        };
+        gathering.refresh_members(community, now, read);
+        gathering.refresh_lists(community, now, read);
         self.commit(gathering);
         let mut from: Option<Arc<str>> = None;
         while self.trouble.is_none() {

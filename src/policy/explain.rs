@@ -64,7 +64,7 @@ const NO_STORE: &str = "it looks at stored events, and there is no store to ask"
 const PLUGINS: &str = "plugins are programs; they are asked about live events alone, after the rules above";
 
 /// Rules of these sections go by what was learned from stored events, or is kept with them.
-const LEARNED: [&str; 4] = ["trust.", "reports.", "admin.", "moderation_service."];
+const LEARNED: [&str; 5] = ["trust.", "reports.", "admin.", "moderation_service.", "shared_lists."];
 
 /// Runs the rules over a case.
 pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
