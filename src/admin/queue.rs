@@ -1,5 +1,6 @@
-//! What waits for a moderator: events and authors that stored reports (NIP-56) name, and events of who is on lists of other
-//! relays, of which nobody has decided yet. In: a community. Out: what is reported, by whom, why, newest first. Decides nothing.
+//! What waits for a moderator: events and authors that stored reports (NIP-56) name, and events of who is on lists of
+//! other relays, of which nobody has decided yet. In: a community. Out: what is reported, by whom, why, newest first.
+//! Decides nothing.
 
 use std::collections::HashMap;
 
@@ -124,8 +125,8 @@ pub(super) fn waiting(community: &Community, bodies: &Bodies, now: u64) -> Resul
     Ok(all)
 }
 
-/// Adds what lists of other relays put before the moderators: what they touched lately, and what is stored of people who
-/// are on them.
+/// Adds what lists of other relays put before the moderators: what they touched lately, and what is stored of people
+/// who are on them.
 fn flagged(
     community: &Community,
     bodies: &Bodies,

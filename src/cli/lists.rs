@@ -1,5 +1,5 @@
-//! `plaza lists`: how the lists of other relays stand that a relay follows, and whom each touched. Changes nothing. Out:
-//! text for people, or JSON.
+//! `plaza lists`: how the lists of other relays stand that a relay follows, and whom each touched. Changes nothing.
+//! Out: text for people, or JSON.
 
 use std::io::Write as _;
 

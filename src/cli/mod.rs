@@ -109,7 +109,7 @@ enum Command {
     Stats(stats::Stats),
     /// Say how the mirrors of a relay that runs stand: connected or not, what came and went, what was refused and why
     Mirrors(mirrors::Mirrors),
-    /// Say how lists of other relays stand that a relay that runs follows: what is on them, and whom each touched
+    /// Say how lists of other relays stand that a running relay follows, and whom each touched
     Lists(lists::Lists),
     /// Bring a backup up to date: all events and all else that is stored, as of one moment
     ///

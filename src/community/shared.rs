@@ -1,6 +1,6 @@
-//! Lists of other relays that a community follows, as they are kept: the last good copy of each, whom each touched, and how
-//! its relay can be reached. In: the store at start, copies that were fetched. Out: what rules know, and numbers. Fetches
-//! nothing; `src/mirror/lists/` does.
+//! Lists of other relays that a community follows, as they are kept: the last good copy of each, whom each touched, and
+//! how its relay can be reached. In: the store at start, copies that were fetched. Out: what rules know, and numbers.
+//! Fetches nothing; `src/mirror/lists/` does.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::{Community, OpenError, Rules};
 use crate::config::{Effect, Follow, ListKind, Mode};
+use crate::domain::public::Told;
 use crate::event::{Event, Id, PublicKey};
 use crate::memory::{Charge, Ledger};
 use crate::nips::nip40;
@@ -19,8 +20,8 @@ use crate::rule::shared::{SharedList, SharedLists};
 use crate::rule::{Context, Decision};
 use crate::store::{CommunityId, Group, STATE_VALUE_BYTES_MAX, StateTable, Store};
 
-/// Copies of lists: who signs it and what it is about → when it was last found at its relay, and in how many parts the
-/// event follows, each under the same key and its number.
+/// Copies of lists: who signs it and what it is about → when it was last found at its relay, and in how many parts
+/// the event follows, each under the same key and its number.
 const COPIES: StateTable = StateTable(29);
 
 /// Events that are remembered of each list, those that it touched last.
@@ -151,7 +152,7 @@ pub(super) struct Shared {
     copies: Mutex<HashMap<Source, Copy>>,
     standings: Mutex<HashMap<Source, Standing>>,
     /// Domains that the community's own blocklists suspend, with their public comments; `None` before they were read.
-    own_domains: Mutex<Option<Arc<Vec<(Box<str>, String)>>>>,
+    own_domains: Mutex<Option<Arc<Vec<Told>>>>,
     /// Told when what is published may be different.
     pub(super) changed: Notify,
 }
@@ -495,13 +496,13 @@ impl Community {
     }
 
     /// Notes which domains the community's own blocklists suspend.
-    pub(super) fn note_own_domains(&self, domains: Vec<(Box<str>, String)>) {
+    pub(super) fn note_own_domains(&self, domains: Vec<Told>) {
         *locked(&self.shared.own_domains) = Some(Arc::new(domains));
         self.shared.changed.notify_one();
     }
 
     /// Domains that its own blocklists suspend, with their public comments; `None` before they were read.
-    pub(crate) fn own_domains(&self) -> Option<Arc<Vec<(Box<str>, String)>>> {
+    pub(crate) fn own_domains(&self) -> Option<Arc<Vec<Told>>> {
         match self.has_lists() {
             true => locked(&self.shared.own_domains).clone(),
             false => Some(Arc::default()),

@@ -9,6 +9,9 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::lists::Domains;
 use super::normalize;
 
+/// A domain, and what is said of it in public; may be empty.
+pub type Told = (Box<str>, String);
+
 /// Where a header has what is told in public.
 struct Columns {
     domain: usize,
@@ -30,7 +33,7 @@ fn columns_of(record: &StringRecord) -> Option<Columns> {
 
 /// Domains that lists, each a name and a text, suspend together, with their public comments, in order. What a line has
 /// `obfuscate` for is told to nobody.
-pub fn suspended(domains: &Domains, lists: &[(String, &str)]) -> Vec<(Box<str>, String)> {
+pub fn suspended(domains: &Domains, lists: &[(String, &str)]) -> Vec<Told> {
     let mut all: HashMap<&str, Option<String>> = domains.suspended().map(|name| (name, None)).collect();
     let mut hidden = Vec::new();
     for (list, text) in lists {
@@ -57,7 +60,7 @@ pub fn suspended(domains: &Domains, lists: &[(String, &str)]) -> Vec<(Box<str>, 
         }
     }
     hidden.iter().for_each(|name| drop(all.remove(&**name)));
-    let mut all: Vec<(Box<str>, String)> =
+    let mut all: Vec<Told> =
         all.into_iter().map(|(name, comment)| (name.into(), comment.unwrap_or_default())).collect();
     all.sort();
     all

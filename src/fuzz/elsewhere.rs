@@ -1,4 +1,5 @@
-//! What relays elsewhere say to a mirror: messages, reconciliations, lists that they share, and the URLs of relay lists. Reading is compared
+//! What relays elsewhere say to a mirror: messages, reconciliations, lists that they share, and the URLs of relay
+//! lists. Reading is compared
 //! with a generic reading of the same JSON.
 
 use serde_json::Value;
@@ -100,8 +101,7 @@ fn reconcile(message: &str) {
 
 fn build_set(chance: &mut Chance) -> Vec<u8> {
     let of_domains = chance.one_in(2);
-    let (identifier, usual) =
-        if of_domains { ("blocked-domains", "word") } else { ("banned-pubkeys", "p") };
+    let (identifier, usual) = if of_domains { ("blocked-domains", "word") } else { ("banned-pubkeys", "p") };
     let identifier = if chance.one_in(16) { "friends" } else { identifier };
     let mut tags = vec![vec!["d".to_owned(), identifier.to_owned()], vec!["title".to_owned(), chance.text()]];
     let most = if chance.one_in(8) { 100 } else { 8 };

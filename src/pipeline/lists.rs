@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::gathering::Gathering;
 use crate::community::{Community, Rules};
 use crate::config::{ListKind, Mode, Reasons, Settings};
+use crate::domain::public::Told;
 use crate::event::{Event, Kind, Tags};
 use crate::nips::nip51::sets::{self, Listed, Why};
 use crate::rule::moderation::{Moderation, Standing};
@@ -41,21 +42,16 @@ fn banned(moderation: &Moderation, settings: &Settings) -> Vec<(Listed, Why)> {
 }
 
 /// Which domains are blocked; those that were on the list before keep their dates.
-fn blocked(
-    domains: &[(Box<str>, String)],
-    settings: &Settings,
-    before: Option<&Event>,
-    now: u64,
-) -> Vec<(Listed, Why)> {
+fn blocked(domains: &[Told], settings: &Settings, before: Option<&Event>, now: u64) -> Vec<(Listed, Why)> {
     let before = before.and_then(|event| sets::read(ListKind::Domains, event, usize::MAX).ok());
     let before: HashMap<Listed, Why> = before.map(|set| set.entries).unwrap_or_default();
-    let entry = |(name, comment): &(Box<str>, String)| {
+    let entry = |(name, comment): &Told| {
         let listed = Listed::Domain(sets::domain(name)?);
         let reason = if settings.shared_lists.reasons == Reasons::None { "" } else { comment };
         let at = before.get(&listed).map_or(now, |why| why.at);
         Some((listed, Why { reason: reason.into(), at }))
     };
-    let counts = |(name, _): &&(Box<str>, String)| !settings.blocklist.domains_allowed.covers(name);
+    let counts = |(name, _): &&Told| !settings.blocklist.domains_allowed.covers(name);
     domains.iter().filter(counts).filter_map(entry).collect()
 }
 
@@ -90,8 +86,8 @@ fn said(
 }
 
 impl Gathering {
-    /// Says what is on the lists that the relay publishes, where that is not stored as it is, and takes back those that it
-    /// publishes no more. `read` reads what is at an address of the relay's own.
+    /// Says what is on the lists that the relay publishes, where that is not stored as it is, and takes back those that
+    /// it publishes no more. `read` reads what is at an address of the relay's own.
     pub(super) fn refresh_lists(
         &mut self,
         community: &Arc<Community>,

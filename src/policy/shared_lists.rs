@@ -1,5 +1,5 @@
-//! Lists of other relays (docs/lists.md): who and what is on them is not taken, not shown, or put before a moderator. In:
-//! an event or a head, the settings, what the lists say. Out: a decision. Whom moderators here allow no list touches.
+//! Lists of other relays (docs/lists.md): who and what is on them is not taken, not shown, or put before a moderator.
+//! In: an event or a head, the settings, what the lists say. Out: a decision. Whom moderators here allow no list touches.
 
 use super::blocklist;
 use super::bridge::takes_back;

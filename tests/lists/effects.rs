@@ -1,4 +1,4 @@
-//! What lists do: who and what is on them is refused, hidden or flagged; on trial nothing happens; the first list counts.
+//! What lists do: who and what is on them is refused, hidden or flagged; on trial nothing happens; the first counts.
 
 use serde_json::json;
 

@@ -178,11 +178,7 @@ fn communities_follow_by_themselves() {
 #[test]
 fn a_relay_that_asks_for_a_key_is_shown_the_relays_own() {
     let reader = Person::new(101);
-    let members = format!(
-        "[access]\nread = \"members\"\n[authors]\nmembers = [\"{}\"]\n[nip42]\nauth_on_connect = true",
-        reader.hex()
-    );
-    let members = members.replace("[nip42]\nauth_on_connect = true", "");
+    let members = format!("[access]\nread = \"members\"\n[authors]\nmembers = [\"{}\"]\n", reader.hex());
     let publisher = Publisher::start(100, &members);
     let spammer = Person::new(10);
     publisher.ban(&spammer, "public: spam");

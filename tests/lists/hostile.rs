@@ -37,7 +37,7 @@ impl Liar {
                 }
                 rounds += 1;
                 // Who has gone is found out now and then.
-                if rounds % 50 == 0 && !say(socket, &json!(["NOTICE", "nothing new"])) {
+                if rounds.is_multiple_of(50) && !say(socket, &json!(["NOTICE", "nothing new"])) {
                     return;
                 }
             }

@@ -97,11 +97,13 @@ fn blocked_domains_are_published_with_public_comments_and_keep_their_dates() {
         )
         .expect("a file");
     };
-    write(
-        "Bad.example,suspend,spam,told in confidence,false\nquiet.example,silence,loud,,false\nsecret.example,suspend,x,,true\nfine.example,suspend,,,\n",
-    );
+    write(concat!(
+        "Bad.example,suspend,spam,told in confidence,false\nquiet.example,silence,loud,,false\n",
+        "secret.example,suspend,x,,true\nfine.example,suspend,,,\n",
+    ));
     let settings = format!(
-        "{}[shared_lists]\npublish = [\"domains\"]\n[blocklist]\nfiles = [\"{}\"]\ndomains_allowed = [\"fine.example\"]",
+        "{}[shared_lists]\npublish = [\"domains\"]\n[blocklist]\nfiles = [\"{}\"]\n\
+         domains_allowed = [\"fine.example\"]",
         with_key("the square", &key, &folder),
         file.display()
     );

@@ -19,7 +19,7 @@ fn mistakes_are_named_with_what_to_do() {
     let mistakes = [
         (
             "[shared_lists]\npublish = [\"pubkeys\"]".to_owned(),
-            "shared_lists.publish: needs the relay's own key, which signs the lists; name a file with it in relay.secret_key_file",
+            "shared_lists.publish: needs the relay's own key, which signs the lists; name a file with it in relay.",
         ),
         ("[shared_lists]\npublish = [\"events\"]".to_owned(), "must be a list of pubkeys and domains"),
         ("[shared_lists]\nreasons = \"some\"".to_owned(), "must be \"public\", \"all\" or \"none\""),

@@ -1,6 +1,7 @@
-//! Lists that relays share, `[shared_lists]` in relay.toml (docs/lists.md). In: settings, now and when they change. Out: a
-//! task for each relay whose lists a community follows, which listens to them, and one for each community that publishes
-//! its own, which has them said anew some time after what is on them changed. Where there is neither there is no task.
+//! Lists that relays share, `[shared_lists]` in relay.toml (docs/lists.md). In: settings, now and when they change.
+//! Out: a task for each relay whose lists a community follows, which listens to them, and one for each community that
+//! publishes its own, which has them said anew some time after what is on them changed. Where there is neither there is
+//! no task.
 
 mod talk;
 

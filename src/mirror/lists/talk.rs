@@ -1,7 +1,7 @@
 //! One connection to a relay whose lists are followed, while it lasts: asks for them, takes what is newer than what is
-//! kept, and notes that what is kept is still there. In: messages. Out: copies, which are durable before they count. What
-//! comes is paced, held against what was asked for, and verified; what is wrong with a list is told, and the last good
-//! copy stays.
+//! kept, and notes that what is kept is still there. In: messages. Out: copies, which are durable before they count.
+//! What comes is paced, held against what was asked for, and verified; what is wrong with a list is told, and the last
+//! good copy stays.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,10 +19,13 @@ use crate::nips::nip51::sets;
 use crate::rule::Refusal;
 
 /// The longest message that is read: a list of the most entries, with a reason each.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
 /// How long nothing more is read after a message: ten a second are enough for lists.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it may take to ask for a key and to judge it, where nothing is shown without one.
+const JUDGEMENT_MAX: Duration = Duration::from_secs(15);
 
 /// How often it is kept that a list is still there.
 const CONFIRM_EVERY: Duration = Duration::from_secs(600);
@@ -64,6 +67,8 @@ struct Talk<'f> {
     /// The proof of the relay's own key that is being judged.
     proof: Option<Id>,
     is_proved: bool,
+    /// Why nothing was shown before the key was proved.
+    refused: Option<String>,
     /// Lists whose copies this connection has shown.
     is_there: HashSet<Source>,
     /// Lists that it has shown and that are not taken, and why.
@@ -77,7 +82,7 @@ struct Talk<'f> {
 /// Connects and listens until it ends.
 pub(super) async fn run(follower: &Follower) -> Ended {
     let ledger = &follower.pipeline.memory.clients;
-    let Some(_charge) = ledger.take(CONNECTION_BYTES + TLS_BYTES + MESSAGE_BYTES_MAX) else {
+    let Some(_charge) = ledger.take(CONNECTION_BYTES + TLS_BYTES + 2 * MESSAGE_BYTES_MAX) else {
         return Ended::NoRoom;
     };
     if !follower.sources.iter().all(|source| follower.community.charge_copy(source, ledger)) {
@@ -92,6 +97,7 @@ pub(super) async fn run(follower: &Follower) -> Ended {
         wire,
         proof: None,
         is_proved: false,
+        refused: None,
         is_there: HashSet::new(),
         troubles: Vec::new(),
         is_live: false,
@@ -112,11 +118,7 @@ impl Talk<'_> {
             let done = match heard {
                 Some(Ok(text)) => self.hear(&text).await,
                 Some(Err(lost)) => return lost.into(),
-                None => {
-                    self.confirm_at = Instant::now() + CONFIRM_EVERY;
-                    self.confirm();
-                    Ok(())
-                }
+                None => self.alarm(),
             };
             if let Err(ended) = done {
                 return ended;
@@ -125,6 +127,12 @@ impl Talk<'_> {
                 return Ended::Misbehaves;
             }
         }
+    }
+
+    fn alarm(&mut self) -> Result<(), Ended> {
+        self.confirm_at = Instant::now() + CONFIRM_EVERY;
+        self.confirm();
+        self.refused.take().map_or(Ok(()), |why| Err(Ended::Refused(why)))
     }
 
     fn ask(&mut self) {
@@ -157,14 +165,20 @@ impl Talk<'_> {
                 if !waits || self.follower.community.signer().is_none() {
                     return Err(Ended::Refused(why));
                 }
+                self.refused = Some(why);
+                self.confirm_at = Instant::now() + JUDGEMENT_MAX;
             }
             Some(Heard::Auth(challenge)) => self.log_in(&challenge),
             Some(Heard::Ok(id, is_taken, why)) if self.proof == Some(id) => {
-                if !is_taken {
-                    return Err(Ended::Refused(why));
+                match (is_taken, self.refused.take()) {
+                    (false, Some(_)) => return Err(Ended::Refused(why)),
+                    // What everybody may read is shown nevertheless.
+                    (false, None) => {}
+                    (true, _) => {
+                        self.is_proved = true;
+                        self.ask();
+                    }
                 }
-                self.is_proved = true;
-                self.ask();
             }
             Some(Heard::Event(..)) | None => {
                 self.strikes += 1;
