@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long it may take to ask for a key and to judge it, where nothing is shown without one.
 const JUDGEMENT_MAX: Duration = Duration::from_secs(15);
 
-/// How often it is kept that a list is still there.
+/// How often it is looked whether a list is still there, which is then kept.
 const CONFIRM_EVERY: Duration = Duration::from_secs(600);
 
 /// Nonsense, forgeries and events that nobody asked for, before a connection ends.
@@ -129,10 +129,16 @@ impl Talk<'_> {
         }
     }
 
+    /// Looks again whether all is still there: of what was deleted no relay tells.
     fn alarm(&mut self) -> Result<(), Ended> {
+        if let Some(why) = self.refused.take() {
+            return Err(Ended::Refused(why));
+        }
         self.confirm_at = Instant::now() + CONFIRM_EVERY;
-        self.confirm();
-        self.refused.take().map_or(Ok(()), |why| Err(Ended::Refused(why)))
+        self.is_there.clear();
+        self.is_live = false;
+        self.ask();
+        Ok(())
     }
 
     fn ask(&mut self) {
@@ -239,6 +245,8 @@ impl Talk<'_> {
         match self.take(&source, event) {
             Ok(()) => drop(self.is_there.insert(source)),
             Err(why) => {
+                // What is kept is there no more: it lapses by and by.
+                self.is_there.remove(&source);
                 let (path, list) = (self.follower.community.path(), source.kind.identifier());
                 tracing::warn!("{path}: the list {list} of {}: {why}", self.follower.follow.relay);
                 self.troubles.push((source, why));
