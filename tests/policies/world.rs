@@ -257,7 +257,7 @@ impl World {
         let hiding = rules()
             .filter(|rule| (rule.sentence)(config).is_some() && mode_of(rule, config) == Mode::Enforce);
         for rule in hiding {
-            let Check::Visible(visible) = rule.check else { continue };
+            let Check::Visible { shown: visible, .. } = rule.check else { continue };
             let hides = |viewer: &Viewer| {
                 with_context(&asked, self.now, &viewer.keys, |context| {
                     town.stored().any(|event| !visible(&head_of(event), context))
