@@ -24,14 +24,14 @@ pub(super) const RULES: &[Rule] = &[
         sentence: |settings| {
             sentence(settings, Effect::Hide, "is shown to its author and the moderators alone")
         },
-        check: Check::Visible(shown),
+        check: Check::Visible { shown, hides },
     },
     Rule {
         id: "shared_lists.flagged",
         settings: &["shared_lists.follow"],
         sentence: |settings| sentence(settings, Effect::Flag, "is shown, and looked at by a moderator"),
         // Nobody is kept from anything by it.
-        check: Check::Visible(|_, _| true),
+        check: Check::Visible { shown: |_, _| true, hides: |_, _| false },
     },
 ];
 
@@ -174,6 +174,11 @@ fn listed<'a>(head: &Head<'_>, context: &Context<'a>) -> Option<Found<'a>> {
         note(domain(name, context));
     }
     first
+}
+
+/// Whether some event of a kind may be hidden: by who wrote it, which may be of any kind.
+fn hides(kind: Kind, context: &Context<'_>) -> bool {
+    !takes_back(kind) && context.known.shared.0.iter().any(|list| list.on == Effect::Hide)
 }
 
 fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
