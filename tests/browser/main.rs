@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
+mod groups;
 mod looks;
 mod scenes;
 mod town;

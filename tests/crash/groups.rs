@@ -277,7 +277,7 @@ impl Town {
         // Now and then one that was ended, or that there never was.
         let id = match self.chance.below(60) {
             0 => squares.groups.keys().next().expect("one is alive").clone(),
-            1 => "nowhere".to_owned(),
+            1 => format!("nowhere-{}", self.who),
             _ => (*self.chance.pick(&alive)).clone(),
         };
         let kinds = [
@@ -293,6 +293,9 @@ impl Town {
         // Those who may nothing would else say most of it.
         if (9_000..=9_010).contains(&kind) && self.chance.percent(60) || author == 0 && kind == 9_022 {
             author = usize::from(kind == 9_022);
+        }
+        if kind == 9_007 {
+            author = 0;
         }
         if kind != 5 {
             tags.push(["h", &id]);
