@@ -45,6 +45,8 @@ pub(super) struct Settings {
     pub(super) is_behind_proxy: bool,
     /// Whether limits by address and author are as they are by default.
     pub(super) has_default_rates: bool,
+    /// Whether reconciliations may be about as many events as there are.
+    pub(super) has_large_sets: bool,
 }
 
 impl Settings {
@@ -72,10 +74,14 @@ impl Settings {
             false => "",
         };
         let (filters, search) = (self.has_prefix_filters, self.has_search);
+        let (set, sets) = match self.has_large_sets {
+            true => (u32::MAX, "reconciled_events_max = 4_294_967_295\n"),
+            false => (1_000_000, ""),
+        };
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
-             trusted_proxies = [{proxies}]\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
-             [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
+             trusted_proxies = [{proxies}]\n[limits]\nsubscriptions_per_connection_max = 1_000\n{sets}\
+             [nip77]\nevents_max = {set}\n[rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
         )
     }
 }
@@ -298,6 +304,7 @@ mod tests {
             let settings = Settings {
                 has_smallest_caches,
                 has_prefix_filters: true,
+                has_large_sets: true,
                 connections: 10_000,
                 ..Settings::default()
             };
