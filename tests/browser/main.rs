@@ -6,5 +6,6 @@ mod common;
 mod driver;
 mod groups;
 mod looks;
+mod mirrors;
 mod scenes;
 mod town;
