@@ -134,10 +134,10 @@ fn runs(pid: &str) -> bool {
 
 #[test]
 fn a_plugin_that_cannot_be_run_is_told() {
-    let folder = Folder::new();
-    folder.write("plugin.txt", "nobody may run this");
-    folder.write("relay.toml", settings("", &["command = [\"./plugin.txt\"]".to_owned()]));
+    let (scripts, folder) = (Scripts::new(), Folder::new());
+    let plugin = scripts.write("plugin", "this is no program");
+    folder.write("relay.toml", settings("", &[format!("command = [{plugin:?}]")]));
     let done = folder.feed(&["explain", "-", "--plugins"], br#"{"kind": 1}"#);
     assert_eq!(done.code, 2, "{done:?}");
-    assert!(done.said("the plugin plugin.txt cannot be run: "), "{done:?}");
+    assert!(done.said("the plugin plugin cannot be run: "), "{done:?}");
 }
