@@ -93,7 +93,7 @@ struct Entry {
 /// A set that is being gathered, and reconciliations that wait for it; `None` when that has ended.
 pub(super) struct Flight {
     about: About,
-    waiting: Mutex<Option<Vec<Box<Exchange>>>>,
+    waiting: Mutex<Option<Vec<Exchange>>>,
 }
 
 #[derive(Default)]
@@ -161,7 +161,7 @@ impl Flight {
     /// The exchange itself, when that is so already.
     pub(super) fn wait(&self, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
         match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(waiting) => waiting.push(exchange),
+            Some(waiting) => waiting.push(*exchange),
             None => return Err(exchange),
         }
         Ok(())
@@ -275,7 +275,7 @@ impl Drop for Task {
         let waiting = self.flight.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(jobs) = self.jobs.upgrade() {
             for exchange in waiting.into_iter().flatten() {
-                jobs.push(exchange.source(), Job::Exchange(exchange));
+                jobs.push(exchange.source(), Job::Exchange(Box::new(exchange)));
             }
         }
     }
