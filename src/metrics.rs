@@ -58,6 +58,18 @@ fn compression(registry: &mut Registry, meter: &Meter) {
     }
 }
 
+/// Registers how reconciliations began.
+fn reconciliations(registry: &mut Registry, meter: &Meter) {
+    let begun = &meter.reconciliations;
+    for (name, help, counter) in [
+        ("reconciliations_gathered", "Reconciliations whose set was looked up", &begun.gathered),
+        ("reconciliations_renewed", "Those whose set was brought up to date", &begun.renewed),
+        ("reconciliations_shared", "Those whose set was there", &begun.shared),
+    ] {
+        registry.register(name, help, counter.clone());
+    }
+}
+
 impl Metrics {
     /// The numbers of these.
     pub fn new(
@@ -111,6 +123,7 @@ impl Metrics {
             "Index entries that REQs and COUNTs looked at",
             meter.query_entries.clone(),
         );
+        reconciliations(&mut registry, meter);
         registry.register_with_unit(
             "query",
             "Time from taking a REQ or COUNT up to its last event",

@@ -9,6 +9,7 @@ use super::queue::{self, Reported};
 use super::{Admin, Caller, Denied, audit, groups, may_call};
 use crate::community::Rules;
 use crate::event::{Id, PublicKey, draft};
+use crate::mirror::MirrorStats;
 use crate::nips::nip86::{Method, NAMES};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{Desk, explain};
@@ -102,9 +103,12 @@ fn list_stats(caller: &Caller<'_>, now: u64) -> (Value, Value) {
 }
 
 /// The methods that mean something here and that a caller may call.
-fn methods(caller: &Caller<'_>, rules: &Rules) -> Value {
-    let is_for =
-        |name: &&str| groups::means_something(name, caller.community) && may_call(rules, &caller.key, name);
+fn methods(caller: &Caller<'_>, rules: &Rules, mirrors: &[MirrorStats]) -> Value {
+    let is_for = |name: &&str| {
+        groups::means_something(name, caller.community)
+            && (*name != "listmirrors" || !mirrors.is_empty())
+            && may_call(rules, &caller.key, name)
+    };
     NAMES.iter().map(|(name, _)| *name).filter(is_for).map(Value::from).collect()
 }
 
@@ -119,7 +123,8 @@ impl Admin {
     ) -> Option<Result<Value, Denied>> {
         let moderation = &rules.known.moderation;
         Some(Ok(match method {
-            Method::SupportedMethods => methods(caller, rules),
+            Method::SupportedMethods => methods(caller, rules, &self.mirrors(caller)),
+            Method::ListMirrors => json!(self.mirrors(caller)),
             Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
             Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
             Method::ListBannedEvents => rulings(&moderation.events, Standing::Banned, "id"),
@@ -173,6 +178,13 @@ impl Admin {
             Method::Explain(text) => return Some(self.explain(caller, rules, text, now)),
             _ => return groups::answer(method, rules),
         }))
+    }
+
+    /// How this community's mirrors stand.
+    fn mirrors(&self, caller: &Caller<'_>) -> Vec<MirrorStats> {
+        let mut mirrors = self.reloader.mirror_stats();
+        mirrors.retain(|mirror| mirror.community == caller.community.path());
+        mirrors
     }
 
     /// What is going on: numbers of the moment, and those that grow from the start of the relay. Of the process and its

@@ -221,7 +221,8 @@ impl Mirrors {
         community.remember_passed_on();
         let under_way = Arc::clone(under_way.entry(community.id).or_default());
         let direction = role.as_str().map_or_else(|| settings.direction.to_string(), str::to_owned);
-        let link = Link::new(community.path(), &settings.url, &direction, under_way);
+        let link =
+            Link::new(community.path(), &settings.url, &direction, self.pipeline.clock.clone(), under_way);
         let task = Task {
             settings: settings.clone(),
             reach,

@@ -168,6 +168,8 @@ pub enum Method {
     CreateGroupInvite(String),
     /// Beyond NIP-86: takes such a code away.
     DeleteGroupInvite(String, String),
+    /// Beyond NIP-86: how mirrors stand.
+    ListMirrors,
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -399,6 +401,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("removegroupuser", Rank::Admin),
     ("creategroupinvite", Rank::Admin),
     ("deletegroupinvite", Rank::Admin),
+    ("listmirrors", Rank::Admin),
 ];
 
 /// Those of [`NAMES`] that mean something only where there are groups.
@@ -509,6 +512,7 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
         }
         "listlabels" => Method::ListLabels,
         "listsharedlists" => Method::ListSharedLists,
+        "listmirrors" => Method::ListMirrors,
         "changesettings" => Method::ChangeSettings(given.settings()?),
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
         "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),
