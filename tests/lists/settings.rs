@@ -35,6 +35,10 @@ fn mistakes_are_named_with_what_to_do() {
         (table("expires_days = 0"), "of table 1, expires_days must be from 1 to 3650, but is 0"),
         (table("entries_max = 20_001"), "of table 1, entries_max must be from 1 to 20000, but is 20001"),
         (table("on = \"ban\""), "relay.toml:4: settings: unknown variant `ban`, expected one of `refuse`"),
+        (
+            table("on = \"nsec180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6\""),
+            "a secret key, which must not be in this file",
+        ),
         (table("reson = \"x\""), "relay.toml:4: settings: unknown field `reson`"),
         (format!("{}{}", table(""), table("")), "of table 2, table 1 has a list already"),
         (table("").repeat(17), "names more than 16 relays"),
@@ -43,6 +47,8 @@ fn mistakes_are_named_with_what_to_do() {
         let error = Config::parse(&text, Path::new("relay.toml")).expect_err(&text).to_string();
         assert!(error.contains(why), "{error}\nfor {text}");
     }
+    let long = Config::parse(&table(&format!("on = \"{}\"", "x".repeat(10_000))), Path::new("relay.toml"));
+    assert!(long.expect_err("no effect").to_string().len() < 600);
     let right = format!(
         "[nip29]\nenabled = true\n[shared_lists]\npublish = [\"pubkeys\"]\n{}",
         table("on = \"hide\"")
