@@ -128,13 +128,13 @@ fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
     }
 }
 
-/// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
-/// may happen after it was taken; to who follows its author when one of them is silenced.
 /// By names of people, which may be of any kind of event; origins are of bridged ones alone.
 fn hides(kind: Kind, context: &Context<'_>) -> bool {
     !context.known.domains.is_empty() && !takes_back(kind) && applies(BlocklistPart::Nip05, context.config)
 }
 
+/// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
+/// may happen after it was taken; to who follows its author when one of them is silenced.
 fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
     if context.known.domains.is_empty() || takes_back(head.kind) {
         return true;
