@@ -152,6 +152,10 @@ struct Options {
     /// Seconds that each kind of flood lasts
     #[arg(long, default_value_t = 30.0)]
     overload_seconds: f64,
+    /// Which floods are measured, all of them by default: calm, address, author, lifted_notes, lifted_forged,
+    /// lifted_many, lifted_long, lifted_live, lifted_counts
+    #[arg(long, value_delimiter = ',', value_parser = overload::keys())]
+    overload_scenes: Vec<String>,
     /// Connections that flood the relay
     #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     overload_connections: usize,

@@ -188,12 +188,23 @@ fn sustainable(stage: &mut Stage) -> Result<f64, Failure> {
     Ok(events.len() as f64 / spent.seconds)
 }
 
-/// Plays all scenes, one after the other, on the same store.
+/// The names of all scenes.
+pub(super) fn keys() -> impl Into<clap::builder::ValueParser> {
+    clap::builder::PossibleValuesParser::new(SCENES.iter().map(|scene| scene.key))
+}
+
+/// Those that are asked for.
+fn scenes(stage: &Stage) -> impl Iterator<Item = &'static Scene> {
+    let asked = &stage.options.overload_scenes;
+    SCENES.iter().filter(|scene| asked.is_empty() || asked.iter().any(|key| key == scene.key))
+}
+
+/// Plays scenes, one after the other, on the same store.
 pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     let sustainable = sustainable(stage)?;
     let mut figures = Figures::default();
     figures.put("overload_sustainable_events_per_second", sustainable);
-    for (run, scene) in SCENES.iter().enumerate() {
+    for (run, scene) in scenes(stage).enumerate() {
         scene.play(stage, run as u64, TIMES * sustainable, &mut figures)?;
     }
     Ok((table(stage), figures))
@@ -201,7 +212,7 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
 
 fn table(stage: &Stage) -> Table {
     let options = &stage.options;
-    let rows = SCENES.iter().map(|scene| {
+    let rows = scenes(stage).map(|scene| {
         let keys =
             |names: &[&str]| names.iter().map(|name| format!("overload_{}_{name}", scene.key)).collect();
         let cells = COLUMNS.iter().map(|(_, names)| keys(names)).collect();
