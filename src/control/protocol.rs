@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::mirror::MirrorStats;
+use crate::pipeline::log::ClusterStatus;
 use crate::store::copy::{Copied, Earlier, Part, Stamp};
 
 /// The longest line of a command.
@@ -17,6 +18,8 @@ pub enum Command {
     Stats,
     /// How each mirror stands.
     Mirrors,
+    /// How the node stands in its cluster.
+    Cluster,
     /// A copy of the store, or of what is new in it. Answered with `copying`, then chunks, then `copied`.
     Copy {
         /// What to go on from.
@@ -92,6 +95,8 @@ pub enum Answer {
     Stats(Stats),
     /// How each mirror stands.
     Mirrors(Vec<MirrorStats>),
+    /// How the node stands in its cluster; `None` for a relay that is alone.
+    Cluster(Option<ClusterStatus>),
     /// A copy begins.
     Copying {
         /// Whether it brings only what is new.

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 
 use super::gathering::Gathering;
-use super::writer::Checked;
+use super::log::Placing;
+use super::writer::{Checked, Writer};
 use super::{Outcome, Permits, Reply};
 use crate::community::{Change, Community, groups};
-use crate::event::{Event, Id, Kind, PublicKey, Tags, Verified};
+use crate::config::Settings;
+use crate::event::{Event, Id, Kind, PublicKey, Signer, Tags, Verified};
 use crate::index::Stored;
 use crate::nips::nip29::{self, Action, By};
 use crate::rule::Known;
@@ -82,7 +84,7 @@ pub(super) struct Managing {
 /// start.
 pub(super) fn managing(checked: &Checked, state: &mut store::Group) -> Option<Managing> {
     let Checked { community, event, admitted_at, .. } = checked;
-    if !event.kind.manages_groups() || !community.has_groups() {
+    if !event.kind.manages_groups() || !checked.placing.has_groups(community) {
         return None;
     }
     let Some(now) = *admitted_at else {
@@ -228,7 +230,7 @@ impl Gathering {
             for change in &pending.changes {
                 change.write(community.id, &mut self.state);
             }
-            let listed_max = nip29::listed_max(community.settings().limits.message_bytes_max);
+            let listed_max = nip29::listed_max(self.settings(&community).limits.message_bytes_max);
             let groups = Arc::clone(&pending.known.groups);
             for (id, kind) in pending.touched.told.clone() {
                 let said = nip29::told(&groups, &id, kind, listed_max);
@@ -265,7 +267,57 @@ impl Gathering {
 fn of_relay(community: &Arc<Community>, event: Verified) -> Checked {
     let (body, record) = (Bytes::from(event.to_json()), record::encode(&event));
     let (community, reply, permits) = (Arc::clone(community), Reply::Answered, Permits::default());
-    Checked { community, event, body, record, reply, admitted_at: None, origin: None, permits }
+    let placing = Placing::Here;
+    Checked { community, event, body, record, reply, admitted_at: None, origin: None, placing, permits }
+}
+
+impl Writer {
+    /// Changes state, with all that follows from it.
+    pub(super) fn change_state(&mut self, change: StateChange) {
+        let StateChange { state, community, changes, acts, now, done } = change;
+        let mut gathering = Gathering::default();
+        gathering.state = state;
+        if let Some(community) = community {
+            acts.into_iter().for_each(|act| gathering.act(&community, act, now));
+            if !changes.is_empty() {
+                gathering.decide(&community, changes, now);
+                gathering.pending(&community, now).is_left_to_caller = !community.has_members();
+            }
+        }
+        let changed = self.make_safe(gathering).map(|safe| {
+            safe.into_iter().for_each(|safe| self.publish(safe));
+        });
+        // Who no longer waits does not need the answer.
+        let _ = done.send(changed);
+    }
+
+    /// Says what a community has to say itself, where it is not stored as it is.
+    pub(super) fn refresh(&mut self, community: &Arc<Community>, now: u64, placing: &Placing) {
+        let settings = placing.settings(community).unwrap_or_else(|| community.settings());
+        let mut gathering = Gathering::default();
+        gathering.go_by(placing);
+        let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
+        gathering.refresh_members(community, now, |kind, identifier| {
+            let stored = community.index().stored_version(&signer?, kind, identifier)?;
+            bodies.event(community.id, stored.location).ok().flatten()
+        });
+        self.commit(gathering);
+        let mut from: Option<Arc<str>> = None;
+        while self.trouble.is_none() {
+            let read = |stored: Stored| self.bodies.event(community.id, stored.location).ok().flatten();
+            let (stale, next) = stale(community, &settings, from.as_deref(), read);
+            if !stale.is_empty() {
+                let mut gathering = Gathering::default();
+                gathering.go_by(placing);
+                gathering.pending(community, now).touched.told.extend(stale);
+                self.commit(gathering);
+            }
+            match next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+    }
 }
 
 impl Pending {
@@ -305,13 +357,14 @@ type Told = (Arc<str>, Kind);
 /// are more.
 pub(super) fn stale(
     community: &Community,
+    settings: &Settings,
     from: Option<&str>,
     read: impl Fn(Stored) -> Option<Event>,
 ) -> (Vec<Told>, Option<Arc<str>>) {
     let (Some(signer), groups) = (community.signer(), community.known().groups) else {
         return (Vec::new(), None);
     };
-    let listed_max = nip29::listed_max(community.settings().limits.message_bytes_max);
+    let listed_max = nip29::listed_max(settings.limits.message_bytes_max);
     let mut ids: Vec<&Arc<Group>> = groups.iter().collect();
     ids.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let mut left = ids.into_iter().skip_while(|group| from.is_some_and(|from| *group.id < *from));

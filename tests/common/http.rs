@@ -36,7 +36,8 @@ pub fn http(relay: &TestRelay, method: &str, path: &str, headers: &[(&str, &str)
     ask(relay.relay().address(), method, path, headers, body)
 }
 
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+/// The same of a relay at an address.
+pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("it accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: relay.example\r\nConnection: close\r\n");
