@@ -151,9 +151,10 @@ impl Admin {
         let community = Arc::clone(caller.community);
         let (changes, acts) = (made.changes.clone(), made.acts);
         let (number, done) = match &self.pipeline.log {
-            Some(_) => {
-                (None, self.pipeline.begin_decision(Decided { community, changes, acts, record, now, done: None }))
-            }
+            Some(_) => (
+                None,
+                self.pipeline.begin_decision(Decided { community, changes, acts, record, now, done: None }),
+            ),
             None => {
                 let number = audit::next(&mut records, &self.store, community.id)?;
                 let mut group = Group::default();

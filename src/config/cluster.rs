@@ -92,7 +92,8 @@ pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), SectionF
     if (settings.nip29.enabled || settings.nip43.enabled) && settings.relay.secret_key_file.is_none() {
         let remedy = "write a key into a file, copy it to all nodes and name it here; what keys/ in the data folder holds \
                       for this community is the key that it has had";
-        let problem = "is needed in a cluster where nip29.enabled or nip43.enabled is on: all nodes sign with one key";
+        let problem =
+            "is needed in a cluster where nip29.enabled or nip43.enabled is on: all nodes sign with one key";
         return fault("relay.secret_key_file", problem, remedy);
     }
     if user.is_some() != password_file.is_some() {

@@ -71,7 +71,7 @@ pub(crate) struct StateChange {
 }
 
 /// What an event manages, where the rules were asked about it.
-pub(super) struct Managing {
+struct Managing {
     group: String,
     action: Action,
     author: PublicKey,
@@ -82,7 +82,7 @@ pub(super) struct Managing {
 
 /// What an event manages; `None` for most. For one that no rules were asked about the groups are read anew at the next
 /// start.
-pub(super) fn managing(checked: &Checked, state: &mut store::Group) -> Option<Managing> {
+fn managing(checked: &Checked, state: &mut store::Group) -> Option<Managing> {
     let Checked { community, event, admitted_at, .. } = checked;
     if !event.kind.manages_groups() || !checked.placing.has_groups(community) {
         return None;
@@ -140,8 +140,26 @@ impl Gathering {
         pending
     }
 
+    /// Adds an event, and carries out what it makes of groups.
+    pub(super) fn add_and_manage(&mut self, checked: Checked, removes: Vec<Stored>, held_since: Option<u64>) {
+        let (community, event) = (Arc::clone(&checked.community), &checked.event);
+        let managing = managing(&checked, &mut self.state);
+        let leaves = (event.kind == Kind::VANISH && checked.placing.has_groups(&community))
+            .then(|| (event.pubkey, checked.admitted_at.unwrap_or(event.created_at)));
+        if managing.is_some() || leaves.is_some() {
+            self.go_by(&checked.placing);
+        }
+        self.add(checked, removes, held_since);
+        if let Some(managing) = managing {
+            self.manage(&community, &managing);
+        }
+        if let Some((key, now)) = leaves {
+            self.leave_all(&community, &key, now);
+        }
+    }
+
     /// Carries out what an event manages, and what follows from it by itself.
-    pub(super) fn manage(&mut self, community: &Arc<Community>, managing: &Managing) {
+    fn manage(&mut self, community: &Arc<Community>, managing: &Managing) {
         let Managing { group, action, author, id, at, now } = managing;
         let pending = self.pending(community, *now);
         let by = By { author, at: *at, id: &id.to_string() };
@@ -206,7 +224,7 @@ impl Gathering {
     }
 
     /// Somebody vanishes: they are in no group any more.
-    pub(super) fn leave_all(&mut self, community: &Arc<Community>, key: &PublicKey, now: u64) {
+    fn leave_all(&mut self, community: &Arc<Community>, key: &PublicKey, now: u64) {
         let groups = &self.pending(community, now).known.groups;
         let of: Vec<Arc<str>> = groups
             .iter()

@@ -10,8 +10,8 @@ mod fanout;
 mod gathering;
 pub(crate) mod groups;
 mod learn;
-pub(crate) mod members;
 pub mod log;
+pub(crate) mod members;
 pub mod memory;
 mod plugins;
 pub mod reader;
@@ -280,6 +280,7 @@ fn in_front_of(
     communities: &Arc<Communities>,
 ) -> Result<(Sender<WriterInput>, Option<log::Started>), StartError> {
     if settings.servers.is_empty() {
+        log::leave(store)?;
         return Ok((writer, None));
     }
     let (inlet, input) = unbounded();

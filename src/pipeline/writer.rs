@@ -33,7 +33,7 @@ use crate::event::{Id, Kind, Verified};
 use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
-use crate::nips::nip43::is_request;
+use crate::nips::nip43::asks_to_join_or_leave;
 use crate::plugin::Origin;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Context, Decision, Prefix, Refusal, RelayNames, Want};
@@ -349,26 +349,14 @@ impl Writer {
                     groups::keeps(community, &mut removes, event);
                     removes.extend(groups::removed_by(community, event));
                 }
-                let managing = groups::managing(&checked, &mut gathering.state);
-                let leaves = (event.kind == Kind::VANISH && checked.placing.has_groups(community))
-                    .then(|| (event.pubkey, checked.admitted_at.unwrap_or(event.created_at)));
-                let community = Arc::clone(community);
-                if managing.is_some() || leaves.is_some() {
-                    gathering.go_by(&checked.placing);
-                }
-                gathering.add(checked, removes, held_since);
-                if let Some(managing) = managing {
-                    gathering.manage(&community, &managing);
-                }
-                if let Some((key, now)) = leaves {
-                    gathering.leave_all(&community, &key, now);
-                }
-                return;
+                return gathering.add_and_manage(checked, removes, held_since);
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
             Placement::Deleted(refusal) | Placement::Refused(refusal) => Outcome::Refused(refusal),
-            Placement::Ephemeral if checked.placing.has_members(community) && is_request(event, &community.settings()) => {
+            Placement::Ephemeral
+                if checked.placing.has_members(community) && asks_to_join_or_leave(event) =>
+            {
                 drop(index);
                 return self.carry_out(checked, gathering);
             }

@@ -9,11 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use plaza::event::Event;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{Client, Person, json_of};
-use crate::house::{House, Node, now, until};
+use crate::house::{House, Node, SPOKEN, now, owner, try_call, until};
 
 /// SplitMix64.
 struct Dice(u64);
@@ -35,6 +36,27 @@ fn seed() -> u64 {
     seed
 }
 
+/// People who are banned and taken back all the time.
+const BANNED: std::ops::Range<u32> = 500..503;
+
+/// What is sent next: notes, and what makes the order matter – versions, deletions, people who join a group and leave it,
+/// people who may be banned at the moment. What is asked to be deleted is not counted on.
+fn something(author: u32, number: u32, time: u64, acknowledged: &mut Vec<String>) -> Event {
+    let person = Person::new(author + number % 2);
+    let (text, later) = (format!("{author} {number}"), time + u64::from(number / 7));
+    match number % 10 {
+        9 => person.event(30_023, later, &[&["d", "x"]], &text),
+        8 => match acknowledged.pop() {
+            // It may be the other one's; then it deletes nothing.
+            Some(id) => person.event(5, later, &[&["e", &id]], &text),
+            None => person.event(1, time, &[], &text),
+        },
+        7 => person.event(if number % 20 < 10 { 9_021 } else { 9_022 }, later, &[&["h", "square"]], &text),
+        6 => Person::new(BANNED.start + number / 10 % 3).event(1, time, &[], &text),
+        _ => person.event(1, time, &[], &text),
+    }
+}
+
 /// Publishes at a node until told to stop; what was acknowledged. Others may be stored as well.
 fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
     let mut acknowledged = Vec::new();
@@ -46,21 +68,13 @@ fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
         };
         while !stop.load(Ordering::SeqCst) {
             number += 1;
-            // Versions and deletions are among them, so that the order matters.
-            let person = Person::new(author + number % 2);
-            let event = match number % 10 {
-                9 => person.event(
-                    30_023,
-                    time + u64::from(number / 7),
-                    &[&["d", "x"]],
-                    &format!("{author} {number}"),
-                ),
-                _ => person.event(1, time, &[], &format!("{author} {number}")),
-            };
+            let event = something(author, number, time, &mut acknowledged);
             let sent = client.try_send(Message::text(json!(["EVENT", json_of(&event)]).to_string()));
             let Ok(Message::Text(answer)) = sent.and_then(|()| client.try_receive()) else { break };
             let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-            if answer[0] == "OK" && answer[2] == true && event.kind.0 == 1 {
+            let is_by_banned =
+                BANNED.clone().any(|number| Person::new(number).hex() == event.pubkey.to_string());
+            if answer[0] == "OK" && answer[2] == true && event.kind.0 == 1 && !is_by_banned {
                 acknowledged.push(event.id.to_string());
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -81,6 +95,16 @@ fn listen(url: &str, stop: &AtomicBool, heard: &Mutex<HashMap<String, usize>>) {
             let id = message[2]["id"].as_str().expect("an id").to_owned();
             *heard.lock().expect("no panic").entry(id).or_default() += 1;
         }
+    }
+}
+
+/// Has somebody banned or taken back, if the node can.
+fn moderate(node: &Node, dice: &mut Dice) {
+    let method = if dice.below(2) == 0 { "banpubkey" } else { "unbanpubkey" };
+    let person = Person::new(BANNED.start + dice.below(3) as u32);
+    match try_call(node.address, method, &json!([person.hex(), "chaos"])) {
+        Ok(_) => eprintln!("{method} at {}", node.name),
+        Err(why) => eprintln!("{} could not: {why}", node.name),
     }
 }
 
@@ -131,9 +155,10 @@ fn disturb(house: &mut House, dice: &mut Dice) {
 
 fn chaos(lasts: Duration) {
     let seed = seed();
-    let Some(mut house) = House::build(3, 3, "") else { return };
+    let Some(mut house) = House::build(3, 3, SPOKEN) else { return };
     let mut dice = Dice(seed);
     let (time, began) = (now(), Instant::now());
+    house.nodes[0].connect().publish_ok(&owner().event(9_007, time, &[&["h", "square"]], ""));
     let urls: Vec<String> = house.nodes.iter().map(Node::url).collect();
     let (stop, stop_listening) = (AtomicBool::new(false), AtomicBool::new(false));
     let heard = Mutex::new(HashMap::new());
@@ -145,6 +170,7 @@ fn chaos(lasts: Duration) {
             .map(|(at, url, stop)| scope.spawn(move || load(&url, 100 + at * 10, time, stop)))
             .collect();
         while began.elapsed() < lasts {
+            moderate(&house.nodes[dice.below(3) as usize], &mut dice);
             disturb(&mut house, &mut dice);
             std::thread::sleep(Duration::from_millis(500 + dice.below(1_500)));
         }

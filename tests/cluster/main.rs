@@ -12,3 +12,4 @@ mod failures;
 mod house;
 mod partition;
 mod spoken;
+mod upgrade;

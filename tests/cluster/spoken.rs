@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 
 use crate::common::http::ask;
 use crate::common::{Client, Person};
-use crate::house::{House, Node, RELAY_KEY, call, heard, now, owner, until};
-
-/// Groups and members, and the key that all nodes have.
-const SPOKEN: &str = "[relay]\nsecret_key_file = \"relay.key\"\n[nip29]\nenabled = true\ncreate = \"all\"\n[nip43]\nenabled = true\n";
+use crate::house::{House, Node, RELAY_KEY, SPOKEN, call, heard, now, owner, until};
 
 fn managing(person: &Person, kind: u16, time: u64, tags: &[&[&str]]) -> plaza::event::Event {
     let tags: Vec<&[&str]> = [&["h", "square"][..]].into_iter().chain(tags.iter().copied()).collect();
@@ -45,7 +42,12 @@ fn what_the_relay_says_of_groups_and_members_is_the_same_on_all() {
     let [mut a, mut b] = [house.nodes[0].connect(), house.nodes[1].connect()];
     a.publish_ok(&managing(&admin, 9_007, time, &[]));
     house.settle();
-    b.publish_ok(&managing(&admin, 9_002, time + 1, &[&["name", "The square"], &["private"], &["restricted"]]));
+    b.publish_ok(&managing(
+        &admin,
+        9_002,
+        time + 1,
+        &[&["name", "The square"], &["private"], &["restricted"]],
+    ));
     let stranger = Person::new(11);
     let note = stranger.event(1, time, &[&["h", "square"]], "may I?");
     assert!(b.publish_refused(&note).contains("nip29"), "who is not in it does not write there");
@@ -111,7 +113,11 @@ fn what_the_relay_says_of_groups_and_members_is_the_same_on_all() {
     assert!(shown.iter().all(|group| *group == shown[0]), "{shown:#?}");
     let stored = house.end_all_equal(&["/"]);
     let members = named(&stored, 39_002, "p", &key);
-    assert_eq!(members.len(), 3 * 8 - 1 + 3, "those who stayed, the admin, and two who were put in: {members:?}");
+    assert_eq!(
+        members.len(),
+        3 * 8 - 1 + 3,
+        "those who stayed, the admin, and two who were put in: {members:?}"
+    );
     assert!(members.contains(&Person::new(300).hex()) && !members.contains(&gone.hex()));
     assert_eq!(named(&stored, 13_534, "member", &key), vec![Person::new(201).hex()]);
 }

@@ -39,9 +39,34 @@ fn key(of: &[u8], cluster: &str) -> Vec<u8> {
     [of, cluster.as_bytes()].concat()
 }
 
+/// That of a cluster that the store has left; its name follows.
+const LEFT: &[u8] = b"left/";
+
+/// Notes that a store that was a node's is changed beside its cluster's log.
+///
+/// # Errors
+/// When the store fails.
+pub(in crate::pipeline) fn leave(store: &Store) -> Result<(), StoreError> {
+    let mut group = Group::default();
+    for entry in store.state(CommunityId(0), STATE) {
+        let (name, _) = entry?;
+        if let Some(cluster) = name.strip_prefix(POSITION)
+            && store.state_entry(CommunityId(0), STATE, &[LEFT, cluster].concat())?.is_none()
+        {
+            group.put_state(CommunityId(0), STATE, &[LEFT, cluster].concat(), b"1");
+            tracing::warn!(
+                "this store has left the cluster {}: to come back it must begin from a backup of a node",
+                String::from_utf8_lossy(cluster)
+            );
+        }
+    }
+    if group.is_empty() { Ok(()) } else { store.commit(group).map(drop) }
+}
+
 /// What a store knows of the log.
 pub(super) struct Stored {
     position: Option<(u64, u64)>,
+    has_left: bool,
     rulebook: Rulebook,
 }
 
@@ -52,12 +77,18 @@ impl Stored {
         let position = numbers.and_then(|(position, stream)| {
             Some((u64::from_le_bytes(*position), u64::from_le_bytes(stream.try_into().ok()?)))
         });
-        Ok(Stored { position, rulebook: Rulebook::load(store)? })
+        let has_left = store.state_entry(CommunityId(0), STATE, &key(LEFT, cluster))?.is_some();
+        Ok(Stored { position, has_left, rulebook: Rulebook::load(store)? })
     }
 
     /// Up to where it is; 0 where it has not begun.
     pub(super) fn position(&self) -> u64 {
         self.position.map_or(0, |(position, _)| position)
+    }
+
+    /// Whether it was changed beside the log.
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left
     }
 
     /// In which stream, where it has begun.

@@ -16,7 +16,7 @@ use crate::community::Community;
 use crate::config::Settings;
 use crate::event::{Event, Id, KindClass};
 use crate::index::{Index, Stored};
-use crate::nips::nip43::is_request;
+use crate::nips::nip43::asks_to_join_or_leave;
 use crate::pipeline::groups;
 use crate::pipeline::members::{Code, Invitation};
 use crate::pipeline::release::{Release, is_held};
@@ -130,7 +130,9 @@ impl Inlet {
                 return self.input.recv().ok();
             }
             if self.log.is_at_its_end() {
-                std::mem::take(&mut self.unsaid).iter().for_each(|(community, now)| self.refresh(community, *now));
+                std::mem::take(&mut self.unsaid)
+                    .iter()
+                    .for_each(|(community, now)| self.refresh(community, *now));
             }
             match self.input.recv_timeout(TRY_EVERY) {
                 Ok(input) => return Some(input),
@@ -188,12 +190,13 @@ impl Inlet {
         let (event, voice) = (&checked.event, Voice::of(&community));
         if checked.admitted_at.is_none() && event.kind.manages_groups() && voice.has_groups() {
             // Who has read groups anew from stored events would know others than who goes on.
-            let sentence = "what manages groups is not taken unasked in a cluster; bring it to a relay that is alone";
+            let sentence =
+                "what manages groups is not taken unasked in a cluster; bring it to a relay that is alone";
             return refused(checked, Refusal::new(Prefix::Error, "cluster.groups", sentence));
         }
         let token = token(community.path());
         let rules = community.rules();
-        let is_of_members = voice.has_members() && is_request(event, &rules.settings);
+        let is_of_members = voice.has_members() && asks_to_join_or_leave(event);
         if event.kind.class() == KindClass::Ephemeral && !is_of_members {
             return self.ephemeral(checked, &token);
         }

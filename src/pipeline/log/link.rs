@@ -28,6 +28,10 @@ use crate::pipeline::writer::{Checked, WriterInput};
 use crate::pipeline::{Outcome, Permits, Reply};
 use crate::store::{Store, record};
 
+/// What to do with a node that cannot follow the log.
+pub(super) const REMEDY: &str =
+    "restore a backup of another node into a new folder, and start this node on it (docs/cluster.md)";
+
 /// How often the log is asked how it is.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
@@ -466,8 +470,7 @@ impl Reader {
         note(&self.log, &info);
         let made = info.created.unix_timestamp_nanos() as u64;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        let remedy =
-            "restore a backup of another node into a new folder, and start this node on it (docs/cluster.md)";
+        let remedy = REMEDY;
         match self.known {
             Some(known) if known != made => {
                 return Err(Halt::Broken(format!(

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-pub(super) use self::apply::Follower;
+pub(super) use self::apply::{Follower, leave};
 use self::entry::Taken;
 use self::inlet::Inlet;
 use self::link::Link;
@@ -460,6 +460,12 @@ impl Started {
         let (outbound, to_send) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let known = stored.stream();
+        if stored.has_left() {
+            log.halt(format!(
+                "its store was used without [cluster] meanwhile, so that it may differ from the others'; {}",
+                link::REMEDY
+            ));
+        }
         let follower = Follower::new(Arc::clone(&log), stored);
         let inlet = Inlet::new(Arc::clone(&log), input, writer.clone(), outbound, stop);
         let link = Link {

@@ -16,7 +16,8 @@ impl Voice {
     /// That of this node in a community.
     pub(super) fn of(community: &Community) -> Voice {
         let kept = u64::from(community.has_groups()) * GROUPS | u64::from(community.has_members()) * MEMBERS;
-        let key = community.signer().map_or([0; 8], |signer| *signer.key().0.first_chunk().unwrap_or(&[0; 8]));
+        let key =
+            community.signer().map_or([0; 8], |signer| *signer.key().0.first_chunk().unwrap_or(&[0; 8]));
         Voice(if kept == 0 { 0 } else { u64::from_le_bytes(key) & !(GROUPS | MEMBERS) | kept })
     }
 
