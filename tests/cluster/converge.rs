@@ -1,10 +1,13 @@
 //! What is written on one node is the same on all.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
 use serde_json::json;
 
-use crate::common::Client;
 use crate::common::http::get;
-use crate::common::{Person, ids_of};
+use crate::common::program::free_port;
+use crate::common::{Client, Person, ids_of};
 use crate::house::{House, call, heard, now, until};
 
 const TWO: &str = "[[community]]\npath = \"/town\"\n";
@@ -142,11 +145,25 @@ fn rules_that_look_at_stored_events_say_the_same_on_all_whatever_each_is_set_to(
 
 #[test]
 fn a_node_is_measured_as_its_page_says() {
-    let settings = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
-    let Some(house) = House::build(1, 1, settings) else { return };
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let Some(house) = House::build(1, 1, &format!("[metrics]\nlisten = \"{address}\"\n")) else { return };
     let page = include_str!("../../docs/cluster.md");
-    let told: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `plaza_cluster_")).collect();
-    assert!(told.len() >= 7, "{told:?}");
+    let explained: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `plaza_cluster_")?.split_once('`')?.0.to_owned()))
+        .collect();
+    let numbers = get(address, "/metrics").body;
+    let told = numbers.lines().filter_map(|line| line.strip_prefix("plaza_cluster_")?.split_once(' '));
+    let told: BTreeMap<String, f64> =
+        told.map(|(name, number)| (name.to_owned(), number.parse().expect("a number"))).collect();
+    assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), explained);
+    house.nodes[0].connect().publish_ok(&Person::new(10).event(1, now(), &[], "one more"));
+    let position = |numbers: &str| {
+        let line = numbers.lines().find_map(|line| line.strip_prefix("plaza_cluster_position "));
+        line.expect("a position").parse::<f64>().expect("a number")
+    };
+    assert_eq!(position(&get(address, "/metrics").body), told["position"] + 1.0);
+    assert_eq!((told["ready"], told["lag"], told["pending"]), (1.0, 0.0, 0.0));
     let status = house.nodes[0].status();
     assert_eq!(status["trouble"], json!(null), "{status}");
     let (is_well, words, _) = house.nodes[0].run(&["cluster", "status"]);

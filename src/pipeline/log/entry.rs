@@ -250,6 +250,39 @@ mod tests {
         }
     }
 
+    /// Bytes of version 1: nodes of two versions work side by side, and what is in the log is older than an upgrade.
+    #[test]
+    fn entries_are_written_and_read_as_ever() {
+        let origin = Origin { process: 0x0102, number: 3 };
+        let taken = Taken { settings: 0x0405, is_ruled: true, is_held: true, voice: Voice(0x0607) };
+        let base = Base { node: "a".to_owned(), has_events: false };
+        let table = [
+            (
+                Said::Event { community: "/", admitted_at: Some(9), taken, record: b"r" },
+                "0101002f0705040000000000000706000000000000090000000000000072",
+            ),
+            (
+                Said::Remove { community: "/", ids: vec![Id([8; 32])] },
+                "0201002f0808080808080808080808080808080808080808080808080808080808080808",
+            ),
+            (Said::Decide(taken, b"{}"), "0306050400000000000007060000000000007b7d"),
+            (Said::Rules { digest: 5, text: "{}" }, "0405000000000000007b7d"),
+            (Said::Base(base), "057b226e6f6465223a2261222c226861735f6576656e7473223a66616c73657d"),
+            (
+                Said::Release { community: "/", ids: vec![Id([8; 32])] },
+                "0601002f0808080808080808080808080808080808080808080808080808080808080808",
+            ),
+            (
+                Said::Refresh { community: "/", now: 9, taken },
+                "0701002f06050400000000000007060000000000000900000000000000",
+            ),
+        ];
+        for (said, rest) in table {
+            let written = hex::encode(encode(origin, &said));
+            assert_eq!(written, format!("0102010000000000000300000000000000{rest}"), "{said:?}");
+        }
+    }
+
     #[test]
     fn what_a_later_version_writes_is_told_apart_from_damage() {
         let mut bytes = encode(Origin { process: 1, number: 2 }, &Said::Decide(Taken::default(), b"{}"));

@@ -15,10 +15,11 @@ pub(in crate::pipeline) struct Voice(pub(super) u64);
 impl Voice {
     /// That of this node in a community.
     pub(super) fn of(community: &Community) -> Voice {
-        let kept = u64::from(community.has_groups()) * GROUPS | u64::from(community.has_members()) * MEMBERS;
+        let kept = [(community.has_groups(), GROUPS), (community.has_members(), MEMBERS)];
+        let kept = kept.iter().filter(|(is_kept, _)| *is_kept).fold(0, |kept, (_, bit)| kept | bit);
         let key =
             community.signer().map_or([0; 8], |signer| *signer.key().0.first_chunk().unwrap_or(&[0; 8]));
-        Voice(if kept == 0 { 0 } else { u64::from_le_bytes(key) & !(GROUPS | MEMBERS) | kept })
+        Voice(if kept == 0 { 0 } else { (u64::from_le_bytes(key) & !(GROUPS | MEMBERS)) | kept })
     }
 
     /// Whether it is of groups.
@@ -35,7 +36,7 @@ impl Voice {
     fn acts_upon(self, event: &Event) -> bool {
         let of_groups = event.kind.manages_groups() || matches!(event.kind, Kind::VANISH | Kind::DELETION);
         let of_members = matches!(event.kind, Kind::JOIN_RELAY | Kind::LEAVE_RELAY);
-        self.has_groups() && of_groups || self.has_members() && of_members
+        (self.has_groups() && of_groups) || (self.has_members() && of_members)
     }
 
     /// Whether the relay says something because of an event, so that it is placed alone: what is said depends on
@@ -48,7 +49,8 @@ impl Voice {
     fn goes_on_from(self, before: Voice) -> bool {
         let both = GROUPS | MEMBERS;
         let kept = before.0 & both;
-        before.0 == 0 || self.0 | both == before.0 | both && self.0 & kept == kept
+        let is_same_key = self.0 | both == before.0 | both;
+        before.0 == 0 || (is_same_key && self.0 & kept == kept)
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     fn voice(key: u64, kept: u64) -> Voice {
-        Voice(key << 2 | kept)
+        Voice((key << 2) | kept)
     }
 
     #[test]
