@@ -197,7 +197,7 @@ impl Follower {
 
 impl What {
     /// Answers, if somebody waits here, that it does not count in this reading.
-    fn leave(self, store: &std::path::Path) {
+    fn leave(self, log: &Log) {
         match self {
             What::Event(checked, _) => {
                 let sentence = "the relay could not store this event; try again later";
@@ -206,7 +206,8 @@ impl What {
             }
             What::Remove { done, .. } => drop(done.map(|done| done.send(0))),
             What::Release { done, .. } => drop(done),
-            What::Decide(decision, _) => decision.refuse(store),
+            What::Decide(decision, _) => decision.refuse(&log.store),
+            What::Refresh { is_own: true, .. } => log.has_said(),
             What::Refresh { .. } | What::Rules { .. } | What::Nothing => {}
         }
     }
@@ -217,20 +218,21 @@ impl Writer {
     pub(in crate::pipeline) fn follow(&mut self, entry: Entry, gathering: &mut Gathering) {
         let Entry { at, what, _room } = entry;
         let Some(follower) = &self.follower else { return };
+        let log = Arc::clone(&follower.log);
         if let Some(Place { position, reading }) = at {
             let passed = gathering.position.unwrap_or(0).max(follower.position);
             if reading != follower.reading || position <= passed {
-                return what.leave(self.store.path());
+                return what.leave(&log);
             }
             if self.trouble.is_some() {
-                what.leave(self.store.path());
+                what.leave(&log);
                 return self.lose_place(None);
             }
         }
         if !matches!(what, What::Event(..) | What::Nothing) {
             self.commit(std::mem::take(gathering));
             if !self.reads(at) {
-                return what.leave(self.store.path());
+                return what.leave(&log);
             }
         }
         let position = at.map(|at| at.position);
@@ -246,12 +248,15 @@ impl Writer {
                 self.release(Release { community, ids, done }, position);
             }
             What::Decide(decision, taken) => self.decide(*decision, taken, position),
-            What::Refresh { community, now, taken } => {
+            What::Refresh { community, now, taken, is_own } => {
                 if let Some(placing) = self.placing(&community, taken, position, None) {
                     self.refresh(&community, now, &placing);
                 }
                 if self.reads(at) {
                     self.passed(position);
+                }
+                if let Some(follower) = self.follower.as_ref().filter(|_| is_own) {
+                    follower.log.has_said();
                 }
             }
             What::Rules { digest, text } => self.learn_rules(digest, &text, position),
@@ -289,7 +294,10 @@ impl Writer {
             }
         }
         if !self.reads(at) {
-            return What::Event(Box::new(checked), taken).leave(self.store.path());
+            if let Some(follower) = &self.follower {
+                What::Event(Box::new(checked), taken).leave(&follower.log);
+            }
+            return;
         }
         self.place(checked, gathering);
         if !self.reads(at) {

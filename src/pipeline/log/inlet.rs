@@ -50,8 +50,6 @@ pub(super) struct Inlet {
     turns: Turns,
     next: u64,
     versions: HashMap<CommunityId, Version>,
-    /// Where the relay has yet to look whether it has something to say, and as of when.
-    unsaid: Vec<(Arc<Community>, u64)>,
 }
 
 /// A part of a subject: what a path is, in letters that have no meaning there.
@@ -82,8 +80,8 @@ impl Inlet {
         outbound: mpsc::UnboundedSender<Outbound>,
         stop: Stop,
     ) -> Inlet {
-        let (turns, versions, unsaid) = (Turns::default(), HashMap::new(), Vec::new());
-        Inlet { log, input, writer, outbound, stop, turns, next: 0, versions, unsaid }
+        let (turns, versions) = (Turns::default(), HashMap::new());
+        Inlet { log, input, writer, outbound, stop, turns, next: 0, versions }
     }
 
     pub(super) fn run(mut self) {
@@ -103,8 +101,7 @@ impl Inlet {
                 WriterInput::Release(release) => self.release(release),
                 WriterInput::Decide(decision) => self.decide(decision),
                 WriterInput::Refresh(community, now, done) => {
-                    self.unsaid.retain(|(other, _)| other.id != community.id);
-                    self.unsaid.push((community, now));
+                    self.log.unsaid().push((community, now));
                     // It is said when the log is reached, for which nobody waits.
                     let _ = done.send(());
                 }
@@ -126,13 +123,14 @@ impl Inlet {
     /// as that can be.
     fn next(&mut self) -> Option<WriterInput> {
         loop {
-            if self.unsaid.is_empty() {
+            if !self.log.has_to_say() {
                 return self.input.recv().ok();
             }
             if self.log.is_at_its_end() {
-                std::mem::take(&mut self.unsaid)
-                    .iter()
-                    .for_each(|(community, now)| self.refresh(community, *now));
+                self.log
+                    .unsaid_to_say()
+                    .into_iter()
+                    .for_each(|(community, now)| self.refresh(&community, now));
             }
             match self.input.recv_timeout(TRY_EVERY) {
                 Ok(input) => return Some(input),
@@ -316,7 +314,8 @@ impl Inlet {
     fn refresh(&mut self, community: &Arc<Community>, now: u64) {
         let taken = self.taken(community, &community.settings(), true);
         let subject = format!("{}.decisions", token(community.path()));
-        self.publish(&Said::Refresh { community: community.path(), now, taken }, &subject, None);
+        let waiting = Waiting::Refresh(Arc::clone(community), now);
+        self.publish(&Said::Refresh { community: community.path(), now, taken }, &subject, Some(waiting));
     }
 
     /// A code is made here, and known on all nodes before it is given away.

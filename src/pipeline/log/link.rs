@@ -620,8 +620,9 @@ impl Reader {
                 let decision = Decided::from_json(json, |path| find(path).ok());
                 What::Decide(Box::new(decision.map_err(Halt::Broken)?), taken)
             }
-            (Said::Refresh { community, now, taken }, _) => {
-                What::Refresh { community: find(community)?, now, taken }
+            (Said::Refresh { community, now, taken }, waiting) => {
+                let is_own = matches!(waiting, Some(Waiting::Refresh(..)));
+                What::Refresh { community: find(community)?, now, taken, is_own }
             }
             (Said::Rules { text, .. }, _) if rulebook::read(text).is_none() => {
                 let why = "another node has settings that this version does not know; upgrade this node";

@@ -13,7 +13,7 @@ mod voice;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -137,8 +137,8 @@ enum What {
     Release { community: Arc<Community>, ids: Vec<Id>, done: Option<Sender<()>> },
     /// A moderator has decided, or people have themselves.
     Decide(Box<Decided>, Taken),
-    /// The relay says what it has to say itself, where that is not stored as it is.
-    Refresh { community: Arc<Community>, now: u64, taken: Taken },
+    /// The relay says what it has to say itself, where that is not stored as it is. Whether this node waits for it.
+    Refresh { community: Arc<Community>, now: u64, taken: Taken, is_own: bool },
     /// Settings that entries after it name.
     Rules { digest: u64, text: String },
     /// Nothing for the writer.
@@ -151,6 +151,7 @@ enum Waiting {
     Remove(Sender<usize>),
     Release(Sender<()>),
     Decide(Box<Decided>),
+    Refresh(Arc<Community>, u64),
 }
 
 /// What is sent to the log.
@@ -232,6 +233,10 @@ pub struct Log {
     other_settings: AtomicU64,
     /// Settings that this process has named in the log.
     named: Mutex<HashSet<u64>>,
+    /// Where the relay has yet to look whether it has something to say itself, and as of when.
+    unsaid: Mutex<Vec<(Arc<Community>, u64)>>,
+    /// How often it is about to.
+    saying: AtomicUsize,
     store: PathBuf,
 }
 
@@ -245,6 +250,27 @@ impl Log {
 
     fn published(&self) -> MutexGuard<'_, Published> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsaid(&self) -> MutexGuard<'_, Vec<(Arc<Community>, u64)>> {
+        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is yet to be said, which is about to be from now on.
+    fn unsaid_to_say(&self) -> Vec<(Arc<Community>, u64)> {
+        let mut unsaid = self.unsaid();
+        self.saying.fetch_add(unsaid.len(), Ordering::AcqRel);
+        std::mem::take(&mut *unsaid)
+    }
+
+    /// Something of what the relay has to say is said, or will be tried again.
+    fn has_said(&self) {
+        self.saying.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether the relay has yet to say what it has to say itself.
+    fn has_to_say(&self) -> bool {
+        !self.unsaid().is_empty() || self.saying.load(Ordering::Acquire) > 0
     }
 
     /// How long what was published may take to come back.
@@ -288,8 +314,15 @@ impl Log {
 
     /// Answers that it is not known whether an entry will count.
     fn give_up(&self, number: u64, rule: &'static str, sentence: &str) {
-        if let Some(waiting) = self.take(number) {
-            waiting.fail(Refusal::new(Prefix::Error, rule, sentence.to_owned()), &self.store);
+        match self.take(number) {
+            Some(Waiting::Refresh(community, now)) => {
+                self.unsaid().push((community, now));
+                self.has_said();
+            }
+            Some(waiting) => {
+                waiting.fail(Refusal::new(Prefix::Error, rule, sentence.to_owned()), &self.store);
+            }
+            None => {}
         }
     }
 
@@ -383,7 +416,11 @@ impl Log {
         if !health.is_reached {
             return Some("the cluster's log is out of reach: events are refused, reads go on\n");
         }
-        (health.last > position + BEHIND_MAX).then_some("this node is catching up with the cluster's log\n")
+        if health.last > position + BEHIND_MAX {
+            return Some("this node is catching up with the cluster's log\n");
+        }
+        drop(health);
+        self.has_to_say().then_some("this node is about to say what groups and members there are\n")
     }
 
     /// Whether this node sends events to moderation services.
@@ -410,6 +447,8 @@ impl Waiting {
             Waiting::Remove(done) => drop(done.send(0)),
             Waiting::Release(done) => drop(done),
             Waiting::Decide(decision) => decision.refuse(store),
+            // `Log::give_up` has it said later.
+            Waiting::Refresh(..) => {}
         }
     }
 }
@@ -455,6 +494,8 @@ impl Started {
             outages: AtomicU64::new(0),
             other_settings: AtomicU64::new(0),
             named: Mutex::default(),
+            unsaid: Mutex::default(),
+            saying: AtomicUsize::new(0),
             store: store.path().to_owned(),
         });
         let (outbound, to_send) = mpsc::unbounded_channel();
