@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::entry::Taken;
 use super::rulebook::{Rulebook, write};
 use super::voice::{Hearing, Voice, hear};
-use super::{Entry, Log, Place, Placing, Reading, STATE, What};
+use super::{Asker, Entry, Log, Place, Placing, Reading, STATE, What};
 use crate::admin::Decided;
 use crate::community::Community;
 use crate::config::Settings;
@@ -204,7 +204,7 @@ impl What {
                 let refusal = Refusal::new(Prefix::Error, "store.commit", sentence);
                 checked.reply.send(&checked.event.id, Outcome::Refused(refusal));
             }
-            What::Remove { done, .. } => drop(done.map(|done| done.send(0))),
+            What::Remove { asker, .. } => asker.into_iter().for_each(Asker::fail),
             What::Release { done, .. } => drop(done),
             What::Decide(decision, _) => decision.refuse(&log.store),
             What::Refresh { is_own: true, .. } => log.has_said(),
@@ -239,9 +239,12 @@ impl Writer {
         match what {
             What::Event(checked, taken) => self.follow_event(*checked, taken, at, gathering),
             What::Nothing => gathering.position = position,
-            What::Remove { community, ids, done } => {
-                let removed = self.remove_ids(&community, &ids, position);
-                let _ = done.map(|done| done.send(removed));
+            What::Remove { community, ids, asker } => {
+                match (asker, self.remove_ids(&community, &ids, position)) {
+                    (Some(asker), Some(removed)) => asker.tell(removed),
+                    (Some(asker), None) => asker.fail(),
+                    (None, _) => {}
+                }
             }
             What::Release { community, ids, done } => {
                 let done = done.unwrap_or_else(|| crossbeam_channel::bounded(1).0);
@@ -401,7 +404,8 @@ impl Writer {
         }
     }
 
-    fn remove_ids(&mut self, community: &Arc<Community>, ids: &[Id], position: Option<u64>) -> usize {
+    /// Removes events, as far as they are there; how many were. `None` when the store failed.
+    fn remove_ids(&mut self, community: &Arc<Community>, ids: &[Id], position: Option<u64>) -> Option<usize> {
         let removes: Vec<InIndex> = {
             let index = community.index();
             ids.iter().filter_map(|id| index.stored_as(id)).collect()
@@ -409,11 +413,9 @@ impl Writer {
         let mut group = Group::default();
         removes.iter().for_each(|stored| group.remove(community.id, stored.location));
         let after = After::Forget(Arc::clone(community), removes.clone());
-        if self.commit_entry(group, position, after).is_err() {
-            return 0;
-        }
+        self.commit_entry(group, position, after).ok()?;
         self.forget(community, &removes);
-        removes.len()
+        Some(removes.len())
     }
 
     fn decide(&mut self, mut decision: Decided, taken: Taken, position: Option<u64>) {

@@ -2,7 +2,7 @@
 //! decisions. Out: entries as bytes, and what waits for each; to the writer what concerns this node alone. Never decides
 //! what becomes of an event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
 use super::entry::{Origin, Said, Taken, encode};
-use super::{Entry, Log, Outbound, Stop, Voice, Waiting, What, rulebook};
+use super::{Asker, Entry, Log, Outbound, Stop, Voice, Waiting, What, rulebook};
 use crate::admin::{Decided, Done};
 use crate::community::Community;
 use crate::config::Settings;
@@ -96,7 +96,8 @@ impl Inlet {
                 WriterInput::Asked(events) => events.into_iter().for_each(|checked| self.event(checked)),
                 WriterInput::Sweep(sweep) => self.sweep(&sweep),
                 WriterInput::Remove(Remove { community, found, done }) => {
-                    self.remove(&community, found.iter().map(|found| found.id).collect(), done);
+                    let asker = Asker { done, before: 0, is_sweep: false };
+                    self.remove(&community, found.iter().map(|found| found.id).collect(), asker);
                 }
                 WriterInput::Release(release) => self.release(release),
                 WriterInput::Decide(decision) => self.decide(decision),
@@ -257,35 +258,41 @@ impl Inlet {
     /// Finds what is to be swept, as this node sees it: the entry names what goes, so that it is the same on all.
     fn sweep(&mut self, sweep: &Sweep) {
         let Sweep { community, now, events_max, done } = sweep;
-        let most = (*events_max).min(REMOVED_AT_ONCE);
         let ids = |index: &Index, found: &[Stored]| -> Vec<Id> {
             found.iter().map(|stored| index.id_of(*stored)).collect()
         };
         let mut gone = {
             let index = community.index();
-            ids(&index, &index.expired(*now, most))
+            ids(&index, &index.expired(*now, *events_max))
         };
-        if gone.is_empty() && community.index().has_vanishing() {
+        if community.index().has_vanishing() && gone.len() < *events_max {
             let mut index = community.index_mut();
-            let vanishing = index.vanishing(most);
-            gone = ids(&index, &vanishing);
+            let vanishing = index.vanishing(*events_max - gone.len());
+            gone.extend(ids(&index, &vanishing));
         }
-        if gone.is_empty() {
-            let left_over = groups::left_over(community, most);
-            gone = ids(&community.index(), &left_over);
-        }
-        self.remove(community, gone, done.clone());
+        let left_over = groups::left_over(community, *events_max - gone.len());
+        gone.extend(ids(&community.index(), &left_over));
+        let mut seen = HashSet::new();
+        gone.retain(|id| seen.insert(*id));
+        self.remove(community, gone, Asker { done: done.clone(), before: 0, is_sweep: true });
     }
 
-    fn remove(&mut self, community: &Arc<Community>, ids: Vec<Id>, done: Sender<usize>) {
-        if ids.is_empty() || self.log.refusal().is_some() {
-            // Who asked looks again in a while.
-            let _ = done.send(0);
-            return;
+    /// Has events removed, as many at once as one entry names; told with the last of them.
+    fn remove(&mut self, community: &Arc<Community>, ids: Vec<Id>, asker: Asker) {
+        if ids.is_empty() {
+            return asker.tell(0);
         }
-        let said = Said::Remove { community: community.path(), ids };
+        if self.log.refusal().is_some() {
+            return asker.fail();
+        }
         let subject = format!("{}.removals", token(community.path()));
-        self.publish(&said, &subject, Some(Waiting::Remove(done)));
+        let before = (ids.len() - 1) / REMOVED_AT_ONCE * REMOVED_AT_ONCE;
+        let (earlier, last) = ids.split_at(before);
+        for some in earlier.chunks(REMOVED_AT_ONCE) {
+            self.publish(&Said::Remove { community: community.path(), ids: some.to_vec() }, &subject, None);
+        }
+        let said = Said::Remove { community: community.path(), ids: last.to_vec() };
+        self.publish(&said, &subject, Some(Waiting::Remove(Asker { before, ..asker })));
     }
 
     fn release(&mut self, release: Release) {

@@ -602,11 +602,11 @@ impl Reader {
                 What::Event(Box::new(checked), taken)
             }
             (Said::Remove { community, ids }, waiting) => {
-                let done = match waiting {
-                    Some(Waiting::Remove(done)) => Some(done),
+                let asker = match waiting {
+                    Some(Waiting::Remove(asker)) => Some(asker),
                     _ => None,
                 };
-                What::Remove { community: find(community)?, ids, done }
+                What::Remove { community: find(community)?, ids, asker }
             }
             (Said::Release { community, ids }, waiting) => {
                 let done = match waiting {

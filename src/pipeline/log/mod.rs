@@ -131,8 +131,8 @@ struct Place {
 enum What {
     /// An event, as its node took it.
     Event(Box<Checked>, Taken),
-    /// Events go, if they are there. Told how many were.
-    Remove { community: Arc<Community>, ids: Vec<Id>, done: Option<Sender<usize>> },
+    /// Events go, if they are there.
+    Remove { community: Arc<Community>, ids: Vec<Id>, asker: Option<Asker> },
     /// Events are held no more. Told when it is so.
     Release { community: Arc<Community>, ids: Vec<Id>, done: Option<Sender<()>> },
     /// A moderator has decided, or people have themselves.
@@ -145,10 +145,32 @@ enum What {
     Nothing,
 }
 
+/// Who is told how many events are removed.
+struct Asker {
+    done: Sender<usize>,
+    /// What earlier entries removed.
+    before: usize,
+    /// A sweep looks again in a while, and others are told of a failure by not being told.
+    is_sweep: bool,
+}
+
+impl Asker {
+    fn tell(self, removed: usize) {
+        // Who no longer waits does not need the answer.
+        let _ = self.done.send(self.before + removed);
+    }
+
+    fn fail(self) {
+        if self.is_sweep {
+            self.tell(0);
+        }
+    }
+}
+
 /// What waits until the writer has come to it.
 enum Waiting {
     Event(Box<Checked>),
-    Remove(Sender<usize>),
+    Remove(Asker),
     Release(Sender<()>),
     Decide(Box<Decided>),
     Refresh(Arc<Community>, u64),
@@ -443,8 +465,7 @@ impl Waiting {
                 outcome.count_in(&checked.community.traffic);
                 checked.reply.send(&checked.event.id, outcome);
             }
-            // Who asked looks again in a while.
-            Waiting::Remove(done) => drop(done.send(0)),
+            Waiting::Remove(asker) => asker.fail(),
             Waiting::Release(done) => drop(done),
             Waiting::Decide(decision) => decision.refuse(store),
             // `Log::give_up` has it said later.
