@@ -108,5 +108,35 @@ fn a_relay_that_was_alone_becomes_the_first_node() {
     assert!(is_done, "{words}");
     house.nodes[1].start();
     house.nodes[1].wait_until_ready();
-    assert_eq!(house.end_all_equal(&["/"]).len(), 2);
+
+    // Who goes on alone for a while cannot come back as if nothing had been.
+    house.settle();
+    house.nodes[0].stop();
+    fs::write(&settings, head).expect("a file");
+    house.nodes[0].start();
+    house.nodes[0].connect().publish_ok(&Person::new(70).event(1, time, &[], "alone again"));
+    house.nodes[0].stop();
+    fs::write(&settings, &with).expect("a file");
+    house.nodes[0].start();
+    let trouble = || house.nodes[0].status()["trouble"].as_str().unwrap_or_default().to_owned();
+    until("it says so", || trouble().contains("was used without [cluster] meanwhile"));
+    let why =
+        house.nodes[0].connect().publish_refused(&Person::new(70).event(1, time, &[], "as a node again"));
+    assert!(why.ends_with("(cluster.log)"), "{why}");
+    // With its store a new log begins, under another name.
+    house.nodes.iter_mut().for_each(crate::house::Node::stop);
+    fs::write(&settings, with.replace("node = ", "name = \"anew\"\nnode = ")).expect("a file");
+    house.nodes[0].start();
+    house.nodes[0].wait_until_ready();
+    let (is_done, _, words) = house.nodes[0].run(&["backup", backup]);
+    assert!(is_done, "{words}");
+    let other = house.nodes[1].folder.join("relay.toml");
+    let text = fs::read_to_string(&other).expect("a file");
+    fs::write(&other, text.replace("node = ", "name = \"anew\"\nnode = ")).expect("a file");
+    fs::remove_dir_all(house.nodes[1].folder.join("data")).expect("removed");
+    let (is_done, _, words) = house.nodes[1].run(&["restore", backup]);
+    assert!(is_done, "{words}");
+    house.nodes[1].start();
+    house.nodes[1].wait_until_ready();
+    assert_eq!(house.end_all_equal(&["/"]).len(), 3);
 }

@@ -63,6 +63,13 @@ impl Server {
         self.program = Some(program);
     }
 
+    /// Adds to what it goes by at its next start.
+    pub(crate) fn configure(&self, more: &str) {
+        let file = self.folder.join("nats.conf");
+        let text = fs::read_to_string(&file).expect("a file");
+        fs::write(file, text + more).expect("a file");
+    }
+
     pub(crate) fn kill(&mut self) {
         drop(self.program.take());
     }

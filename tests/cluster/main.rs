@@ -9,6 +9,7 @@ mod bootstrap;
 mod chaos;
 mod converge;
 mod failures;
+mod guarded;
 mod house;
 mod partition;
 mod spoken;

@@ -480,9 +480,13 @@ impl Writer {
     /// Entries went by that changed nothing.
     pub(in crate::pipeline) fn passed(&mut self, position: Option<u64>) {
         let (Some(follower), Some(position)) = (&mut self.follower, position) else { return };
-        follower.is_at(position, false);
-        if follower.position >= follower.written + UNWRITTEN_MAX {
+        follower.position = follower.position.max(position);
+        // A backup of a node that has begun a log says so.
+        if follower.written == 0 || follower.position >= follower.written + UNWRITTEN_MAX {
             self.note_position();
+        }
+        if let Some(follower) = &mut self.follower {
+            follower.is_at(position, false);
         }
     }
 

@@ -284,6 +284,31 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_that_is_changed_or_cut_off_panics() {
+        let origin = Origin { process: 1, number: 2 };
+        let taken = Taken::default();
+        let table = [
+            Said::Event { community: "/berlin", admitted_at: Some(9), taken, record: b"record" },
+            Said::Remove { community: "/", ids: vec![Id([8; 32])] },
+            Said::Decide(taken, b"{}"),
+            Said::Refresh { community: "/", now: 9, taken },
+        ];
+        for said in table {
+            let bytes = encode(origin, &said);
+            let mut refused = 0;
+            for at in 0..bytes.len() {
+                refused += usize::from(decode(&bytes[..at]).is_err());
+                for changed in 0..=u8::MAX {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = changed;
+                    refused += usize::from(decode(&bytes).is_err());
+                }
+            }
+            assert!(refused > bytes.len(), "{said:?}");
+        }
+    }
+
+    #[test]
     fn what_a_later_version_writes_is_told_apart_from_damage() {
         let mut bytes = encode(Origin { process: 1, number: 2 }, &Said::Decide(Taken::default(), b"{}"));
         bytes[17] = 99;

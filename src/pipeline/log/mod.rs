@@ -438,7 +438,8 @@ impl Log {
         if !health.is_reached {
             return Some("the cluster's log is out of reach: events are refused, reads go on\n");
         }
-        if health.last > position + BEHIND_MAX {
+        // A log begins with an entry of whoever begins it.
+        if position == 0 || health.last > position + BEHIND_MAX {
             return Some("this node is catching up with the cluster's log\n");
         }
         drop(health);
