@@ -32,7 +32,7 @@ pub(super) fn is_shown(event: &Event, context: &Context<'_>) -> bool {
             && mode_of(rule, context.config) == Mode::Enforce
     });
     rules.all(|rule| match rule.check {
-        Check::Visible(check) => check(&head, context),
+        Check::Visible { shown, .. } => shown(&head, context),
         _ => true,
     })
 }

@@ -19,6 +19,7 @@ mod snapshot;
 mod summary;
 mod table;
 mod tags;
+mod tally;
 #[cfg(test)]
 mod twins;
 
@@ -31,6 +32,7 @@ use lists::{Lists, Posting};
 use origins::Origins;
 use table::Table;
 use tags::TagLists;
+use tally::Tallies;
 
 pub use scan::{Found, Place, Progress, Scan};
 pub use snapshot::SnapshotError;
@@ -55,6 +57,7 @@ pub struct Index {
     ids: Table,
     authors: Authors,
     values: Interner<Value>,
+    tallies: Tallies,
     time: Posting,
     kinds: HashMap<Kind, Posting>,
     /// The stored version of each replaceable or addressable event, by its address.
@@ -223,9 +226,18 @@ impl Index {
         let entry = self.authors.intern_kind(author, event.kind);
         entry.newest = entry.newest.max(narrow(event.created_at));
         self.lists.insert(&mut entry.posting, ordinal, &self.heads);
+        self.insert_flags(event, ordinal);
         self.insert_tags(event, ordinal);
         self.insert_address(ordinal);
+        if event.kind == Kind::DELETION {
+            for number in self.deletion_targets(event) {
+                self.lists.insert(self.deletions.entry(number).or_default(), ordinal, &self.heads);
+            }
+        }
+    }
 
+    /// What sets an event apart from others of its kind.
+    fn insert_flags(&mut self, event: &Event, ordinal: u32) {
         if is_marked_for_followers(&event.tags) {
             self.heads.get_mut(ordinal).flags |= FOR_FOLLOWERS;
         }
@@ -239,11 +251,6 @@ impl Index {
         }
         if self.origins.insert(ordinal, &event.tags) {
             self.heads.get_mut(ordinal).flags |= BRIDGED;
-        }
-        if event.kind == Kind::DELETION {
-            for number in self.deletion_targets(event) {
-                self.lists.insert(self.deletions.entry(number).or_default(), ordinal, &self.heads);
-            }
         }
     }
 
@@ -266,6 +273,7 @@ impl Index {
             if is_new {
                 numbers.push(number);
                 self.lists.insert(&mut self.values.get_mut(number).posting, ordinal, &self.heads);
+                self.tally(number, letter, value, ordinal);
             }
         }
         self.tags.store(self.heads.get_mut(ordinal), &numbers);
@@ -331,7 +339,9 @@ impl Index {
             }
             let posting = &mut self.values.get_mut(number).posting;
             self.lists.remove(posting, ordinal, &self.heads);
-            if self.lists.len(*posting) == 0 {
+            let is_empty = self.lists.len(*posting) == 0;
+            self.untally(number, row);
+            if is_empty {
                 self.values.drop_value(number);
                 self.vanishing_recipients.remove(&number);
             }

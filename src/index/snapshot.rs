@@ -13,6 +13,7 @@ use super::lists::Lists;
 use super::origins::Origins;
 use super::table::Table;
 use super::tags::TagLists;
+use super::tally::Tallies;
 use super::{Index, Stored, nip09};
 use crate::store::Location;
 
@@ -21,7 +22,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"plazaidx");
 
 /// Goes up whenever what is written changes, and whenever [`Index::insert`] takes something else from an
 /// event than before: an older snapshot would not be the index that the store's records make.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// Why a snapshot cannot be used. The index is then built from the store.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,7 @@ impl Index {
         self.lists.write(&mut sink)?;
         self.authors.write(&mut sink)?;
         self.values.write(&mut sink)?;
+        self.tallies.write(&mut sink)?;
         sink.values(&[self.time])?;
         sink.map(&self.kinds)?;
         self.addresses.write(&mut sink)?;
@@ -113,6 +115,7 @@ impl Index {
             lists: Lists::read(source)?,
             authors: Authors::read(source)?,
             values: Interner::read(source)?,
+            tallies: Tallies::read(source)?,
             time: source.values(1)?[0],
             kinds: source.map()?,
             addresses: Table::read(source, rows)?,
@@ -145,6 +148,7 @@ impl Index {
         let mut all = by_value.chain(self.authors.postings()).chain(self.kinds.values().copied());
         check(all.all(&mut check_list) && check_list(self.time), "a list of events")?;
 
+        check(self.tallies.values().all(is_value), "a tally")?;
         check(self.deletions.keys().all(is_value), "a deletion")?;
         check(self.expires_at.keys().all(is_row), "an expiration")?;
         check(self.origins.each().all(|(ordinal, _)| is_row(&ordinal)), "an origin")?;

@@ -54,6 +54,7 @@ impl Index {
             + self.ids.memory_bytes()
             + self.authors.memory_bytes()
             + self.values.memory_bytes()
+            + self.tallies.memory_bytes()
             + self.addresses.memory_bytes()
             + kinds
             + deletions

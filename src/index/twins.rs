@@ -1,13 +1,18 @@
 //! The index against naive twins: a list of events that is walked for every question, the same index read
 //! back from a snapshot, and one that is built anew. Random tests print their seed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::slice::from_ref;
 
+use super::tally::EVENTS_MIN;
 use super::{Found, Index, Progress, Scan, SnapshotError, Stored, Summary};
+use crate::domain::proxy::origins;
 use crate::event::{Event, Id, Kind, PublicKey, Signature, Tags, Verified};
 use crate::filter::Filter;
 use crate::filter::places::prefixes_of;
-use crate::policy::{Placement, place};
+use crate::nips::nip40;
+use crate::nips::nip45::HyperLogLog;
+use crate::policy::{Placement, is_marked_for_followers, place};
 use crate::rule::{Head, Want};
 use crate::splitmix::SplitMix;
 use crate::store::Location;
@@ -145,6 +150,13 @@ impl Random {
     }
 }
 
+/// Whether some may see it and others not, for more than its kind.
+fn is_special(event: &Event) -> bool {
+    nip40::expires_at(event).is_some()
+        || is_marked_for_followers(&event.tags)
+        || origins(&event.tags).next().is_some()
+}
+
 fn sort<T: Ord>(values: &mut Vec<T>) {
     values.sort_unstable();
     values.dedup();
@@ -262,6 +274,44 @@ impl World {
         );
     }
 
+    /// What is tallied is what a walk over the list counts, and the people are the same.
+    fn assert_tallies(&self, index: &Index, what: &str) -> usize {
+        let mut by_value: BTreeMap<(u8, String), Vec<&Event>> = BTreeMap::new();
+        for event in self.stored.values() {
+            let values: BTreeSet<(u8, String)> =
+                event.tags.indexed().map(|(letter, value)| (letter, value.to_owned())).collect();
+            values.into_iter().for_each(|value| by_value.entry(value).or_default().push(event));
+        }
+        let mut tallied = 0;
+        // There are a thousand of "r", all alike.
+        let is_looked_at = |letter: u8, value: &str| letter != b'r' || value.ends_with("00");
+        by_value
+            .retain(|(letter, value), events| events.len() > EVENTS_MIN / 3 && is_looked_at(*letter, value));
+        for ((letter, value), events) in by_value {
+            for kinds in [None, Some(vec![1]), Some(vec![7]), Some(vec![1, 1_059])] {
+                let kinds = kinds.map(|kinds| kinds.into_iter().map(Kind).collect::<Vec<Kind>>());
+                let tags = vec![(letter, vec![value.clone()])];
+                let filter = Filter { kinds, tags, ..Filter::default() };
+                let (mut told, mut naive) =
+                    (HyperLogLog::of(from_ref(&filter)), HyperLogLog::of(from_ref(&filter)));
+                let asked: Vec<&&Event> = events.iter().filter(|event| filter.matches(event)).collect();
+                asked.iter().for_each(|event| naive.iter_mut().for_each(|naive| naive.add(&event.pubkey)));
+                let has_special = asked.iter().any(|event| is_special(event));
+                let found = index.tallied(&filter, |_| false, told.as_mut());
+                if index.has_vanishing() || has_special || events.len() < EVENTS_MIN / 2 {
+                    assert_eq!(found, None, "{what}: {filter:?}");
+                } else if found.is_some() || events.len() >= EVENTS_MIN {
+                    assert_eq!((found, told), (Some(asked.len() as u64), naive), "{what}: {filter:?}");
+                    let is_hidden = asked.iter().any(|event| event.kind == Kind(1));
+                    let hidden = index.tallied(&filter, |kind| kind == Kind(1), None);
+                    assert_eq!(hidden.is_none(), is_hidden, "{what}: {filter:?}");
+                    tallied += 1;
+                }
+            }
+        }
+        tallied
+    }
+
     /// An index answers every question as the list does, and as this world's index.
     fn assert_same(&self, index: &Index, random: &mut Random, what: &str) {
         assert_eq!(
@@ -278,6 +328,7 @@ impl World {
             assert_eq!(heads, expected, "{what}: {filter:?} as of {as_of}");
         }
         self.assert_summary(&index.summary(), what);
+        self.assert_tallies(index, what);
         for event in &self.known {
             assert_eq!(index.facts(event), self.index.facts(event), "{what}: {event:?}");
             assert_eq!(place_of(index.newest_of(event)), place_of(self.index.newest_of(event)), "{what}");
@@ -376,6 +427,49 @@ fn a_snapshot_answers_as_the_index_that_wrote_it() {
         }
         assert!(world.stored.len() > 700, "the lists are long enough for trees: {}", world.stored.len());
     }
+}
+
+/// Popular values are counted by what is kept of them, also after they were less popular, with and without people.
+#[test]
+fn tallies_agree_with_a_walk() {
+    let mut random = Random::new(8);
+    let mut world = World::new();
+    let mut tallied = 0;
+    for round in 0..12 {
+        for _ in 0..400 {
+            let mut event = random.event(&world.known);
+            // No special ones for a while, and nobody who vanishes.
+            if round % 3 < 2 && (event.kind == Kind::VANISH || is_special(&event)) {
+                event.tags = Tags::default();
+                event.kind = Kind(7);
+            }
+            if event.kind == Kind(7) && random.one_in(2) {
+                event.pubkey = PublicKey(random.bytes());
+                event.tags.push(["e", &"0".repeat(64)]);
+            }
+            world.arrive(event);
+        }
+        if round % 3 == 2 {
+            world.index.vanishing(usize::MAX).into_iter().for_each(|stored| world.forget(stored));
+            world.index.vanishing(usize::MAX);
+            world.index.expired(u64::MAX, usize::MAX).into_iter().for_each(|stored| world.forget(stored));
+        }
+        if round % 4 == 3 {
+            let gone: Vec<Id> =
+                world.stored.values().map(|event| event.id).filter(|_| !random.one_in(3)).collect();
+            let gone: Vec<Stored> = gone.iter().filter_map(|id| world.index.find(id)).collect();
+            gone.into_iter().for_each(|stored| world.forget(stored));
+        }
+        let what = format!("seed 8, round {round}");
+        tallied += world.assert_tallies(&world.index, &what);
+        assert_eq!(
+            world.assert_tallies(&world.read_back(), &what),
+            world.assert_tallies(&world.index, &what),
+            "{what}"
+        );
+        world.assert_tallies(&world.rebuilt(), &what);
+    }
+    assert!(tallied > 100, "{tallied} were tallied");
 }
 
 #[test]

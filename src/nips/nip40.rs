@@ -16,7 +16,7 @@ pub const RULES: &[Rule] = &[
         id: "nip40.hidden",
         settings: &[],
         sentence: |_| Some("Events are shown until they expire (NIP-40).".to_owned()),
-        check: Check::Visible(visible),
+        check: Check::Visible { shown: visible, hides: |_, _| false },
     },
 ];
 

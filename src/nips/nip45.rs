@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::event::PublicKey;
+use crate::event::{Kind, PublicKey};
 use crate::filter::Filter;
 
 /// Registers of a value: one for each byte that a key may have at the filter's place.
@@ -13,6 +13,36 @@ const REGISTERS: usize = 256;
 /// comments, followers.
 const SHAPES: &[(u8, &[u16])] =
     &[(b'e', &[7]), (b'e', &[6]), (b'q', &[1, 1_111]), (b'e', &[1]), (b'E', &[1_111]), (b'p', &[3])];
+
+/// What one author asks of the registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Register {
+    /// Which one.
+    pub number: u8,
+    /// What it is at least.
+    pub height: u8,
+}
+
+impl Register {
+    /// What an author asks for where this byte of a key says which one.
+    pub fn of(author: &PublicKey, offset: usize) -> Register {
+        let rest = author.0.get(offset + 1..).unwrap_or_default();
+        let zero_bytes = rest.iter().take_while(|byte| **byte == 0).count();
+        let zeros = 8 * zero_bytes + rest.get(zero_bytes).map_or(0, |byte| byte.leading_zeros() as usize);
+        // A key has 32 bytes, so there are fewer than 256 zeros.
+        Register { number: author.0.get(offset).copied().unwrap_or_default(), height: zeros as u8 + 1 }
+    }
+}
+
+/// Whether filters for values of a tag may have registers.
+pub fn is_counted_by(letter: u8) -> bool {
+    SHAPES.iter().any(|shape| shape.0 == letter)
+}
+
+/// Whether filters for values of a tag and for a kind may have registers.
+pub fn has_registers(letter: u8, kind: Kind) -> bool {
+    SHAPES.iter().any(|shape| shape.0 == letter && shape.1.contains(&kind.0))
+}
 
 /// How many authors there are, about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +84,13 @@ impl HyperLogLog {
 
     /// Counts an author, once however often.
     pub fn add(&mut self, author: &PublicKey) {
-        let rest = &author.0[self.offset + 1..];
-        let zero_bytes = rest.iter().take_while(|byte| **byte == 0).count();
-        let zeros = 8 * zero_bytes + rest.get(zero_bytes).map_or(0, |byte| byte.leading_zeros() as usize);
-        let register = &mut self.registers[usize::from(author.0[self.offset])];
-        // A key has 32 bytes, so there are fewer than 256 zeros.
-        *register = (*register).max(zeros as u8 + 1);
+        self.raise(Register::of(author, self.offset));
+    }
+
+    /// Counts what an author asked for who was counted before.
+    pub fn raise(&mut self, Register { number, height }: Register) {
+        let register = &mut self.registers[usize::from(number)];
+        *register = (*register).max(height);
     }
 
     /// The registers as 512 hexadecimal digits.
@@ -69,7 +100,7 @@ impl HyperLogLog {
 }
 
 /// Which byte of a key says the register: the hexadecimal digit in the middle of what the filter asks for, and eight.
-fn offset(value: &str) -> usize {
+pub fn offset(value: &str) -> usize {
     let key = |text: &str| PublicKey::from_hex(text).map(|key| key.0);
     let address = || value.split(':').nth(1).filter(|_| value.split(':').count() >= 3).and_then(key);
     let bytes = key(value).or_else(address).unwrap_or_else(|| Sha256::digest(value.as_bytes()).into());

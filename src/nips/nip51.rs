@@ -18,7 +18,12 @@ pub const RULES: &[Rule] = &[
         },
         check: Check::Admit(admit),
     },
-    Rule { id: "reports.muted", settings: &["reports.moderators"], sentence, check: Check::Visible(visible) },
+    Rule {
+        id: "reports.muted",
+        settings: &["reports.moderators"],
+        sentence,
+        check: Check::Visible { shown: visible, hides: |_, context| !context.known.hidden.muted.is_empty() },
+    },
 ];
 
 fn sentence(settings: &Settings) -> Option<String> {

@@ -31,7 +31,10 @@ pub const RULES: &[Rule] = &[
             "reports.labels",
         ],
         sentence,
-        check: Check::Visible(visible),
+        check: Check::Visible {
+            shown: visible,
+            hides: |_, context| !context.known.hidden.reported.is_empty(),
+        },
     },
 ];
 

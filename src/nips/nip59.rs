@@ -21,7 +21,7 @@ pub const RULES: &[Rule] = &[
         id: "nip17.private_hidden",
         settings: &["nip17.enabled", "nip17.private_kinds"],
         sentence,
-        check: Check::Visible(visible),
+        check: Check::Visible { shown: visible, hides: is_private },
     },
     Rule {
         id: "nip17.count_parties_only",

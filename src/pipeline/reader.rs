@@ -469,6 +469,20 @@ impl Reader {
         })
     }
 
+    /// How many events a filter asks for that this client may see, if that is known without a look at each. Where what a
+    /// count costs must tell nothing of what is private it is not: which values have many events may be told by that.
+    fn tallied(&self, query: &Query, filter: &Filter, authors: Option<&mut HyperLogLog>) -> Option<u64> {
+        let Query { community, listener, .. } = query;
+        let rules = community.rules();
+        listener.with_keys(|keys| {
+            let context = rules.context(self.shared.clock.now(), keys, &listener.relay);
+            if nip59::is_counted_by_kind(filter, &context) {
+                return None;
+            }
+            community.index().tallied(filter, |kind| rules.policy.hides(kind, &context), authors)
+        })
+    }
+
     fn count(&self, Begun { query, at, as_of }: &Begun) {
         query.community.traffic.counts.add(1);
         let settings = query.community.settings();
@@ -480,6 +494,12 @@ impl Reader {
         let mut count = 0;
         let mut is_whole = true;
         for filter in filters {
+            if let [_] = &filters[..]
+                && let Some(tallied) = self.tallied(query, filter, authors.as_mut())
+            {
+                count = tallied;
+                break;
+            }
             let mut is_full = false;
             let counted = self.scan_filter(query, filter, *as_of, deadline, |found, author, _| {
                 authors.iter_mut().for_each(|authors| authors.add(author));

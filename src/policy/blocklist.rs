@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
             let said = "Who posts from a domain that a blocklist silences is shown to those who follow them.";
             parts.into_iter().any(|part| applies(part, settings)).then(|| said.to_owned())
         },
-        check: Check::Visible(shown),
+        check: Check::Visible { shown, hides },
     },
 ];
 
@@ -114,6 +114,11 @@ fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
 
 /// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
 /// may happen after it was taken; to who follows its author when one of them is silenced.
+/// By names of people, which may be of any kind of event; origins are of bridged ones alone.
+fn hides(kind: Kind, context: &Context<'_>) -> bool {
+    !context.known.domains.is_empty() && !takes_back(kind) && applies(BlocklistPart::Nip05, context.config)
+}
+
 fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
     if context.known.domains.is_empty() || takes_back(head.kind) {
         return true;

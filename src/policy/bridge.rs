@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
             );
             (!hidden.is_empty()).then_some(said)
         },
-        check: Check::Visible(shown),
+        check: Check::Visible { shown, hides: |_, _| false },
     },
     Rule {
         id: "bridge.unbridged",
@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
             );
             (!settings.bridge.bridge_keys.is_empty()).then_some(said)
         },
-        check: Check::Visible(carried),
+        check: Check::Visible { shown: carried, hides: |_, context| is_bridge(context) },
     },
 ];
 
@@ -161,11 +161,16 @@ fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
     !is_hidden || context.asked || takes_back(head.kind) || is_followed(head.author, context)
 }
 
+/// Whether a bridge asks.
+fn is_bridge(context: &Context<'_>) -> bool {
+    context.keys.iter().any(|key| context.config.bridge.bridge_keys.contains(key))
+}
+
 /// Whether who asks may have what could be carried away: all but bridges may, and bridges may unless the
 /// author said no. Profiles and what takes back stay visible, so that bridges learn of it and follow.
 fn carried(head: &Head<'_>, context: &Context<'_>) -> bool {
     let bridge = &context.config.bridge;
-    if !context.keys.iter().any(|key| bridge.bridge_keys.contains(key)) {
+    if !is_bridge(context) {
         return true;
     }
     head.kind == Kind::PROFILE

@@ -138,12 +138,12 @@ pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {
 /// What the rules of reading say, as if who sends the event asked for it.
 fn shown<'c>(case: &'c Case<'_>, context: &'c Context<'_>) -> impl Iterator<Item = Step> + 'c {
     rules().filter(|rule| (rule.sentence)(context.config).is_some()).filter_map(move |rule| {
-        let Check::Visible(check) = rule.check else { return None };
+        let Check::Visible { shown, .. } = rule.check else { return None };
         let is_learned = LEARNED.iter().any(|section| rule.id.starts_with(section));
         if is_learned && case.stored.is_none() {
             return Some(not_asked(rule));
         }
-        let verdict = match (check(&head_of(case.event), context), mode_of(rule, context.config)) {
+        let verdict = match (shown(&head_of(case.event), context), mode_of(rule, context.config)) {
             (true, _) => Verdict::Passed,
             (false, Mode::Enforce) => Verdict::Hidden,
             (false, Mode::Shadow) => Verdict::WouldHide,

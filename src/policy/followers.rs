@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "followers.posts",
         settings: &["followers.kinds", "followers.marked", "followers.shown_to"],
         sentence,
-        check: Check::Visible(visible),
+        check: Check::Visible { shown: visible, hides: is_for_followers },
     },
 ];
 

@@ -27,7 +27,7 @@ pub(crate) use review::saw_held;
 pub use trust::is_rate_exempt;
 
 use crate::config::{AfterClosed, Mode, Settings};
-use crate::event::{Event, Verified};
+use crate::event::{Event, Kind, Verified};
 use crate::filter::Filter;
 use crate::nips::{
     nip13, nip15, nip29, nip36, nip40, nip42, nip43, nip50, nip51, nip56, nip57, nip59, nip62, nip70, nip71,
@@ -95,6 +95,7 @@ type Admit = fn(&Event, &Context<'_>) -> Decision;
 type AdmitVerified = fn(&Verified, &Context<'_>) -> Decision;
 type AdmitQuery = fn(&[Filter], &Context<'_>) -> Decision;
 type Visible = fn(&Head<'_>, &Context<'_>) -> bool;
+type Hides = fn(Kind, &Context<'_>) -> bool;
 type Wants = fn(&Event, &Related, &Context<'_>) -> Vec<Want>;
 type AdmitPlaced = fn(&Verified, &Related, &Context<'_>) -> Decision;
 
@@ -106,7 +107,7 @@ pub struct Policy {
     place: Vec<Active<(Wants, AdmitPlaced)>>,
     query: Vec<Active<AdmitQuery>>,
     count: Vec<Active<AdmitQuery>>,
-    visible: Vec<Visible>,
+    visible: Vec<(Visible, Hides)>,
     /// Those in shadow mode, with their ids: they hide nothing.
     visible_shadow: Vec<(&'static str, Visible)>,
 }
@@ -142,8 +143,8 @@ impl Policy {
                 Check::Plugins => {}
                 Check::Query(run) => policy.query.push(Active { run, is_shadow }),
                 Check::Count(run) => policy.count.push(Active { run, is_shadow }),
-                Check::Visible(run) if is_shadow => policy.visible_shadow.push((rule.id, run)),
-                Check::Visible(run) => policy.visible.push(run),
+                Check::Visible { shown, .. } if is_shadow => policy.visible_shadow.push((rule.id, shown)),
+                Check::Visible { shown, hides } => policy.visible.push((shown, hides)),
             }
         }
         policy
@@ -222,7 +223,13 @@ impl Policy {
 
     /// Whether an event may be shown, counted or streamed to who asks: one function for stored and live.
     pub fn visible(&self, head: &Head<'_>, context: &Context<'_>) -> bool {
-        !head.vanished && self.visible.iter().all(|rule| rule(head, context))
+        !head.vanished && self.visible.iter().all(|(shown, _)| shown(head, context))
+    }
+
+    /// Whether some of a kind's events may be hidden from who asks although they do not expire, are not marked as being
+    /// for followers and were not bridged, or rules in shadow mode would count that they hide them.
+    pub fn hides(&self, kind: Kind, context: &Context<'_>) -> bool {
+        !self.visible_shadow.is_empty() || self.visible.iter().any(|(_, hides)| hides(kind, context))
     }
 
     /// The rules in shadow mode that would hide an event which is shown.

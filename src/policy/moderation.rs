@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "admin.hidden",
         settings: &["admin.owners"],
         sentence: |_| Some("Who and what the moderators have banned is not shown.".to_owned()),
-        check: Check::Visible(visible),
+        check: Check::Visible { shown: visible, hides: |_, context| context.known.moderation.may_ban() },
     },
 ];
 

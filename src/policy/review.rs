@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
             let holds = settings.moderation_service.holds();
             holds.then(|| "Events are looked at by a service before others see them.".to_owned())
         },
-        check: Check::Visible(is_free),
+        check: Check::Visible { shown: is_free, hides: |_, context| !context.known.held.is_empty() },
     },
     Rule {
         id: "moderation_service.labels",
@@ -27,7 +27,10 @@ pub(super) const RULES: &[Rule] = &[
                 format!("What a service labels as {} is not shown.", service.labels_hidden.join(", "))
             })
         },
-        check: Check::Visible(is_not_labelled),
+        check: Check::Visible {
+            shown: is_not_labelled,
+            hides: |_, context| !context.known.moderation.labels.is_empty(),
+        },
     },
 ];
 

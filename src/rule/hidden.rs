@@ -27,6 +27,11 @@ impl Targets {
         self.has_author(author) || !self.events.is_empty() && self.events.contains(id)
     }
 
+    /// Whether nothing is among them.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.authors.is_empty()
+    }
+
     /// Whether the author is among them.
     pub fn has_author(&self, author: &PublicKey) -> bool {
         !self.authors.is_empty() && self.authors.contains(author)

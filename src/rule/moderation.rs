@@ -198,6 +198,11 @@ impl Moderation {
         }
     }
 
+    /// Whether there is somebody or something that could be banned.
+    pub fn may_ban(&self) -> bool {
+        !self.authors.is_empty() || !self.events.is_empty()
+    }
+
     /// Whether an event, or its author, is welcome whatever is said of them elsewhere.
     pub fn allows(&self, id: &Id, author: &PublicKey) -> bool {
         match self.event(id) {

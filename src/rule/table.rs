@@ -42,7 +42,14 @@ pub enum Check {
     /// For each COUNT, after those for both.
     Count(fn(&[Filter], &Context<'_>) -> Decision),
     /// For each event that would be shown, counted or streamed.
-    Visible(fn(&Head<'_>, &Context<'_>) -> bool),
+    Visible {
+        /// Whether it may be.
+        shown: fn(&Head<'_>, &Context<'_>) -> bool,
+        /// Whether some events of a kind may not be, for what they are besides what all of a kind are: events that
+        /// expire, are marked as being for followers or were bridged are not meant. Where no rule hides anything,
+        /// a COUNT need not look at each event; to say so of a kind that nothing is hidden of is only slower.
+        hides: fn(Kind, &Context<'_>) -> bool,
+    },
 }
 
 /// How often a rule may ask the store again with what it found.

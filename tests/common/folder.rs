@@ -150,6 +150,11 @@ impl Serving {
         }
     }
 
+    /// Waits for a line that has these words in it.
+    pub fn says_somewhere(&mut self, words: &str) {
+        while !self.words.recv_timeout(PATIENCE).expect("the program says more").contains(words) {}
+    }
+
     /// Ends it with a signal; the code it ends with.
     pub fn end(mut self, signal: &str) -> i32 {
         let pid = self.child.id().to_string();

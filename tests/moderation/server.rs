@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use ring::hmac;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 
+use crate::common::authority::Pair;
 use crate::{PATIENCE, SECRET};
 
 /// What a request was.
@@ -48,18 +50,40 @@ pub(crate) fn verdicts(verdicts: Value) -> (u16, String) {
 impl Service {
     /// One that answers so.
     pub(crate) fn start(answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Service {
+        Service::listen("http://127.0.0.1", answer, Some)
+    }
+
+    /// The same over TLS, with this certificate for `localhost`.
+    pub(crate) fn start_tls(
+        pair: &Pair,
+        answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static,
+    ) -> Service {
+        let config = pair.server();
+        Service::listen("https://localhost", answer, move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut stream = StreamOwned::new(connection, stream);
+            // Who does not trust it goes in the middle of it.
+            stream.conn.complete_io(&mut stream.sock).ok().map(|_| stream)
+        })
+    }
+
+    fn listen<S: Read + Write>(
+        origin: &str,
+        answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static,
+        open: impl Fn(TcpStream) -> Option<S> + Clone + Send + 'static,
+    ) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
-        let address = listener.local_addr().expect("an address");
+        let port = listener.local_addr().expect("an address").port();
         let state = State { asked: Vec::new(), answer: Box::new(answer) };
         let shared: Shared = Arc::new((Mutex::new(state), Condvar::new()));
         let of_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&of_thread);
-                std::thread::spawn(move || serve(stream, &shared));
+                let (shared, open) = (Arc::clone(&of_thread), open.clone());
+                std::thread::spawn(move || open(stream).and_then(|stream| serve(stream, &shared)));
             }
         });
-        Service { url: format!("http://{address}/events"), shared }
+        Service { url: format!("{origin}:{port}/events"), shared }
     }
 
     /// All that it was asked so far.
@@ -90,8 +114,8 @@ impl Service {
     }
 }
 
-fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
+fn serve(stream: impl Read + Write, shared: &Shared) -> Option<()> {
+    let mut reader = BufReader::new(stream);
     let (mut length, mut timestamp, mut signature, mut line) = (0, 0, String::new(), String::new());
     reader.read_line(&mut line).ok()?;
     assert_eq!(line, "POST /events HTTP/1.1\r\n");
@@ -117,11 +141,11 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
         state.asked.push(asked.clone());
         (state.answer)(&asked)
     };
-    let mut stream = stream;
     let head =
         format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
     // Who has gone meanwhile needs no answer.
-    let _ = stream.write_all(format!("{head}{answer}").as_bytes());
+    let stream = reader.get_mut();
+    let _ = stream.write_all(format!("{head}{answer}").as_bytes()).and_then(|()| stream.flush());
     shared.1.notify_all();
     Some(())
 }

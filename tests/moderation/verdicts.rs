@@ -5,7 +5,9 @@ use std::path::Path;
 use plaza::config::Config;
 use serde_json::{Value, json};
 
-use crate::common::{NOW, Person, json_of};
+use crate::common::authority::Authority;
+use crate::common::folder::{Folder, Serving};
+use crate::common::{Client, NOW, Person, json_of};
 use crate::server::{Service, verdicts};
 use crate::{number, owner, relay, service_key, wait_until};
 
@@ -260,4 +262,33 @@ fn mistakes_in_settings_are_told() {
     assert_eq!(config.root.moderation_service.secret, b"0123456789abcdef");
     // What is written out names the file and not the secret.
     assert!(!config.to_toml().contains("0123456789abcdef"));
+}
+
+/// The program itself asks over TLS whom the machine trusts, and nobody else.
+#[test]
+fn a_service_over_tls_is_asked_if_its_certificate_is_trusted() {
+    let authority = Authority::new();
+    let service = Service::start_tls(&authority.issue(&["localhost"]), |_| (204, String::new()));
+    for (number, root) in [(0, &Authority::new().root), (1, &authority.root)] {
+        let folder = Folder::new();
+        folder.write("root.pem", root);
+        folder.write("secret", crate::SECRET);
+        folder.write("relay.toml", crate::settings(&service.url, ""));
+        let mut command = folder.command(&["--listen", "127.0.0.1:0"]);
+        command.env("SSL_CERT_FILE", folder.path("root.pem"));
+        let mut relay = Serving::start(command);
+        let note = Person::new(1).note(&number.to_string());
+        Client::connect(&relay.url).publish_ok(&note);
+        match number {
+            0 => {
+                relay.says_somewhere("the moderation service is not reached: ");
+                assert_eq!(service.ids(), Vec::<String>::new());
+            }
+            _ => {
+                service.wait_for(1);
+                assert_eq!(service.ids(), [note.id.to_string()]);
+                assert!(service.asked()[0].is_signed);
+            }
+        }
+    }
 }

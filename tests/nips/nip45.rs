@@ -1,8 +1,11 @@
 //! NIP-45, counting (nips/45.md).
 
-use serde_json::json;
+use plaza::event::Event;
+use plaza::filter::Filter;
+use plaza::nips::nip45::HyperLogLog;
+use serde_json::{Value, json};
 
-use crate::common::{NOW, Person, TestRelay, ids_of};
+use crate::common::{Client, NOW, Person, TestRelay, ids_of};
 
 #[test]
 fn one_filter_is_answered_with_the_number_of_what_it_finds() {
@@ -212,4 +215,55 @@ fn registers_are_of_what_may_be_seen_and_of_whole_counts_alone() {
     client.send(&json!(["COUNT", "c", filter]));
     let answer = client.receive();
     assert!(answer[2]["approximate"] == true && answer[2].get("hll").is_none(), "{answer}");
+}
+
+/// What is popular is counted without a look at each event, and comes to the same: a bound on times makes the relay look.
+#[test]
+fn what_is_popular_is_counted_the_same() {
+    let relay = TestRelay::configured(
+        "[admin]\nowners = [\"OWNER\"]\n".replace("OWNER", &Person::new(9_000).hex()).as_str(),
+    );
+    let mut client = relay.connect();
+    let (id, people) = ("ab".repeat(32), 1..=700);
+    let reactions: Vec<Event> =
+        people.map(|number| Person::new(number).event(7, NOW, &[&["e", &id], &["t", "b"]], "+")).collect();
+    let mut seen: Vec<(u64, Value)> = Vec::new();
+    let mut assert_same = |client: &mut Client, kinds: &[u16], what: &str| {
+        let asked = json!({"kinds": kinds, "#e": [id]});
+        client.send(&json!(["COUNT", "all", asked]));
+        let told = client.receive()[2].clone();
+        let looked = client.count(&[json!({"kinds": kinds, "#e": [id], "since": 0})]);
+        assert_eq!(told["count"], looked, "{what}: {told}");
+        let filter = Filter::from_json(&asked.to_string()).expect("a filter");
+        let mut registers = HyperLogLog::of(&[filter]);
+        let stored = client.ids(json!({"kinds": kinds, "#e": [id], "limit": 1000}));
+        let by = |id: &String| {
+            reactions.iter().find(|event| event.id.to_string() == *id).map(|event| event.pubkey)
+        };
+        registers.iter_mut().for_each(|all| stored.iter().filter_map(by).for_each(|author| all.add(&author)));
+        assert_eq!(told["hll"].as_str(), registers.map(|all| all.to_hex()).as_deref(), "{what}");
+        seen.push((looked, told));
+    };
+    for (at, reaction) in reactions.iter().enumerate() {
+        client.publish_ok(reaction);
+        if [300, 520].contains(&at) {
+            assert_same(&mut client, &[7], "while it grows");
+        }
+    }
+    assert_same(&mut client, &[7], "all");
+    assert_same(&mut client, &[7, 6], "two kinds");
+    let gone: Vec<&Event> = reactions.iter().step_by(3).collect();
+    for event in &gone {
+        let author =
+            (1..=700).map(Person::new).find(|person| person.key() == event.pubkey).expect("a person");
+        client.publish_ok(&author.event(5, NOW, &[&["e", &event.id.to_string()]], ""));
+    }
+    assert_same(&mut client, &[7], "some are deleted");
+    let passing =
+        Person::new(2_000).event(7, NOW, &[&["e", &id], &["expiration", &(NOW + 60).to_string()]], "+");
+    client.publish_ok(&passing);
+    assert_eq!(client.count(&[json!({"kinds": [7], "#e": [id]})]), 467);
+    relay.clock.set(NOW + 61);
+    assert_eq!(client.count(&[json!({"kinds": [7], "#e": [id]})]), 466, "one is over");
+    assert_eq!(seen.iter().map(|(count, _)| *count).collect::<Vec<u64>>(), [301, 521, 700, 700, 466]);
 }

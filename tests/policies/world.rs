@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use plaza::community::{Community, Rules};
 use plaza::config::{Config, Durability, Limits, Mode};
+use plaza::domain::proxy::origins;
 use plaza::event::{Event, Id, KindClass, PublicKey};
 use plaza::filter::Filter;
-use plaza::policy::{Explanation, Policy, head_of, mode_of, rules};
+use plaza::nips::nip40;
+use plaza::policy::{Explanation, Policy, head_of, is_marked_for_followers, mode_of, rules};
 use plaza::rule::{Check, Context, Decision, Head, Refusal, RelayNames};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -249,7 +251,8 @@ impl World {
         said.into_iter().for_each(|said| self.heard_refusal(&said));
     }
 
-    /// Which rules hide some of what is stored from somebody.
+    /// Which rules hide some of what is stored from somebody. None hides an event of a kind of which it says that it hides
+    /// none, but those that are counted one by one anyway.
     fn look_at_hidden(&mut self, at: usize) {
         let town = &self.towns[at];
         let asked = town.community.rules();
@@ -257,10 +260,19 @@ impl World {
         let hiding = rules()
             .filter(|rule| (rule.sentence)(config).is_some() && mode_of(rule, config) == Mode::Enforce);
         for rule in hiding {
-            let Check::Visible(visible) = rule.check else { continue };
+            let Check::Visible { shown: visible, hides: may_hide } = rule.check else { continue };
             let hides = |viewer: &Viewer| {
                 with_context(&asked, self.now, &viewer.keys, |context| {
-                    town.stored().any(|event| !visible(&head_of(event), context))
+                    let hidden = town.stored().filter(|event| !visible(&head_of(event), context));
+                    let hidden: Vec<&Event> = hidden.collect();
+                    let is_told = |event: &&&Event| {
+                        may_hide(event.kind, context)
+                            || nip40::expires_at(event).is_some()
+                            || is_marked_for_followers(&event.tags)
+                            || origins(&event.tags).next().is_some()
+                    };
+                    assert_eq!(hidden.iter().find(|event| !is_told(event)), None, "{}", rule.id);
+                    !hidden.is_empty()
                 })
             };
             if town.viewers.iter().any(hides) {

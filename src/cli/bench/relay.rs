@@ -30,11 +30,36 @@ pub(super) enum Target {
     Running { address: String, pid: u32 },
 }
 
+/// What the relay keeps in memory of what it has on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Caches {
+    /// As by default.
+    #[default]
+    Usual,
+    /// All that was asked for once.
+    Ample,
+    /// Next to nothing, so that what is left in memory is index and bookkeeping.
+    Smallest,
+}
+
+impl Caches {
+    fn toml(self) -> &'static str {
+        match self {
+            Caches::Usual => "",
+            Caches::Ample => "[store]\nbody_cache_bytes = 2_147_483_648\n",
+            Caches::Smallest => "[store]\ncache_bytes = 1_048_576\nbody_cache_bytes = 1_048_576\n",
+        }
+    }
+}
+
 /// Settings of this program for a measurement; the same for all but what is measured.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Settings {
-    /// Caches as small as they can be: what is left in memory is index and bookkeeping.
-    pub(super) has_smallest_caches: bool,
+    /// What is kept in memory of what is on disk.
+    pub(super) caches: Caches,
+    /// Bytes of memory that the relay is told to stay below, 0 for no such bound. With one, pages of the store leave
+    /// its cache at once when that is full.
+    pub(super) memory_bytes_max: u64,
     /// Whether filters may ask by beginnings of geohashes.
     pub(super) has_prefix_filters: bool,
     /// Whether filters may search.
@@ -67,14 +92,11 @@ impl Settings {
             false => rates.map(|name| format!("{name} = {}\n", u32::MAX)).concat(),
         };
         let proxies = if self.is_behind_proxy { "\"127.0.0.1\"" } else { "" };
-        let caches = match self.has_smallest_caches {
-            true => "[store]\ncache_bytes = 1_048_576\nbody_cache_bytes = 1_048_576\n",
-            false => "",
-        };
+        let (caches, memory) = (self.caches.toml(), self.memory_bytes_max);
         let (filters, search) = (self.has_prefix_filters, self.has_search);
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
-             trusted_proxies = [{proxies}]\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
+             trusted_proxies = [{proxies}]\nmemory_bytes_max = {memory}\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
              [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
         )
     }
@@ -294,13 +316,9 @@ mod tests {
 
     #[test]
     fn settings_are_true_and_limits_apply() {
-        for has_smallest_caches in [false, true] {
-            let settings = Settings {
-                has_smallest_caches,
-                has_prefix_filters: true,
-                connections: 10_000,
-                ..Settings::default()
-            };
+        for caches in [Caches::Usual, Caches::Ample, Caches::Smallest] {
+            let settings =
+                Settings { caches, has_prefix_filters: true, connections: 10_000, ..Settings::default() };
             let config = Config::parse(&settings.toml(), "bench".as_ref()).expect("settings");
             assert!(config.rate.enabled, "limits are raised, not removed");
             assert!(config.server.connections_per_address_max > 10_000);

@@ -3,14 +3,15 @@
 
 use super::Failure;
 use super::process::anonymous_bytes;
-use super::relay::{Settings, Target};
+use super::relay::{Caches, Settings, Target};
 use super::report::Table;
 use super::stage::{Filled, Stage};
 use super::stats::{Figures, Times};
 
 /// Of what is left in memory when caches are as small as they can be.
 pub(super) const SMALLEST: Settings = Settings {
-    has_smallest_caches: true,
+    caches: Caches::Smallest,
+    memory_bytes_max: 0,
     has_prefix_filters: false,
     has_search: false,
     connections: 0,

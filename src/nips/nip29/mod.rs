@@ -155,7 +155,7 @@ pub const RULES: &[Rule] = &[
                 "Private and hidden groups are shown to their members, invite codes to their admins.",
             )
         },
-        check: Check::Visible(shown),
+        check: Check::Visible { shown, hides: |_, context| !context.known.groups.is_empty() },
     },
 ];
 
