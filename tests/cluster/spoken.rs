@@ -123,6 +123,33 @@ fn what_the_relay_says_of_groups_and_members_is_the_same_on_all() {
 }
 
 #[test]
+fn what_is_due_to_go_goes_on_all() {
+    let settings = format!("{SPOKEN}[nip40]\nsweep_seconds = 1\n");
+    let Some(house) = House::build(1, 2, &settings) else { return };
+    let (admin, time) = (Person::new(10), now());
+    let (park, until_then) = (&["h", "park"][..], (time + 2).to_string());
+    house.nodes[0].connect().publish_ok(&admin.event(9_007, time, &[park], ""));
+    let stays = admin.event(1, time, &[], "stays");
+    let goes = [
+        admin.event(1, time, &[park], "in a group that ends"),
+        admin.event(1, time, &[&["expiration", &until_then]], "expires"),
+    ];
+    let mut client = house.nodes[0].connect();
+    [&stays, &goes[0], &goes[1]].into_iter().for_each(|note| client.publish_ok(note));
+    house.settle();
+    house.nodes[1].connect().publish_ok(&admin.event(9_008, time + 1, &[park], ""));
+    for node in &house.nodes {
+        // What ended the group, what stays, and who the members are.
+        until(&format!("what is due is gone from {}", node.name), || {
+            node.run(&["stats", "--json"]).1.contains("\"events\": 3,")
+        });
+    }
+    let stored = house.end_all_equal(&["/"]);
+    assert!(stored.iter().any(|line| line.contains(&stays.id.to_string())), "{stored:?}");
+    assert!(goes.iter().all(|note| !stored.iter().any(|line| line.contains(&note.id.to_string()))));
+}
+
+#[test]
 fn a_node_with_another_key_says_so_and_spoils_nothing() {
     let Some(mut house) = House::build(1, 2, SPOKEN) else { return };
     let (admin, time) = (Person::new(10), now());
