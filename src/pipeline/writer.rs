@@ -485,7 +485,6 @@ impl Writer {
 
     /// Answers a group and passes it on.
     fn tell(&mut self, Safe { placed, pending, locations, position }: Safe) {
-        self.stored(position);
         for mut pending in pending {
             let community = pending.community.id;
             pending.removes.iter().for_each(|stored| self.bodies.forget(community, stored.location));
@@ -517,6 +516,8 @@ impl Writer {
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
         self.saver.changed(changes);
+        // A copy that waits for this is answered after what it is a copy of.
+        self.stored(position);
     }
 
     /// Removes up to `events_max` events that expired or vanished.

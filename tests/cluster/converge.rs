@@ -162,7 +162,7 @@ fn a_node_is_measured_as_its_page_says() {
         let line = numbers.lines().find_map(|line| line.strip_prefix("plaza_cluster_position "));
         line.expect("a position").parse::<f64>().expect("a number")
     };
-    assert_eq!(position(&get(address, "/metrics").body), told["position"] + 1.0);
+    until("the position is told", || position(&get(address, "/metrics").body) == told["position"] + 1.0);
     assert_eq!((told["ready"], told["lag"], told["pending"]), (1.0, 0.0, 0.0));
     let status = house.nodes[0].status();
     assert_eq!(status["trouble"], json!(null), "{status}");
