@@ -41,9 +41,10 @@ pub use overlay::{Aside, Misfit, Overlay, Source, Written};
 pub use preset::Preset;
 pub use sections::{
     Access, Admin, AfterClosed, AuthorFull, Authors, Blocklist, BlocklistPart, Bridge, Command,
-    ContentWarning, CreateGroups, Followers, Geohash, Invite, Kinds, Market, Media, ModerationService, Nip05,
-    Nip29, Nip43, Outbox, Plugin, Plugins, Read, Replies, Reports, Retention, Search, SectionFault, ShownTo,
-    Tags, Trust, UntilVerdict, WhenDead, WithoutVerdict, Write, Zaps,
+    ContentWarning, CreateGroups, Effect, Follow, Followers, Geohash, Invite, Kinds, LIST_ENTRIES_MAX,
+    ListKind, Market, Media, ModerationService, Nip05, Nip29, Nip43, Outbox, Plugin, Plugins, Read, Reasons,
+    Replies, Reports, Retention, Search, SectionFault, SharedLists, ShownTo, Tags, Trust, UntilVerdict,
+    WhenDead, WithoutVerdict, Write, Zaps,
 };
 pub use tls::{Acme, Tls};
 pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
@@ -133,6 +134,8 @@ pub struct Settings {
     pub zaps: Zaps,
     /// Lists of domains.
     pub blocklist: Blocklist,
+    /// Lists that relays share.
+    pub shared_lists: SharedLists,
     /// Who owns it.
     pub admin: Admin,
     /// Names at its domain.
@@ -174,6 +177,7 @@ impl Settings {
             "bridge" => self.bridge.mode,
             "zaps" => self.zaps.mode,
             "blocklist" => self.blocklist.mode,
+            "shared_lists" => self.shared_lists.mode,
             "plugins" => self.plugins.mode,
             "moderation_service" => self.moderation_service.mode,
             _ => Mode::Enforce,

@@ -54,6 +54,17 @@ impl Compression {
     }
 }
 
+/// Reconciliations that began, by where the set came from that they are about.
+#[derive(Debug, Default)]
+pub struct Reconciliations {
+    /// It was looked up.
+    pub gathered: Counter,
+    /// One that was there was brought up to date.
+    pub renewed: Counter,
+    /// It was there.
+    pub shared: Counter,
+}
+
 /// Numbers of the process.
 #[derive(Debug)]
 pub struct Meter {
@@ -77,6 +88,8 @@ pub struct Meter {
     pub commit_events: Histogram,
     /// Entries of the index that queries looked at.
     pub query_entries: Counter,
+    /// Reconciliations that began.
+    pub reconciliations: Reconciliations,
     /// Seconds from taking a query up to its last event, COUNTs included.
     pub query_seconds: Histogram,
     slow: Mutex<VecDeque<SlowQuery>>,
@@ -95,6 +108,7 @@ impl Default for Meter {
             recoveries: Counter::default(),
             commit_events: Histogram::new(EVENTS),
             query_entries: Counter::default(),
+            reconciliations: Reconciliations::default(),
             query_seconds: Histogram::new(SECONDS),
             slow: Mutex::default(),
         }

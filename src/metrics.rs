@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::Clock;
-use crate::community::{Communities, Community};
+use crate::community::{Communities, Community, ListStats};
 use crate::meter::Meter;
 use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
 use crate::pipeline::log::Log;
@@ -58,6 +58,18 @@ fn compression(registry: &mut Registry, meter: &Meter) {
         ("received_compressed", "The same as they came", received.1),
     ] {
         registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+    }
+}
+
+/// Registers how reconciliations began.
+fn reconciliations(registry: &mut Registry, meter: &Meter) {
+    let begun = &meter.reconciliations;
+    for (name, help, counter) in [
+        ("reconciliations_gathered", "Reconciliations whose set was looked up", &begun.gathered),
+        ("reconciliations_renewed", "Those whose set was brought up to date", &begun.renewed),
+        ("reconciliations_shared", "Those whose set was there", &begun.shared),
+    ] {
+        registry.register(name, help, counter.clone());
     }
 }
 
@@ -114,6 +126,7 @@ impl Metrics {
             "Index entries that REQs and COUNTs looked at",
             meter.query_entries.clone(),
         );
+        reconciliations(&mut registry, meter);
         registry.register_with_unit(
             "query",
             "Time from taking a REQ or COUNT up to its last event",
@@ -264,6 +277,7 @@ impl Collector for Read {
         if let Some(log) = log {
             cluster_of(log, &mut encoder)?;
         }
+        lists(communities, self.clock.now(), &mut encoder)?;
         process(&mut encoder)
     }
 }
@@ -507,6 +521,51 @@ fn of_mirrors(mirrors: &Mirrors, encoder: &mut DescriptorEncoder<'_>) -> fmt::Re
             counter,
             of_each(|one| one.strikes as f64),
         ),
+    ];
+    families.into_iter().try_for_each(|(name, help, metric_type, numbers)| {
+        Family { name, help, unit: None, metric_type, numbers }.write(encoder)
+    })
+}
+
+/// How lists of other relays stand, and whom they touched, in communities that follow some.
+fn lists(communities: &Communities, now: u64, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let all: Vec<ListStats> = communities.iter().flat_map(|one| one.list_stats(now)).collect();
+    let labels = |list: &ListStats| -> Labels {
+        let [community, relay] = [&list.community, &list.relay].map(String::clone);
+        vec![
+            ("community", community),
+            ("relay", relay),
+            ("key", list.pubkey.clone()),
+            ("list", list.list.clone()),
+        ]
+    };
+    let of_each = |number: fn(&ListStats) -> f64| -> Vec<(Labels, f64)> {
+        all.iter().map(|list| (labels(list), number(list))).collect()
+    };
+    let touched = all.iter().flat_map(|list| {
+        list.touched.iter().map(|(done, number)| {
+            let mut labels = labels(list);
+            labels.push(("done", done.as_str().to_owned()));
+            (labels, *number as f64)
+        })
+    });
+    let touched = touched.collect();
+    let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+    let families = [
+        (
+            "shared_list_entries",
+            "What is on a list of another relay",
+            gauge,
+            of_each(|one| one.entries as f64),
+        ),
+        ("shared_list_counts", "Whether a list counts", gauge, of_each(|one| one.counts.into())),
+        (
+            "shared_list_connected",
+            "Whether its relay is connected",
+            gauge,
+            of_each(|one| one.is_connected.into()),
+        ),
+        ("shared_list_touched", "Events that a list touched, by what was done", counter, touched),
     ];
     families.into_iter().try_for_each(|(name, help, metric_type, numbers)| {
         Family { name, help, unit: None, metric_type, numbers }.write(encoder)

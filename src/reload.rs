@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::community::{Communities, OpenError, Reconfigured, in_effect, moderation};
 use crate::config::{Aside, Config, ConfigError, Current, Difference, Misfit, Overlay};
-use crate::mirror::Mirrors;
+use crate::mirror::{MirrorStats, Mirrors};
 use crate::pipeline::{Pipeline, StartError};
 use crate::review;
 use crate::store::Store;
@@ -79,6 +79,11 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
+    /// How each mirror stands.
+    pub(crate) fn mirror_stats(&self) -> Vec<MirrorStats> {
+        self.mirrors.as_ref().map(|mirrors| mirrors.stats()).unwrap_or_default()
+    }
+
     /// Reads the file again and goes by what it says.
     ///
     /// # Errors

@@ -39,6 +39,23 @@ pub fn day(seconds: u64) -> String {
     format!("{:04}-{month:02}-{day:02}", era * 400 + year + u64::from(month <= 2))
 }
 
+/// When a day begins that is written so, in seconds since 1970; `None` for what is none.
+pub fn beginning_of_day(text: &str) -> Option<u64> {
+    let (year, rest) = text.split_once('-')?;
+    let (month, date) = rest.split_once('-')?;
+    let [year, month, date] =
+        [year, month, date].map(|part| part.parse::<u64>().ok().filter(|_| part.len() <= 4));
+    let (year, month, date) = (year?, month?, date?);
+    let (from_march, year) =
+        if month > 2 { (month - 3, year) } else { (month.checked_add(9)?, year.checked_sub(1)?) };
+    let of_era = year % 400;
+    let days =
+        year / 400 * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * from_march + 2) / 5 + date;
+    let seconds = days.checked_sub(719_469)?.checked_mul(86_400)?;
+    // What is no day, such as the 31st of February, is written otherwise.
+    (day(seconds) == text).then_some(seconds)
+}
+
 /// A number of bytes in the largest unit of which there is one: `512 bytes`, `1.5 MB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -101,5 +118,29 @@ mod tests {
         }
         assert_eq!(any_of(["a", "b", "c"]), "a, b or c");
         assert_eq!(any_of(["a"]), "a");
+    }
+
+    #[test]
+    fn days_are_read_as_they_are_written() {
+        for number in (0..4_000_u64).map(|number| number * 13_579_111) {
+            assert_eq!(beginning_of_day(&day(number)), Some(number / 86_400 * 86_400), "{number}");
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-02-31",
+            "2026-2-3",
+            "1969-12-31",
+            "2026-00-01",
+            "2026-13-01",
+            "0000-01-01",
+            "99999-01-01",
+            "2026-01-00",
+            "2026-01-01x",
+            "+026-01-01",
+            "-1-01-01",
+        ] {
+            assert_eq!(beginning_of_day(text), None, "{text}");
+        }
     }
 }

@@ -481,6 +481,19 @@ fn bench_measures_growth_and_pages() {
 }
 
 #[test]
+fn bench_measures_reconciliations() {
+    let figures = [
+        "sync_first_milliseconds",
+        "sync_again_waited_milliseconds",
+        "sync_renewed_relay_cpu_milliseconds",
+        "sync_together_messages",
+    ];
+    // One fails unless it finds by how many events the sides differ.
+    let report = Folder::new().bench(&["sync", "--sync-differ=20"], &figures);
+    assert!(report["figures"]["sync_first_asked_bytes"].as_f64() > Some(100.0), "{report}");
+}
+
+#[test]
 fn bench_measures_relays_of_others_and_sets_them_side_by_side() {
     let folder = Folder::new();
     folder.write("relay.toml", "[rate]\nenabled = false\n");

@@ -9,6 +9,7 @@ use super::queue::{self, Reported};
 use super::{Admin, Caller, Denied, audit, groups, may_call};
 use crate::community::Rules;
 use crate::event::{Id, PublicKey, draft};
+use crate::mirror::MirrorStats;
 use crate::nips::nip86::{Method, NAMES};
 use crate::pipeline::bodies::BodyError;
 use crate::pipeline::{Desk, explain};
@@ -16,6 +17,9 @@ use crate::policy::Verdict;
 use crate::rule::hidden::Target;
 use crate::rule::moderation::{Dismissal, Label, Moderation, Ruling, Standing};
 use crate::usage::Usage;
+
+/// Events that lists touched lately, as the page shows them.
+const LIST_TOUCHED_MAX: usize = 20;
 
 pub(super) fn failed(error: &BodyError) -> Denied {
     tracing::error!("cannot read a stored event: {error}");
@@ -63,10 +67,48 @@ fn labels(moderation: &Moderation) -> Value {
     all.into_iter().map(entry).collect()
 }
 
+/// Lists of other relays that are followed here, whom each touched, and whom moderators let be nevertheless.
+fn shared_lists(caller: &Caller<'_>, rules: &Rules, now: u64) -> Value {
+    let spared = &rules.known.moderation.spared;
+    let mut spared: Vec<(&PublicKey, &Ruling)> = spared.iter().collect();
+    spared.sort_by_key(|(key, ruling)| (std::cmp::Reverse(ruling.at), **key));
+    let spared: Value =
+        spared.into_iter().map(|(key, ruling)| entry("pubkey", key.to_string(), ruling)).collect();
+    json!({"lists": caller.community.list_stats(now), "spared": spared})
+}
+
+/// The same in short, as the page shows it: a row for each list, and one for each event that was touched lately.
+fn list_stats(caller: &Caller<'_>, now: u64) -> (Value, Value) {
+    let all = caller.community.list_stats(now);
+    let mut touched: Vec<_> =
+        all.iter().flat_map(|list| list.last.iter().map(move |one| (&list.relay, one))).collect();
+    touched.sort_by_key(|(_, one)| std::cmp::Reverse(one.at));
+    let touched = touched.into_iter().take(LIST_TOUCHED_MAX).map(|(relay, one)| {
+        json!({"at": one.at, "done": one.done, "why": one.why, "pubkey": one.pubkey, "event": one.id, "relay": relay})
+    });
+    let lists = all.iter().map(|list| {
+        let touched: u64 = list.touched.values().sum();
+        json!({
+            "list": list.list,
+            "relay": list.relay,
+            "title": list.title,
+            "on": list.on,
+            "entries": list.entries,
+            "touched": touched,
+            "counts": if list.counts { "yes" } else { "no" },
+            "trouble": list.trouble,
+        })
+    });
+    (lists.collect(), touched.collect())
+}
+
 /// The methods that mean something here and that a caller may call.
-fn methods(caller: &Caller<'_>, rules: &Rules) -> Value {
-    let is_for =
-        |name: &&str| groups::means_something(name, caller.community) && may_call(rules, &caller.key, name);
+fn methods(caller: &Caller<'_>, rules: &Rules, mirrors: &[MirrorStats]) -> Value {
+    let is_for = |name: &&str| {
+        groups::means_something(name, caller.community)
+            && (*name != "listmirrors" || !mirrors.is_empty())
+            && may_call(rules, &caller.key, name)
+    };
     NAMES.iter().map(|(name, _)| *name).filter(is_for).map(Value::from).collect()
 }
 
@@ -81,7 +123,8 @@ impl Admin {
     ) -> Option<Result<Value, Denied>> {
         let moderation = &rules.known.moderation;
         Some(Ok(match method {
-            Method::SupportedMethods => methods(caller, rules),
+            Method::SupportedMethods => methods(caller, rules, &self.mirrors(caller)),
+            Method::ListMirrors => json!(self.mirrors(caller)),
             Method::ListBannedPubkeys => rulings(&moderation.authors, Standing::Banned, "pubkey"),
             Method::ListAllowedPubkeys => rulings(&moderation.authors, Standing::Allowed, "pubkey"),
             Method::ListBannedEvents => rulings(&moderation.events, Standing::Banned, "id"),
@@ -115,14 +158,15 @@ impl Admin {
                 all.into_iter().map(entry).collect()
             }
             Method::ListLabels => labels(moderation),
+            Method::ListSharedLists => shared_lists(caller, rules, now),
             Method::ListSettings => return Some(self.list_settings(caller, rules)),
             Method::ListNames => {
                 let names = moderation.names.iter().map(|(name, key)| (name.clone(), json!(key.to_string())));
                 Value::Object(names.collect())
             }
-            Method::Stats => self.stats(caller),
+            Method::Stats => self.stats(caller, now),
             Method::ListAuditLog(count, before) => return Some(self.audit_log(caller, *count, *before)),
-            Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller)),
+            Method::ListEventsNeedingModeration => return Some(self.events_needing_moderation(caller, now)),
             Method::ListModerationQueue => return Some(self.moderation_queue(caller, rules, now)),
             Method::Login => return Some(self.login(caller, rules, now)),
             Method::Logout => return Some(self.logout(caller)),
@@ -136,9 +180,16 @@ impl Admin {
         }))
     }
 
+    /// How this community's mirrors stand.
+    fn mirrors(&self, caller: &Caller<'_>) -> Vec<MirrorStats> {
+        let mut mirrors = self.reloader.mirror_stats();
+        mirrors.retain(|mirror| mirror.community == caller.community.path());
+        mirrors
+    }
+
     /// What is going on: numbers of the moment, and those that grow from the start of the relay. Of the process and its
     /// queries only the root's people are told.
-    fn stats(&self, caller: &Caller<'_>) -> Value {
+    fn stats(&self, caller: &Caller<'_>, now: u64) -> Value {
         let community = caller.community;
         let rules = community.tally.counts().into_iter();
         let rules = rules.map(|(rule, count)| {
@@ -158,6 +209,9 @@ impl Admin {
         }
         if let Some(desk) = community.desk.get().filter(|_| !settings.plugins.chain.is_empty()) {
             stats["plugins"] = plugin_stats(desk);
+        }
+        if !settings.shared_lists.follow.is_empty() {
+            (stats["shared_lists"], stats["touched_by_lists"]) = list_stats(caller, now);
         }
         if community.path() == "/" {
             let meter = &self.pipeline.meter;
@@ -209,9 +263,9 @@ impl Admin {
         audit::read(&self.store, community, below, count).map(Value::Array)
     }
 
-    fn events_needing_moderation(&self, caller: &Caller<'_>) -> Result<Value, Denied> {
+    fn events_needing_moderation(&self, caller: &Caller<'_>, now: u64) -> Result<Value, Denied> {
         let waiting =
-            queue::waiting(caller.community, &self.pipeline.bodies).map_err(|error| failed(&error))?;
+            queue::waiting(caller.community, &self.pipeline.bodies, now).map_err(|error| failed(&error))?;
         let events = waiting.iter().filter_map(|reported| match reported.target {
             Target::Event(id) => Some(json!({"id": id.to_string(), "reason": reason(reported)})),
             Target::Author(_) => None,
@@ -221,7 +275,7 @@ impl Admin {
 
     fn moderation_queue(&self, caller: &Caller<'_>, rules: &Rules, now: u64) -> Result<Value, Denied> {
         let mut waiting =
-            queue::waiting(caller.community, &self.pipeline.bodies).map_err(|error| failed(&error))?;
+            queue::waiting(caller.community, &self.pipeline.bodies, now).map_err(|error| failed(&error))?;
         // Who reports a private message does not make it public.
         let keys = [caller.key];
         let context = rules.context(now, &keys, caller.relay);

@@ -161,6 +161,10 @@ impl Call<'_> {
         if standing == Standing::Banned && had_duties {
             changes.push(Change::Duties(*key, None));
         }
+        // A list of another relay counts for them again, should the ban be lifted by forgetting it.
+        if standing == Standing::Banned && self.rules.known.moderation.spared.contains_key(key) {
+            changes.push(Change::Spared(*key, None));
+        }
         Ok(made(changes, about("pubkey", key, reason)))
     }
 
@@ -179,8 +183,16 @@ impl Call<'_> {
 
     fn forget_author(&self, key: &PublicKey, standing: Standing, reason: &str) -> Result<Made, Denied> {
         self.is_below(key)?;
-        let change = forget(self.rules.known.moderation.author(key), standing, Change::Author(*key, None));
-        Ok(made(change, about("pubkey", key, reason)))
+        let moderation = &self.rules.known.moderation;
+        let mut changes: Vec<Change> =
+            forget(moderation.author(key), standing, Change::Author(*key, None)).into_iter().collect();
+        // Who lifts a ban means that it is lifted, also where a list of another relay has them.
+        let is_listed = self.rules.known.shared.person(key, self.now).is_some();
+        if standing == Standing::Banned && is_listed {
+            room(&moderation.spared, key, "people")?;
+            changes.push(Change::Spared(*key, Some(self.ruling(Standing::Allowed, reason))));
+        }
+        Ok(made(changes, about("pubkey", key, reason)))
     }
 
     /// An empty text gives way to that of the settings.

@@ -1,19 +1,26 @@
-//! What waits for a moderator: events and authors that stored reports (NIP-56) name, and of which nobody has decided
-//! yet. In: a community. Out: what is reported, by whom, why, newest first. Decides nothing.
+//! What waits for a moderator: events and authors that stored reports (NIP-56) name, and events of who is on lists of
+//! other relays, of which nobody has decided yet. In: a community. Out: what is reported, by whom, why, newest first.
+//! Decides nothing.
 
 use std::collections::HashMap;
 
-use crate::community::Community;
+use crate::community::{Community, Rules};
+use crate::config::Effect;
 use crate::event::{Event, Id, Kind, PublicKey};
 use crate::filter::Filter;
 use crate::index::{Progress, Scan};
 use crate::nips::nip56;
 use crate::pipeline::bodies::{Bodies, BodyError};
-use crate::rule::Arrived;
+use crate::policy::shared_lists::touch;
 use crate::rule::hidden::Target;
+use crate::rule::{Arrived, RelayNames};
 
 /// Reports that are looked at, newest first.
 const REPORTS_MAX: usize = 2_000;
+
+/// People on lists of other relays whose stored events are looked at, and how many of these, newest first.
+const FLAGGED_PEOPLE_MAX: usize = 1_000;
+const FLAGGED_EVENTS_MAX: usize = 200;
 
 /// Index entries that are looked at before the writer may have the index again.
 const SLICE_ENTRIES: u64 = 4_096;
@@ -74,7 +81,7 @@ pub(super) fn event(community: &Community, bodies: &Bodies, id: Id) -> Result<Op
 }
 
 /// Everything that waits.
-pub(super) fn waiting(community: &Community, bodies: &Bodies) -> Result<Vec<Reported>, BodyError> {
+pub(super) fn waiting(community: &Community, bodies: &Bodies, now: u64) -> Result<Vec<Reported>, BodyError> {
     let rules = community.rules();
     let moderation = &rules.known.moderation;
     let filter = Filter { kinds: Some(vec![Kind::REPORT]), ..Filter::default() };
@@ -114,7 +121,56 @@ pub(super) fn waiting(community: &Community, bodies: &Bodies) -> Result<Vec<Repo
             }
         }
     }
+    flagged(community, bodies, &rules, now, &mut all, &mut places)?;
     Ok(all)
+}
+
+/// Adds what lists of other relays put before the moderators: what they touched lately, and what is stored of people
+/// who are on them.
+fn flagged(
+    community: &Community,
+    bodies: &Bodies,
+    rules: &Rules,
+    now: u64,
+    all: &mut Vec<Reported>,
+    places: &mut HashMap<Target, usize>,
+) -> Result<(), BodyError> {
+    let relay = RelayNames::default();
+    let context = rules.context(now, &[], &relay);
+    let mut found: Vec<Event> = Vec::new();
+    for (_, touched) in community.flagged() {
+        let id = Id::from_hex(&touched.id).filter(|id| !places.contains_key(&Target::Event(*id)));
+        found.extend(id.map(|id| event(community, bodies, id)).transpose()?.flatten());
+    }
+    let people = rules.known.shared.people(Effect::Flag, now).take(FLAGGED_PEOPLE_MAX);
+    let authors: Vec<PublicKey> = people.copied().collect();
+    if !authors.is_empty() {
+        let filter = Filter { authors: Some(authors), ..Filter::default() };
+        let newest = newest(community, bodies, &filter, FLAGGED_EVENTS_MAX)?;
+        found.extend(newest.into_iter().map(|found| found.event));
+    }
+    for event in found {
+        let target = Target::Event(event.id);
+        // What it was touched by may be no more.
+        let Some(touch) = touch(&event, &context).filter(|touch| touch.found.list.on == Effect::Flag) else {
+            continue;
+        };
+        let moderation = &rules.known.moderation;
+        let is_decided = moderation.event(&event.id).is_some() || moderation.bans(&event.id, &event.pubkey);
+        let is_private = rules.settings.nip17.private_kinds.contains(&event.kind.0);
+        if is_decided || is_private || places.contains_key(&target) {
+            continue;
+        }
+        let report = Report {
+            by: touch.found.list.key,
+            at: touch.found.why.at,
+            kind: "listed".to_owned(),
+            text: touch.sentence(),
+        };
+        places.insert(target, all.len());
+        all.push(Reported { target, event: Some(event), reports: vec![report] });
+    }
+    Ok(())
 }
 
 fn read(report: &Event) -> Report {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use serde_json::Value;
 use super::{CommunityArgument, Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, in_effect};
-use crate::config::{Config, parse_key};
-use crate::event::PublicKey;
+use crate::config::{Config, Mode, parse_key};
 use crate::event::draft::{self, Given};
+use crate::event::{Kind, PublicKey};
 use crate::net::open_store;
 use crate::pipeline::bodies::Bodies;
 use crate::pipeline::{explain, learn, read_lists};
+use crate::plugin::dry::{Dry, Said};
+use crate::plugin::{Origin, REFUSED};
 use crate::policy::{Explanation, Verdict};
 use crate::rule::RelayNames;
 use crate::store::StoreError;
@@ -36,8 +39,20 @@ pub(super) struct Explain {
     /// A key that the sender has proved (NIP-42), in hex or as npub1…; may be repeated
     #[arg(long = "as", value_name = "KEY", value_parser = |text: &str| parse_key(text))]
     keys: Vec<PublicKey>,
+    /// Ask the community's plugins too: they run as with a relay, with all that they do besides
+    #[arg(long)]
+    plugins: bool,
     #[command(flatten)]
     store: StoreArguments,
+}
+
+/// What is said of an event.
+struct Told {
+    explanation: Explanation,
+    /// What each plugin says, where they were asked.
+    plugins: Vec<(String, Said)>,
+    /// It is dropped, and its sender told that it was taken.
+    is_dropped: bool,
 }
 
 /// The community and what is known to its rules.
@@ -48,6 +63,8 @@ struct Bench {
     keys: Vec<PublicKey>,
     relay: RelayNames,
     now: u64,
+    /// The plugins, where they are to be asked.
+    plugins: Option<Dry>,
 }
 
 impl Explain {
@@ -70,13 +87,13 @@ impl Explain {
             false => std::fs::read_to_string(&self.file)
                 .map_err(|error| format!("cannot read {}: {error}", self.file.display()))?,
         };
-        let bench = self.bench()?;
+        let mut bench = self.bench()?;
         match serde_json::from_str::<Value>(&text) {
             Ok(value) => {
                 let given = draft::read(value, bench.now)?;
-                let explanation = bench.explain(&given)?;
-                bench.print(&explanation)?;
-                Ok(explanation.decision.is_ok())
+                let told = bench.explain(&given)?;
+                bench.print(&told)?;
+                Ok(told.explanation.decision.is_ok() && !told.is_dropped)
             }
             Err(error) if text.trim().lines().count() <= 1 => Err(format!("this is no JSON: {error}").into()),
             Err(_) => bench.summarise(&text),
@@ -115,19 +132,51 @@ impl Explain {
         if let Some(bodies) = &bodies {
             learn(&community, bodies);
         }
-        Ok(Bench { community, bodies, keys: self.keys.clone(), relay, now: Clock::system().now(), config })
+        let plugins = community.settings().plugins.clone();
+        let plugins = self.plugins.then(|| Dry::start(community.path(), &plugins)).transpose()?;
+        let (keys, now) = (self.keys.clone(), Clock::system().now());
+        Ok(Bench { community, bodies, keys, relay, now, config, plugins })
+    }
+}
+
+/// What a plugin says, in words.
+fn words_of(said: &Said) -> String {
+    match said {
+        Said::Accepted => "accepts".to_owned(),
+        Said::Refused(refusal) => format!("rejects, {refusal}"),
+        Said::Dropped => "drops it, and has its sender told that it was taken".to_owned(),
+        Said::Nothing(why, Ok(())) => format!("says nothing ({why}), and it goes on"),
+        Said::Nothing(why, Err(refusal)) => format!("says nothing ({why}): {refusal}"),
+        Said::NotAsked(why) => format!("not asked, {why}"),
     }
 }
 
 impl Bench {
-    fn explain(&self, given: &Given) -> Result<Explanation, Failure> {
+    fn explain(&mut self, given: &Given) -> Result<Told, Failure> {
         let rules = self.community.rules();
         let context = rules.context(self.now, &self.keys, &self.relay);
-        Ok(explain(&self.community, &rules, &given.event, given.is_signed, &context, self.bodies.as_ref())?)
+        let (event, bodies) = (&given.event, self.bodies.as_ref());
+        let mut explanation = explain(&self.community, &rules, event, given.is_signed, &context, bodies)?;
+        let (mut plugins, mut is_dropped) = (Vec::new(), false);
+        // Requests to vanish are followed whatever a plugin says.
+        if let Some(chain) = self.plugins.as_mut().filter(|_| event.kind != Kind::VANISH)
+            && explanation.reaches_plugins()
+        {
+            let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            plugins = chain.ask(event, self.now, &Origin::client(here, &event.pubkey, &self.keys));
+            let mode = rules.settings.plugins.mode;
+            is_dropped = mode == Mode::Enforce && plugins.iter().any(|(_, said)| *said == Said::Dropped);
+            let said = plugins.iter().try_for_each(|(_, said)| match said {
+                Said::Refused(refusal) | Said::Nothing(_, Err(refusal)) => Err(refusal.clone()),
+                _ => Ok(()),
+            });
+            explanation.take_plugins(said, mode);
+        }
+        Ok(Told { explanation, plugins, is_dropped })
     }
 
     /// The rules in order, each with what it says and the settings that decide.
-    fn print(&self, explanation: &Explanation) -> Result<(), Failure> {
+    fn print(&self, Told { explanation, plugins, is_dropped }: &Told) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let width = explanation.steps.iter().map(|step| step.rule.len()).max().unwrap_or(0);
         for step in &explanation.steps {
@@ -145,9 +194,16 @@ impl Bench {
             if let Some(said) = said {
                 writeln!(out, "        {said}")?;
             }
+            let of_chain = plugins.iter().filter(|_| step.rule == REFUSED);
+            of_chain
+                .map(|(name, said)| (name, words_of(said)))
+                .try_for_each(|(name, said)| writeln!(out, "        {name}: {said}"))?;
         }
         let path = self.community.path();
         match &explanation.decision {
+            Ok(()) if *is_dropped => {
+                writeln!(out, "{path}: dropped by a plugin, though its sender is told that it was taken")?;
+            }
             Ok(()) if explanation.is_duplicate => writeln!(out, "{path}: stored already")?,
             Ok(()) => writeln!(out, "{path}: accepted")?,
             Err(refusal) => writeln!(out, "{path}: refused, {refusal}")?,
@@ -178,7 +234,7 @@ impl Bench {
     }
 
     /// Many events: how many would be accepted, and which rule refuses how many, with the first of each.
-    fn summarise(&self, text: &str) -> Result<bool, Failure> {
+    fn summarise(&mut self, text: &str) -> Result<bool, Failure> {
         let (mut accepted, mut duplicates) = (0_u64, 0_u64);
         let mut refused: BTreeMap<String, (u64, usize, String)> = BTreeMap::new();
         let mut count = |rule: &str, line: usize, said: String| {
@@ -190,11 +246,14 @@ impl Bench {
             match value.and_then(|value| draft::read(value, self.now)) {
                 Err(failure) => count("no event", number + 1, failure),
                 Ok(given) => match self.explain(&given)? {
-                    Explanation { decision: Err(refusal), .. } => {
+                    Told { explanation: Explanation { decision: Err(refusal), .. }, .. } => {
                         count(refusal.rule, number + 1, refusal.to_string());
                     }
-                    Explanation { is_duplicate: true, .. } => duplicates += 1,
-                    Explanation { .. } => accepted += 1,
+                    Told { is_dropped: true, .. } => {
+                        count(REFUSED, number + 1, "dropped, though its sender is told otherwise".to_owned());
+                    }
+                    Told { explanation: Explanation { is_duplicate: true, .. }, .. } => duplicates += 1,
+                    Told { .. } => accepted += 1,
                 },
             }
         }

@@ -47,8 +47,8 @@ impl Mirrors {
 
 /// A mirror as people read it.
 fn text_of(mirror: &MirrorStats) -> String {
-    let MirrorStats { community, url, direction, phase, connected_since, error, down, up, strikes, .. } =
-        mirror;
+    let MirrorStats { community, url, direction, phase, connected_since, last_event_at, error, .. } = mirror;
+    let MirrorStats { down, up, strikes, .. } = mirror;
     let phase = match phase {
         Phase::Waiting => "waits to connect again",
         Phase::Connecting => "connects",
@@ -59,7 +59,10 @@ fn text_of(mirror: &MirrorStats) -> String {
     let since = connected_since.map_or(String::new(), |at| {
         format!(", connected for {}", words::duration(rounded(now.saturating_sub(at))))
     });
-    let mut text = format!("{community}  {url}  {direction}: {phase}{since}\n");
+    let last = last_event_at.map_or(String::new(), |at| {
+        format!(", last event {} ago", words::duration(rounded(now.saturating_sub(at))))
+    });
+    let mut text = format!("{community}  {url}  {direction}: {phase}{since}{last}\n");
     for (way, flow) in [("down", down), ("up", up)] {
         if direction == way || direction == "both" || way == "down" && direction != "up" {
             text.push_str(&format!("  {way}: {}\n", flow_of(flow)));

@@ -15,6 +15,7 @@ mod export;
 mod generate;
 mod import;
 mod key;
+mod lists;
 mod mirrors;
 mod reindex;
 mod remote;
@@ -109,6 +110,8 @@ enum Command {
     Stats(stats::Stats),
     /// Say how the mirrors of a relay that runs stand: connected or not, what came and went, what was refused and why
     Mirrors(mirrors::Mirrors),
+    /// Say how lists of other relays stand that a running relay follows, and whom each touched
+    Lists(lists::Lists),
     /// Bring a backup up to date: all events and all else that is stored, as of one moment
     ///
     /// Works on a relay that is running, which goes on serving, and on its data when none is. The first run
@@ -253,6 +256,7 @@ pub fn main() -> ExitCode {
         Some(Command::Sync(command)) => command.run(),
         Some(Command::Stats(command)) => command.run(),
         Some(Command::Mirrors(command)) => command.run(),
+        Some(Command::Lists(command)) => command.run(),
         Some(Command::Backup(command)) => command.run(),
         Some(Command::Restore(command)) => command.run(),
         Some(Command::Delete(command)) => command.run(),

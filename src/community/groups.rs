@@ -189,9 +189,13 @@ fn rebuild(store: &Store, id: CommunityId, known: Groups, index: &Index) -> Resu
 /// The stored events that manage groups, in the order in which they came.
 fn managing(store: &Store, id: CommunityId, index: &Index) -> Result<Vec<Event>, OpenError> {
     let kinds = (9_000..=9_022).map(crate::event::Kind).collect();
-    let filter = Filter { kinds: Some(kinds), ..Filter::default() };
+    stored(store, id, index, &Filter { kinds: Some(kinds), ..Filter::default() })
+}
+
+/// The stored events that a filter finds, whoever may see them, in the order in which they came.
+fn stored(store: &Store, id: CommunityId, index: &Index, filter: &Filter) -> Result<Vec<Event>, OpenError> {
     let mut locations = Vec::new();
-    let mut scan = Scan::new(&filter, index.next_number());
+    let mut scan = Scan::new(filter, index.next_number());
     while scan.run(
         index,
         u64::MAX,
@@ -226,6 +230,14 @@ impl Community {
     /// Whether it says who its members are, and takes people in by codes (NIP-43).
     pub(crate) fn has_members(&self) -> bool {
         self.signer.is_some() && self.keeps.members
+    }
+
+    /// The stored events that a filter finds, whoever may see them, in the order in which they came.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stored_events(&self, store: &Store, filter: &Filter) -> Result<Vec<Event>, OpenError> {
+        stored(store, self.id, &self.index(), filter)
     }
 
     /// What stored events make of its groups, as a start would read them if nothing else were known.

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Community;
+use crate::config::ListKind;
 use crate::domain::lists::{Domains, Warning};
+use crate::domain::public;
 
 /// Bytes of one list. The largest that are shared have some hundred thousand domains.
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -98,6 +100,14 @@ impl Community {
                 report.suspend,
                 report.silence,
             );
+        }
+        if settings.shared_lists.publish.contains(&ListKind::Domains) {
+            let texts: Vec<(String, &str)> = files
+                .iter()
+                .zip(lists.iter())
+                .map(|(file, list)| (file.display().to_string(), &*list.text))
+                .collect();
+            self.note_own_domains(public::suspended(&domains, &texts));
         }
         self.change_rules(|rules| rules.known.domains = Arc::new(domains));
         faults.extend(warnings.into_iter().filter(|warning| changed.contains(&warning.list)));

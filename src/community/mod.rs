@@ -9,6 +9,7 @@ mod lists;
 pub(crate) mod moderation;
 pub(crate) mod own_key;
 mod rules;
+pub(crate) mod shared;
 pub(crate) mod snapshot;
 mod tally;
 mod traffic;
@@ -22,6 +23,7 @@ pub(crate) use moderation::ENTRIES_MAX;
 pub use moderation::{AboutText, Change, in_effect};
 pub use own_key::KeyError;
 pub use rules::Rules;
+pub use shared::{Done, ListStats, Touched};
 pub use tally::{Count, Tally};
 pub use traffic::{Count as Counter, Traffic};
 
@@ -79,6 +81,7 @@ pub struct Community {
     path: String,
     rules: RwLock<Arc<Rules>>,
     lists: lists::Lists,
+    shared: shared::Shared,
     lessons: learn::Lessons,
     index: RwLock<Index>,
 }
@@ -212,6 +215,7 @@ impl Community {
         });
         community.signer = signer;
         community.read_decisions(store)?;
+        community.read_copies(store)?;
         *community.index_mut() = index;
         Ok(community)
     }
@@ -243,6 +247,7 @@ impl Community {
             path: rules.settings.relay.path.clone(),
             lessons: learn::Lessons::new(&rules.needs),
             lists: lists::Lists::default(),
+            shared: shared::Shared::default(),
             rules: RwLock::new(Arc::new(rules)),
             live: Live::default(),
             connected: Connected::default(),
@@ -286,7 +291,11 @@ impl Community {
     /// # Errors
     /// The first refusal.
     pub fn admit(&self, rules: &Rules, event: &Event, context: &Context<'_>) -> Decision {
-        self.counted(rules.policy.admit(event, context, &mut |refusal| self.would_refuse(refusal)))
+        let decision = rules.policy.admit(event, context, &mut |refusal| self.would_refuse(refusal));
+        if decision.is_err() {
+            self.note_touch(rules, event, context, &decision);
+        }
+        self.counted(decision)
     }
 
     /// Asks the rules that are dear, of an event that is true, and counts what they say.
@@ -294,7 +303,11 @@ impl Community {
     /// # Errors
     /// The first refusal.
     pub fn admit_verified(&self, rules: &Rules, event: &Verified, context: &Context<'_>) -> Decision {
-        self.counted(rules.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal)))
+        let decision = rules.policy.admit_verified(event, context, &mut |refusal| self.would_refuse(refusal));
+        if decision.is_ok() {
+            self.note_touch(rules, event, context, &decision);
+        }
+        self.counted(decision)
     }
 
     /// Charges the community's budget of bridged events, and counts what is beyond it.

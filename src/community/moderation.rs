@@ -32,10 +32,13 @@ const LABELS: StateTable = StateTable(21);
 /// Events that wait for a verdict, and since when, as eight bytes.
 pub(crate) const HELD: StateTable = StateTable(23);
 const CLAIMS: StateTable = StateTable(24);
+const SPARED: StateTable = StateTable(30);
 
 /// All of them that are made of changes.
-const TABLES: [StateTable; 12] =
-    [AUTHORS, EVENTS, LABELS, KINDS, ADDRESSES, ROLES, STAFF, NAMES, ABOUT, SETTINGS, DISMISSED, CLAIMS];
+const TABLES: [StateTable; 13] = [
+    AUTHORS, EVENTS, LABELS, KINDS, ADDRESSES, ROLES, STAFF, NAMES, ABOUT, SETTINGS, DISMISSED, SPARED,
+    CLAIMS,
+];
 
 /// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
@@ -71,6 +74,8 @@ pub enum Change {
     Label(Id, Option<Label>),
     /// An event is held no more.
     Unheld(Id),
+    /// Lists of other relays do not touch a person.
+    Spared(PublicKey, Option<Ruling>),
     /// A code with which people become members.
     Claim(String, Option<Claim>),
 }
@@ -110,6 +115,7 @@ impl Change {
             Change::Dismissal(key, dismissal) => (DISMISSED, key.0.to_vec(), dismissal.as_ref().map(json)),
             Change::Label(id, label) => (LABELS, id.0.to_vec(), label.as_ref().map(json)),
             Change::Unheld(id) => (HELD, id.0.to_vec(), None),
+            Change::Spared(key, ruling) => (SPARED, key.0.to_vec(), ruling.as_ref().map(json)),
             Change::Claim(code, claim) => (CLAIMS, code.clone().into_bytes(), claim.as_ref().map(json)),
         }
     }
@@ -141,6 +147,7 @@ impl Change {
             DISMISSED => Change::Dismissal(key_of(key)?, parsed(value)?),
             LABELS => Change::Label(Id(id()?), parsed(value)?),
             HELD if value.is_none() => Change::Unheld(Id(id()?)),
+            SPARED => Change::Spared(key_of(key)?, parsed(value)?),
             CLAIMS => Change::Claim(text_of(key)?, parsed(value)?),
             _ => return None,
         })
@@ -173,6 +180,7 @@ impl Change {
             Change::Label(id, label) => set!(to.labels, id, label),
             // It stands beside what was decided.
             Change::Unheld(_) => {}
+            Change::Spared(key, ruling) => set!(to.spared, key, ruling),
             Change::Claim(code, claim) => set!(to.claims, code, claim),
         }
     }
@@ -296,6 +304,7 @@ impl Community {
             rules.known.moderation = std::sync::Arc::new(moderation);
             rules.take_texts();
         });
+        self.shared.changed.notify_one();
         // What else was decided of them holds already.
         let held = self.known().held;
         unheld.iter().for_each(|id| held.release(id));

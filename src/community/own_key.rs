@@ -71,7 +71,7 @@ pub(super) fn of(settings: &Settings, folder: &Path, id: CommunityId) -> Result<
     let relay = &settings.relay;
     let signer = match &relay.secret_key_file {
         Some(path) => read(path)?,
-        None if settings.nip29.enabled || settings.nip43.enabled => {
+        None if settings.has_own_key() => {
             let path = folder.join(FOLDER).join(format!("{}.key", id.0));
             match path.exists() {
                 true => read(&path)?,

@@ -111,6 +111,7 @@ impl Community {
             return false;
         }
         self.change_rules(|rules| rules.reconfigure(settings));
+        self.compile_lists();
         self.lists.forget();
         self.learn_all_anew();
         true

@@ -96,6 +96,12 @@ pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), SectionF
             "is needed in a cluster where nip29.enabled or nip43.enabled is on: all nodes sign with one key";
         return fault("relay.secret_key_file", problem, remedy);
     }
+    if !settings.shared_lists.publish.is_empty() {
+        let problem =
+            "is not for a cluster: domains are blocked by files of each node, and lists would differ";
+        let remedy = "remove the line, and publish lists from a relay that is alone";
+        return fault("shared_lists.publish", problem, remedy);
+    }
     if user.is_some() != password_file.is_some() {
         return fault("cluster.user", "and cluster.password_file go together", "write both, or none");
     }

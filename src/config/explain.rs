@@ -97,6 +97,13 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("blocklist.files", "a list of paths in quotes", "[\"blocklist.csv\"]"),
     ("blocklist.apply_to", "a list of proxy, nip05 and links", "[\"proxy\", \"nip05\", \"links\"]"),
     ("blocklist.domains_allowed", "a list of domain names", "[\"example.com\"]"),
+    ("shared_lists.publish", "a list of pubkeys and domains", "[\"pubkeys\", \"domains\"]"),
+    ("shared_lists.reasons", "\"public\", \"all\" or \"none\"", "\"public\""),
+    (
+        "shared_lists.follow",
+        "[[shared_lists.follow]] tables, each with a relay and a pubkey",
+        "[{ relay = \"wss://relay.example\", pubkey = \"npub1…\" }]",
+    ),
     ("moderation_service.url", "text in quotes", "\"https://moderation.example.com/events\""),
     ("moderation_service.secret_file", "a path in quotes", "\"moderation.secret\""),
     ("moderation_service.pubkey", "a public key in quotes", "\"npub1…\""),
@@ -119,6 +126,9 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
 /// Settings of sections that a community can have, which yet bound all communities together.
 pub(super) const OF_THE_PROCESS: [&str; 3] =
     ["limits.ingest_bytes_max", "limits.reads_queued_max", "limits.reconciled_events_max"];
+
+/// Characters of a message about a value, which may repeat it.
+const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Parts of messages of our own readers of values, which name the element that is wrong.
 const SAYS_ITSELF: [&str; 6] = [
@@ -181,6 +191,14 @@ fn of_the_process(document: &Document<'_>, entry: &Entry<'_>) -> Fault {
     }
 }
 
+/// A message as far as people read it.
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
 /// Turns serde's refusal of a value into what the setting wants, with an example.
 pub(super) fn wrong_value(document: &Document<'_>, cause: &toml::de::Error) -> Fault {
     let span = cause.span().unwrap_or_default();
@@ -188,7 +206,12 @@ pub(super) fn wrong_value(document: &Document<'_>, cause: &toml::de::Error) -> F
         let line = document.line_at(span.start);
         let remedy = "compare it with relay.toml.example".to_owned();
         let key = document.name_of("settings");
-        return Fault { line, key, problem: cause.message().to_owned(), remedy };
+        // It may repeat what stands there, and that may be a secret key.
+        let problem = match cause.message() {
+            message if message.contains("nsec1") => excerpt(message),
+            message => shortened(message),
+        };
+        return Fault { line, key, problem, remedy };
     };
     let span = narrowed(document, &key, span);
     let line = document.line_at(span.start);
@@ -196,7 +219,7 @@ pub(super) fn wrong_value(document: &Document<'_>, cause: &toml::de::Error) -> F
     let (wanted, example) = wanted(&key);
     // What only a part of the value broke says so itself.
     let problem = match cause.message() {
-        message if SAYS_ITSELF.iter().any(|part| message.contains(part)) => message.to_owned(),
+        message if SAYS_ITSELF.iter().any(|part| message.contains(part)) => shortened(message),
         _ => format!("must be {wanted}, but is {}", shown(document, &key, &span)),
     };
     let key = document.name_of(&key);

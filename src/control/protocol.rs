@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::community::ListStats;
 use crate::mirror::MirrorStats;
 use crate::pipeline::log::ClusterStatus;
 use crate::store::copy::{Copied, Earlier, Part, Stamp};
@@ -20,6 +21,8 @@ pub enum Command {
     Mirrors,
     /// How the node stands in its cluster.
     Cluster,
+    /// How each list of other relays stands, and whom it touched.
+    Lists,
     /// A copy of the store, or of what is new in it. Answered with `copying`, then chunks, then `copied`.
     Copy {
         /// What to go on from.
@@ -97,6 +100,8 @@ pub enum Answer {
     Mirrors(Vec<MirrorStats>),
     /// How the node stands in its cluster; `None` for a relay that is alone.
     Cluster(Option<ClusterStatus>),
+    /// How each list stands.
+    Lists(Vec<ListStats>),
     /// A copy begins.
     Copying {
         /// Whether it brings only what is new.

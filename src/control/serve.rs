@@ -112,6 +112,11 @@ fn follow<'h>(
         Command::Cluster => {
             say(out, &Answer::Cluster(house.pipeline.log.as_ref().map(|log| log.status())))?;
         }
+        Command::Lists => {
+            let now = house.pipeline.clock.now();
+            let all = house.communities.iter().flat_map(|community| community.list_stats(now));
+            say(out, &Answer::Lists(all.collect()))?;
+        }
         Command::Copy { since } => {
             *copier = None;
             let begun = house.store.copier(since.map(Earlier::from).as_ref());

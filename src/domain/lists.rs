@@ -115,6 +115,12 @@ impl Domains {
         self.entries.is_empty()
     }
 
+    /// Names that are suspended, in no order.
+    pub fn suspended(&self) -> impl Iterator<Item = &str> {
+        let suspended = self.entries.iter().filter(|(_, entry)| entry.severity == Severity::Suspend);
+        suspended.map(|(name, _)| &**name)
+    }
+
     /// What is said of a normalized name. The first list that has it, or a name above it, decides; within
     /// that list the longest name does.
     pub fn find(&self, name: &str) -> Option<Verdict<'_>> {

@@ -4,6 +4,7 @@
 
 pub mod lists;
 pub mod proxy;
+pub mod public;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -156,7 +157,12 @@ impl DomainSet {
         let read = |name: S| {
             let name = name.as_ref().trim();
             let normal = normalize(name).map(Cow::into_owned);
-            normal.ok_or_else(|| format!("{name:?} is no domain name"))
+            normal.ok_or_else(|| {
+                // What was pasted here may be long, or a secret, and errors end up in logs.
+                let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
+                let shown = if name.contains("nsec1") { "a secret key" } else { &*shown };
+                format!("{shown:?} is no domain name")
+            })
         };
         names.into_iter().map(read).collect::<Result<_, _>>().map(DomainSet)
     }
@@ -309,5 +315,7 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), ["example.org", "onion", "xn--bcher-kva.example"]);
         let error = DomainSet::new(["ok.org", "*.x.org"]).expect_err("no name");
         assert_eq!(error, "\"*.x.org\" is no domain name");
+        let error = DomainSet::new(["x/".repeat(10_000)]).expect_err("no name");
+        assert!(error.len() < 300, "{error}");
     }
 }

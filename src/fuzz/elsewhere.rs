@@ -1,17 +1,26 @@
-//! What relays elsewhere say to a mirror: messages, reconciliations, and the URLs of relay lists. Reading is compared
+//! What relays elsewhere say to a mirror: messages, reconciliations, lists that they share, and the URLs of relay
+//! lists. Reading is compared
 //! with a generic reading of the same JSON.
 
 use serde_json::Value;
 
-use super::wire::event;
+use super::wire::{event, event_of};
 use super::{Chance, Target};
 use crate::event::{Event, Id};
 use crate::message::elsewhere::Heard;
+use crate::nips::nip51::sets::{self, Listed, Why};
 use crate::nips::nip65;
 use crate::nips::nip77::Set;
 
 pub(super) const HEARD: Target = Target::new("heard", 128 * 1024, build_heard, check_heard);
+pub(super) const SETS: Target = Target::new("sets", 64 * 1024, build_set, check_set);
 pub(super) const RELAYS: Target = Target::new("relays", 32 * 1024, build_relays, check_relays);
+
+/// Entries of a list.
+const ENTRIES_MAX: usize = 1_000;
+
+/// The last second that has a day of four digits for its year.
+const YEAR_9999: u64 = 253_402_300_799;
 
 /// Events of the set that foreign reconciliations are about.
 const SET_EVENTS: u8 = 50;
@@ -88,6 +97,57 @@ fn reconcile(message: &str) {
         let is_own = |id: &Id| id.0[0] < SET_EVENTS && id.0.iter().all(|byte| *byte == id.0[0]);
         assert!(learned.only_here.iter().all(is_own), "only what is here can be lacking there");
     }
+}
+
+fn build_set(chance: &mut Chance) -> Vec<u8> {
+    let of_domains = chance.one_in(2);
+    let (identifier, usual) = if of_domains { ("blocked-domains", "word") } else { ("banned-pubkeys", "p") };
+    let identifier = if chance.one_in(16) { "friends" } else { identifier };
+    let mut tags = vec![vec!["d".to_owned(), identifier.to_owned()], vec!["title".to_owned(), chance.text()]];
+    let most = if chance.one_in(8) { 100 } else { 8 };
+    tags.extend((0..=chance.below(most)).map(|_| {
+        let name = chance.pick(&[usual, usual, usual, "p", "word", "left_out", "t"]).to_owned();
+        let what = match chance.below(5) {
+            0 | 1 if !of_domains => chance.hex::<32>(),
+            0..=3 => chance
+                .pick(&["Bad.example", "a.b.example.", "bücher.example", "com", "*.x.org", ""])
+                .to_owned(),
+            _ => chance.text(),
+        };
+        let day = chance.pick(&["2026-09-21", "2026-02-31", "1970-01-01", "9999-12-31", "x", ""]);
+        let mut tag = vec![name, what, String::new(), format!("{day} {}", chance.text())];
+        tag.truncate(1 + chance.below(8));
+        tag
+    }));
+    event_of(chance, 30_000, &tags, "").into_bytes()
+}
+
+/// A list that was read and is published again is the same one.
+fn check_set(bytes: &[u8]) -> bool {
+    let Ok(event) = Event::from_json(bytes) else { return false };
+    let Some(kind) = sets::kind_of(&event).filter(|_| event.created_at <= YEAR_9999) else { return false };
+    let set = match sets::read(kind, &event, ENTRIES_MAX) {
+        Ok(set) => set,
+        Err(sets::TooLong(_)) => return false,
+    };
+    assert!(set.entries.len() + set.passed_over <= ENTRIES_MAX);
+    let entries: Vec<(Listed, Why)> = set.entries.clone().into_iter().collect();
+    let tags = sets::tags(kind, [&set.title, ""], &entries, usize::MAX);
+    let printed = |tags| Event { tags, ..event.clone() };
+    let again = sets::read(kind, &printed(tags), ENTRIES_MAX).expect("no more than before");
+    assert_eq!((&again.title, again.passed_over, again.entries.len()), (&set.title, 0, set.entries.len()));
+    for (listed, why) in &set.entries {
+        let said = again.entries.get(listed).unwrap_or_else(|| panic!("{listed:?} is lost"));
+        assert_eq!((&said.reason, said.at / 86_400), (&why.reason, why.at / 86_400), "{listed:?}");
+        assert!(!why.reason.chars().any(char::is_control), "{why:?}");
+    }
+    // Of one that has no room for all the newest are left.
+    let cut = sets::tags(kind, [&set.title, ""], &entries, bytes.len() / 4);
+    let cut = sets::read(kind, &printed(cut), ENTRIES_MAX).expect("fewer");
+    let newest = set.entries.iter().filter(|(listed, _)| !cut.entries.contains_key(listed));
+    let left = cut.entries.keys().filter_map(|listed| set.entries.get(listed)).map(|why| why.at).min();
+    assert!(left.is_none_or(|least| newest.clone().all(|(_, why)| why.at <= least)), "{entries:?}");
+    !entries.is_empty()
 }
 
 fn build_relays(chance: &mut Chance) -> Vec<u8> {

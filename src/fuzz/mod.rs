@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     wire::FILTER,
     elsewhere::HEARD,
     elsewhere::RELAYS,
+    elsewhere::SETS,
     texts::GEOHASH,
     texts::DOMAIN,
     texts::BLOCKLIST,

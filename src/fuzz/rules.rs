@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::wire::{KINDS, event_of};
 use super::{Chance, Target};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Follow, ListKind, Settings};
 use crate::domain::lists::Domains;
-use crate::event::{Event, Verified, draft};
+use crate::event::{Event, PublicKey, Verified, draft};
+use crate::nips::nip51::sets::{Listed, Why};
 use crate::policy::{Case, Facts, Policy, Verdict, explain, foresee};
 use crate::rule::people::People;
+use crate::rule::shared::{SharedList, SharedLists};
 use crate::rule::{Context, Decision, Known, Related, RelayNames, WANT_ROUNDS_MAX};
 
 pub(super) const RULES: Target = Target::new("rules", 64 * 1024, build, check);
@@ -68,8 +70,15 @@ files = ["blocklist.csv"]
 [followers]
 marked = true
 kinds = [1]
+[[shared_lists.follow]]
+relay = "wss://a.example"
+pubkey = "0909090909090909090909090909090909090909090909090909090909090909"
 "#,
     r#"
+[[shared_lists.follow]]
+relay = "wss://a.example"
+pubkey = "0909090909090909090909090909090909090909090909090909090909090909"
+on = "hide"
 [limits]
 content_chars_max_by_kind = { "1,1111" = 200, "7" = 2 }
 [kinds]
@@ -99,11 +108,28 @@ static TOWNS: LazyLock<Vec<Town>> = LazyLock::new(|| {
         let settings = config.root;
         let domains = Domains::parse(&[("blocklist", "a.example,suspend\nb.example,silence\n")]).0;
         let people = Arc::new(People::of(&settings, &[]));
-        let known = Known { people, domains: Arc::new(domains), ..Known::compiled(&settings) };
+        let shared = Arc::new(followed(&settings));
+        let known = Known { people, domains: Arc::new(domains), shared, ..Known::compiled(&settings) };
         Town { policy: Policy::new(&settings), settings, known }
     });
     towns.collect()
 });
+
+/// What another relay's lists have: a person, and a domain.
+fn followed(settings: &Settings) -> SharedLists {
+    let listed = [Listed::Pubkey(PublicKey([2; 32])), Listed::Domain("c.example".into())];
+    let list = |(listed, follow): (&Listed, &Follow)| SharedList {
+        key: PublicKey([9; 32]),
+        kind: if matches!(listed, Listed::Pubkey(_)) { ListKind::Pubkeys } else { ListKind::Domains },
+        relay: follow.host().into(),
+        title: "listed".into(),
+        on: follow.on,
+        until: u64::MAX,
+        entries: Arc::new([(listed.clone(), Why::default())].into()),
+    };
+    let follows = settings.shared_lists.follow.iter();
+    SharedLists(follows.flat_map(|follow| listed.iter().map(move |one| (one, follow))).map(list).collect())
+}
 
 const TAGS: &[&str] = &[
     "d",

@@ -5,6 +5,7 @@
 mod arena;
 mod authors;
 mod bytes;
+mod changes;
 mod heads;
 mod intern;
 mod lists;
@@ -26,6 +27,7 @@ mod twins;
 use std::collections::{BTreeSet, HashMap};
 
 use authors::Authors;
+use changes::Changes;
 use heads::{BRIDGED, EXPIRES, FOR_FOLLOWERS, Heads, Row, narrow};
 use intern::{Hashes, Interner, Value, ValueKey};
 use lists::{Lists, Posting};
@@ -34,6 +36,7 @@ use table::Table;
 use tags::TagLists;
 use tally::Tallies;
 
+pub use changes::CHANGES_BYTES;
 pub use scan::{Found, Place, Progress, Scan};
 pub use snapshot::SnapshotError;
 pub use summary::Summary;
@@ -80,6 +83,8 @@ pub struct Index {
     /// How many events were added, and taken out, since it is in memory.
     insertions: u64,
     removals: u64,
+    /// Which events came and went lately.
+    changes: Changes,
     /// About how long all records are together.
     record_bytes: u64,
     /// The same by author, where there are bounds on it.
@@ -216,6 +221,7 @@ impl Index {
         let (id, created_at, kind) = (event.id, event.created_at, event.kind);
         let ordinal = self.heads.add(id, created_at, location, author, kind, record_bytes);
         self.insertions += 1;
+        self.changes.note(created_at, id);
         self.note_bytes(ordinal, true);
         self.next_number = self.next_number.max(location.number + 1);
         let (heads, hashes) = (&self.heads, &self.hashes);
@@ -295,6 +301,7 @@ impl Index {
         let ordinal = stored.ordinal;
         let row = *self.heads.get(ordinal);
         self.removals += 1;
+        self.changes.note(self.heads.created_at(ordinal), *self.heads.id(ordinal));
         self.note_bytes(ordinal, false);
         if let Some(hash) = self.address_hash(ordinal) {
             self.addresses.remove(hash, ordinal);
@@ -484,6 +491,7 @@ impl Index {
     pub fn vanish(&mut self, key: &PublicKey, until: u64) {
         let until = self.vanished_until(key).map_or(until, |earlier| earlier.max(until));
         self.vanished.insert(*key, until);
+        self.changes.note_many();
         if let Some(author) = self.authors.find(&self.hashes, key) {
             self.vanishing_authors.insert(author, until);
         }

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 
 use super::authors::Authors;
 use super::bytes::{Sink, Source, check};
+use super::changes::Changes;
 use super::heads::Heads;
 use super::intern::{Hashes, Interner};
 use super::lists::Lists;
@@ -107,6 +108,7 @@ impl Index {
             next_number,
             insertions: 0,
             removals: 0,
+            changes: Changes::default(),
             record_bytes: heads.live().map(|ordinal| heads.record_bytes(ordinal)).sum(),
             hashes: Hashes::new(keys),
             ids: Table::read(source, rows)?,

@@ -455,8 +455,9 @@ fn tallies_agree_with_a_walk() {
             world.index.expired(u64::MAX, usize::MAX).into_iter().for_each(|stored| world.forget(stored));
         }
         if round % 4 == 3 {
-            let gone: Vec<Id> =
-                world.stored.values().map(|event| event.id).filter(|_| !random.one_in(3)).collect();
+            let mut gone: Vec<Id> = world.stored.values().map(|event| event.id).collect();
+            gone.sort_unstable();
+            gone.retain(|_| !random.one_in(3));
             let gone: Vec<Stored> = gone.iter().filter_map(|id| world.index.find(id)).collect();
             gone.into_iter().for_each(|stored| world.forget(stored));
         }
@@ -469,7 +470,7 @@ fn tallies_agree_with_a_walk() {
         );
         world.assert_tallies(&world.rebuilt(), &what);
     }
-    assert!(tallied > 100, "{tallied} were tallied");
+    assert!(tallied > 50, "{tallied} were tallied");
 }
 
 #[test]

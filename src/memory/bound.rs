@@ -74,6 +74,11 @@ const COMPARED_EVENT_BYTES: u64 = 80;
 /// Entries of a cluster's log that wait for the writer.
 pub(crate) const LOG_AHEAD_BYTES_MAX: usize = 16 << 20;
 
+/// What a relay whose lists are followed takes: messages, and a list that is read; and what an entry takes, as it is
+/// kept and as it is read anew.
+const FOLLOWED_BYTES: u64 = 8 * MIB;
+const LISTED_BYTES: u64 = 1_200;
+
 /// An event in the index, about: for estimates before there is one.
 pub const INDEX_EVENT_BYTES: u64 = 112;
 
@@ -197,6 +202,7 @@ impl Bound {
             term("queries that are being answered", READERS, readers(config)),
             term("clients: what they ask, send and have not read", CLIENTS, clients(config, plan)),
             term("mirrors", "mirror, nip77.events_max", mirrors(config, plan)),
+            term("lists of other relays", "shared_lists.follow", shared_lists(config, plan)),
             term(
                 "rates",
                 "server.connections_max",
@@ -345,6 +351,16 @@ fn mirrors(config: &Config, plan: &Plan) -> u64 {
     let followed = config.all().filter(|one| one.outbox.enabled);
     let followed: u64 = followed.map(|one| u64::from(one.outbox.relays_max)).sum();
     each.saturating_mul(followed + config.mirrors.len() as u64)
+}
+
+/// What lists of other relays hold. Where clients share a pool it is out of that.
+fn shared_lists(config: &Config, plan: &Plan) -> u64 {
+    if plan.memory_bytes_max.is_some() {
+        return 0;
+    }
+    let follows = config.all().flat_map(|one| &one.shared_lists.follow);
+    let each = follows.map(|one| FOLLOWED_BYTES + (one.lists.len() * one.entries_max) as u64 * LISTED_BYTES);
+    each.sum()
 }
 
 /// A filter without its values.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::event::Id;
 use crate::pipeline::{Feed, Outcome};
 use crate::recent::Recent;
@@ -61,6 +62,9 @@ pub struct MirrorStats {
     pub phase: Phase,
     /// Since when it is connected, in seconds since 1970.
     pub connected_since: Option<u64>,
+    /// When it carried an event that was new, either way, in seconds since 1970.
+    #[serde(default)]
+    pub last_event_at: Option<u64>,
     /// Times that it was connected.
     pub connects: u64,
     /// Times that all that was missed had been carried over.
@@ -138,6 +142,9 @@ pub(super) struct Link {
     community: String,
     url: String,
     direction: String,
+    clock: Clock,
+    /// Seconds since 1970; 0 while nothing was carried.
+    last_event_at: AtomicU64,
     standing: Mutex<Standing>,
     down: Counts,
     up: Counts,
@@ -162,12 +169,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Link {
-    pub(super) fn new(community: &str, url: &str, direction: &str, under_way: Arc<UnderWay>) -> Arc<Link> {
+    pub(super) fn new(
+        community: &str,
+        url: &str,
+        direction: &str,
+        clock: Clock,
+        under_way: Arc<UnderWay>,
+    ) -> Arc<Link> {
         let remembered = || Mutex::new(Recent::new(REMEMBERED_MAX));
         Arc::new(Link {
             community: community.to_owned(),
             url: url.to_owned(),
             direction: direction.to_owned(),
+            clock,
+            last_event_at: AtomicU64::new(0),
             standing: Mutex::default(),
             down: Counts::default(),
             up: Counts::default(),
@@ -196,6 +211,7 @@ impl Link {
             direction: self.direction.clone(),
             phase: standing.phase,
             connected_since: standing.connected_since,
+            last_event_at: Some(self.last_event_at.load(Ordering::Relaxed)).filter(|at| *at > 0),
             connects: standing.connects,
             caught_up: standing.caught_up,
             error: standing.error.clone(),
@@ -328,6 +344,11 @@ impl Link {
         *locked(&self.refused_here) = Recent::new(REMEMBERED_MAX);
     }
 
+    /// An event was carried that was new.
+    fn carried(&self) {
+        self.last_event_at.store(self.clock.now(), Ordering::Relaxed);
+    }
+
     /// An event is offered.
     pub(super) fn offered(&self) {
         self.up.events.fetch_add(1, Ordering::Relaxed);
@@ -336,6 +357,7 @@ impl Link {
     /// The other side took an event.
     pub(super) fn taken_up(&self, id: &Id) {
         self.up.taken.fetch_add(1, Ordering::Relaxed);
+        self.carried();
         locked(&self.there).add(id);
     }
 
@@ -378,6 +400,7 @@ impl Link {
         match outcome {
             Outcome::Stored | Outcome::PassedOn | Outcome::Held | Outcome::Done(_) => {
                 self.down.taken.fetch_add(1, Ordering::Relaxed);
+                self.carried();
             }
             Outcome::Duplicate | Outcome::Superseded => self.copy_down(id),
             // A plugin has its sender think that it was taken.

@@ -7,6 +7,7 @@ mod catch_up;
 mod follow;
 mod here;
 mod link;
+mod lists;
 mod talk;
 mod up;
 mod wire;
@@ -31,6 +32,7 @@ use crate::store::CommunityId;
 use follow::Role;
 use here::Here;
 use link::{Link, UnderWay};
+use lists::Lists;
 use talk::Ended;
 use wire::Reach;
 
@@ -104,6 +106,8 @@ struct All {
     under_way: HashMap<CommunityId, Arc<UnderWay>>,
     /// What follows members, by community.
     followers: HashMap<CommunityId, AbortHandle>,
+    /// What follows and publishes lists.
+    lists: Lists,
 }
 
 /// All mirrors of a relay.
@@ -155,6 +159,7 @@ impl Mirrors {
             .collect();
         self.settle(&mut all, |one| one.role == Role::Configured, wanted, Role::Configured, Reach::Anywhere);
         all.running.iter().for_each(|one| one.link.forget());
+        all.lists.reconfigure(&self.runtime, &self.pipeline, &self.communities);
     }
 
     /// Has these mirrors of one role for a community, and no others.
@@ -216,7 +221,8 @@ impl Mirrors {
         community.remember_passed_on();
         let under_way = Arc::clone(under_way.entry(community.id).or_default());
         let direction = role.as_str().map_or_else(|| settings.direction.to_string(), str::to_owned);
-        let link = Link::new(community.path(), &settings.url, &direction, under_way);
+        let link =
+            Link::new(community.path(), &settings.url, &direction, self.pipeline.clock.clone(), under_way);
         let task = Task {
             settings: settings.clone(),
             reach,
@@ -239,6 +245,7 @@ impl Mirrors {
         let mut all = self.all();
         all.followers.drain().for_each(|(_, task)| task.abort());
         all.running.clear();
+        all.lists.stop();
     }
 }
 

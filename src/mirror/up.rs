@@ -178,6 +178,7 @@ fn known(prefix: &str) -> &str {
 mod tests {
     use super::super::link::UnderWay;
     use super::*;
+    use crate::clock::Clock;
 
     fn id(number: u8) -> Id {
         Id([number; 32])
@@ -199,7 +200,8 @@ mod tests {
             (false, "no reason", false, false),
         ];
         for (is_taken, why, is_offered_again, may_be_owed) in table {
-            let link = Link::new("/", "wss://there", "up", std::sync::Arc::<UnderWay>::default());
+            let link =
+                Link::new("/", "wss://there", "up", Clock::by_hand(1), std::sync::Arc::<UnderWay>::default());
             let (mut up, now) = (Up::default(), Instant::now());
             up.add(id(1), Bytes::from_static(b"{}"));
             let Some(Next::Event(sent, body, errors)) = up.next(now) else { panic!("{why}") };
@@ -216,7 +218,8 @@ mod tests {
 
     #[test]
     fn errors_end_and_what_is_not_answered_is_given_up() {
-        let link = Link::new("/", "wss://there", "up", std::sync::Arc::<UnderWay>::default());
+        let link =
+            Link::new("/", "wss://there", "up", Clock::by_hand(1), std::sync::Arc::<UnderWay>::default());
         let (mut up, mut now) = (Up::default(), Instant::now());
         up.add(id(1), Bytes::from_static(b"{}"));
         let mut offers = 0;

@@ -40,6 +40,7 @@ const FILES: &[File] = &[
     file!("keys.js", JAVASCRIPT),
     file!("lists.js", JAVASCRIPT),
     file!("login.js", JAVASCRIPT),
+    file!("mirrors.js", JAVASCRIPT),
     file!("now.js", JAVASCRIPT),
     file!("people.js", JAVASCRIPT),
     file!("queue.js", JAVASCRIPT),

@@ -22,6 +22,7 @@ use crate::community::{Communities, Community, OpenError, in_effect};
 use crate::config::{self, Config, Current};
 use crate::control::{Control, House};
 use crate::event::{Event, PublicKey};
+use crate::filter::Filter;
 use crate::geo::Area;
 use crate::memory::{BLOCKING_THREADS_MAX, Bound, Charge, Ledger, Plan};
 use crate::metrics::Metrics;
@@ -489,6 +490,14 @@ impl Relay {
     /// When the store cannot be read.
     pub fn groups_of_events(&self, community: &Community) -> Result<Groups, OpenError> {
         community.groups_of_events(&self.store)
+    }
+
+    /// The stored events of a community that a filter finds, whoever may see them, in the order in which they came.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stored_events(&self, community: &Community, filter: &Filter) -> Result<Vec<Event>, OpenError> {
+        community.stored_events(&self.store, filter)
     }
 
     /// The root community.

@@ -1,5 +1,8 @@
 //! NIP-51 mute lists (nips/51.md): what the public mute lists of moderators name is hidden from everybody else.
-//! In: a mute list, a head, who asks. Out: targets, decisions. Never reads a list's private part.
+//! In: a mute list, a head, who asks. Out: targets, decisions. Never reads a list's private part. `sets`: lists that
+//! relays share.
+
+pub mod sets;
 
 use super::nip56::{is_shown, refuse};
 use crate::config::Settings;

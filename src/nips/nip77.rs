@@ -11,7 +11,7 @@ use std::fmt::Display;
 use between::{Malformed, VERSION};
 use negentropy::{Id as Item, Negentropy};
 
-pub use sealed::Sealed;
+pub use sealed::{Difference, Sealed};
 
 use crate::event::Id;
 use crate::rule::{Decision, Prefix, Refusal};
@@ -49,6 +49,11 @@ impl Set {
 }
 
 impl Sealed {
+    /// How it differs from what is so now: of the events that came or went those that are `there` are in it, and no others.
+    pub fn changed(&self, changed: Set, there: Set) -> Difference {
+        self.difference(changed.0, there.0)
+    }
+
     /// What this side says to a message of the side that began.
     ///
     /// # Errors
@@ -187,6 +192,39 @@ mod tests {
             message = learned.next;
         }
         (only_here, only_there)
+    }
+
+    #[test]
+    fn a_set_with_changes_is_one_that_is_made_anew() {
+        let mut random = SplitMix(2_026);
+        for round in 0..400 {
+            let mut events: BTreeSet<(u64, Id)> =
+                (0..random.below(300)).map(|_| event(&mut random)).collect();
+            let (before, mut changed, mut there) = (set(&events), Set::default(), Set::default());
+            for _ in 0..random.below(12) {
+                let one = match events.iter().nth(random.below(300) as usize) {
+                    Some(one) if random.below(2) == 0 => *one,
+                    _ => event(&mut random),
+                };
+                // It may have come and gone several times; what counts is how it ended.
+                if random.below(2) == 0 {
+                    events.insert(one)
+                } else {
+                    events.remove(&one)
+                };
+                (0..=random.below(2)).for_each(|_| changed.add(one.0, &one.1));
+            }
+            let all: Vec<(u64, Id)> =
+                changed.0.iter().map(|item| (item.timestamp, Id(item.id.to_bytes()))).collect();
+            for one in all.iter().filter(|one| events.contains(one)) {
+                there.add(one.0, &one.1);
+            }
+            let difference = before.changed(changed, there);
+            let (after, anew) = (before.with(&difference), set(&events));
+            assert_eq!(after, anew, "round {round}");
+            assert_eq!(difference.len_after(), events.len(), "round {round}");
+            assert_eq!(difference.is_none(), before == anew, "round {round}");
+        }
     }
 
     #[test]

@@ -141,6 +141,8 @@ pub enum Method {
     GiveVerdicts(Vec<Verdict>),
     /// Beyond NIP-86: what it called events.
     ListLabels,
+    /// Beyond NIP-86: lists of other relays that are followed here, and whom each touched.
+    ListSharedLists,
     /// Beyond NIP-86: who the members are (NIP-43).
     ListMembers,
     /// Beyond NIP-86: makes a code with which people become members: how many, for how many seconds; what the settings
@@ -166,6 +168,8 @@ pub enum Method {
     CreateGroupInvite(String),
     /// Beyond NIP-86: takes such a code away.
     DeleteGroupInvite(String, String),
+    /// Beyond NIP-86: how mirrors stand.
+    ListMirrors,
     /// Beyond NIP-86: whether an event, given as its JSON, would be accepted, and what each rule says.
     Explain(String),
 }
@@ -384,6 +388,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("changesettings", Rank::Admin),
     ("giveverdicts", Rank::Moderator),
     ("listlabels", Rank::Moderator),
+    ("listsharedlists", Rank::Moderator),
     ("listmembers", Rank::Moderator),
     ("createclaim", Rank::Moderator),
     ("deleteclaim", Rank::Moderator),
@@ -396,6 +401,7 @@ pub const NAMES: &[(&str, Rank)] = &[
     ("removegroupuser", Rank::Admin),
     ("creategroupinvite", Rank::Admin),
     ("deletegroupinvite", Rank::Admin),
+    ("listmirrors", Rank::Admin),
 ];
 
 /// Those of [`NAMES`] that mean something only where there are groups.
@@ -505,6 +511,8 @@ fn beyond(name: &str, mut given: Parameters<'_>) -> Read<Method> {
             Method::GiveVerdicts(Verdict::read_all(verdicts).map_err(Unreadable::Parameter)?)
         }
         "listlabels" => Method::ListLabels,
+        "listsharedlists" => Method::ListSharedLists,
+        "listmirrors" => Method::ListMirrors,
         "changesettings" => Method::ChangeSettings(given.settings()?),
         "listauthorevents" => Method::ListAuthorEvents(given.key()?, given.count()?),
         "listevents" => Method::ListEvents(given.each("a list of ids, 200 at most", Parameters::id)?),

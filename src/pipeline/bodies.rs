@@ -59,7 +59,7 @@ impl Bodies {
     }
 
     /// Where they are read from.
-    pub(super) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 

@@ -315,10 +315,12 @@ impl Writer {
         let mut gathering = Gathering::default();
         gathering.go_by(placing);
         let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
-        gathering.refresh_members(community, now, |kind, identifier| {
+        let read = |kind: Kind, identifier: &str| {
             let stored = community.index().stored_version(&signer?, kind, identifier)?;
             bodies.event(community.id, stored.location).ok().flatten()
-        });
+        };
+        gathering.refresh_members(community, now, read);
+        gathering.refresh_lists(community, now, read);
         self.commit(gathering);
         let mut from: Option<Arc<str>> = None;
         while self.trouble.is_none() {

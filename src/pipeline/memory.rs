@@ -11,6 +11,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::StartError;
 use super::bodies::Bodies;
+use super::sets::Sets;
 use crate::community::Communities;
 use crate::event::{Event, Kind, KindClass};
 use crate::memory::{CLIENTS_FULL, INDEX_EVENT_BYTES, Ledger, OUTBOX_SHARE_BYTES, Plan};
@@ -44,6 +45,8 @@ pub struct Memory {
     pub clients: Arc<Ledger>,
     bodies: Arc<Bodies>,
     communities: Arc<Communities>,
+    /// Sets that are kept for reconciliations which may come.
+    sets: Arc<Sets>,
     index_bytes: AtomicU64,
     /// By how much the indexes may have grown since they were looked at.
     grown_bytes: AtomicU64,
@@ -56,13 +59,19 @@ pub struct Memory {
 
 impl Memory {
     /// A watch that has looked once.
-    pub(super) fn new(plan: Plan, bodies: Arc<Bodies>, communities: Arc<Communities>) -> Memory {
+    pub(super) fn new(
+        plan: Plan,
+        bodies: Arc<Bodies>,
+        communities: Arc<Communities>,
+        sets: Arc<Sets>,
+    ) -> Memory {
         let memory = Memory {
             clients: Ledger::new(plan.clients_bytes),
             body_cache_bytes: AtomicU64::new(plan.body_cache_bytes),
             plan,
             bodies,
             communities,
+            sets,
             index_bytes: AtomicU64::new(0),
             grown_bytes: AtomicU64::new(0),
             index: AtomicU8::new(PLENTY),
@@ -150,6 +159,9 @@ impl Memory {
             self.bodies.resize(cache);
             self.body_cache_bytes.store(cache, Ordering::Relaxed);
         }
+        if level != PLENTY {
+            self.sets.forget_unused();
+        }
         match level {
             FULL => self.clients.squeeze(),
             _ => self.clients.relax(),
@@ -171,6 +183,10 @@ impl Memory {
     /// When seven eighths of what clients may hold are taken: ends those that have most of it waiting to be sent, or half
     /// sent themselves, until it is three quarters. Who reads, and ends what it begins to say, has next to nothing waiting.
     fn relieve(&self) {
+        // What nobody uses at this moment makes room first.
+        if self.clients.is_tight() {
+            self.sets.forget_unused();
+        }
         let (held, most) = (self.clients.bytes(), self.clients.bytes_max());
         if held < most / 8 * 7 {
             return;
@@ -217,6 +233,7 @@ impl Watch {
                 memory.relieve();
                 if looked_at.elapsed() >= LOOK_EVERY {
                     looked_at = Instant::now();
+                    memory.sets.forget_idle();
                     memory.look_at_index();
                     memory.look_at_process();
                 }

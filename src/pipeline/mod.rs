@@ -10,6 +10,7 @@ mod fanout;
 mod gathering;
 pub(crate) mod groups;
 mod learn;
+mod lists;
 pub mod log;
 pub(crate) mod members;
 pub mod memory;
@@ -22,6 +23,7 @@ mod retention;
 mod room;
 mod save;
 mod search;
+mod sets;
 mod stage;
 mod sweep;
 mod trouble;
@@ -69,6 +71,7 @@ use memory::Memory;
 use plugins::Desks;
 use reader::{Reader, Readers};
 use room::Passages;
+use sets::Sets;
 use verify::Verifier;
 use writer::{Writer, WriterInput};
 
@@ -351,7 +354,9 @@ impl Pipeline {
         let plan = Plan::of(&config);
         let (settings, ingest_bytes) = (plan.store(&config), plan.ingest_bytes);
         let bodies = Arc::new(Bodies::new(Arc::clone(&store), plan.body_cache_bytes));
-        let memory = Arc::new(Memory::new(plan, Arc::clone(&bodies), Arc::clone(&communities)));
+        let sets = Arc::<Sets>::default();
+        let memory =
+            Arc::new(Memory::new(plan, Arc::clone(&bodies), Arc::clone(&communities), Arc::clone(&sets)));
         let rates = Arc::new(Rates::new(&config.rate, rate_keys_max(&config)));
         let meter = Arc::<Meter>::default();
         let disk = Arc::new(disk::Disk::new(Arc::clone(&store), config.store.disk_free_bytes_min));
@@ -379,7 +384,7 @@ impl Pipeline {
         );
         let fanout = Fanout::new(fanout_input, clock.clone());
         let readers =
-            Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter));
+            Readers::new(Arc::clone(current), Arc::clone(&bodies), clock.clone(), Arc::clone(&meter), sets);
         let reader_threads = threads_or_cores(config.server.reader_threads);
         let reader_stages = (0..reader_threads).map(|_| readers.stage()).collect();
         let pipeline = Pipeline {
@@ -444,7 +449,7 @@ impl Pipeline {
     }
 
     /// Has communities say what they have to say themselves, where that is not stored as it is: what groups are, who
-    /// the members are. Waits until it is done.
+    /// the members are, what is on their lists. Waits until it is done.
     pub(crate) fn refresh(&self, communities: impl Iterator<Item = Arc<Community>>) {
         for community in communities.filter(|community| community.signer().is_some()) {
             let (done, finished) = bounded(1);

@@ -15,6 +15,7 @@ use super::bodies::{Bodies, BodyError};
 use super::fair::{Fair, Source};
 use super::reconcile::Exchange;
 use super::search::Search;
+use super::sets::Sets;
 use super::stage::Stage;
 use crate::clock::Clock;
 use crate::community::{Community, Rules};
@@ -155,6 +156,8 @@ pub struct Readers {
     meter: Arc<Meter>,
     /// Events that reconciliations may still be about.
     pub(super) reconciled: Arc<Semaphore>,
+    /// What several of them are about.
+    pub(super) sets: Arc<Sets>,
 }
 
 /// One of those that answer.
@@ -181,12 +184,13 @@ impl Readers {
         bodies: Arc<Bodies>,
         clock: Clock,
         meter: Arc<Meter>,
+        sets: Arc<Sets>,
     ) -> Readers {
         let jobs = Arc::new(Fair::new());
         let limits = &current.get().root.limits;
         let queued_max = limits.reads_queued_max;
         let reconciled = Arc::new(Semaphore::new(limits.reconciled_events_max));
-        Readers { jobs, queued_max, bodies, clock, current, meter, reconciled }
+        Readers { jobs, queued_max, bodies, clock, current, meter, reconciled, sets }
     }
 
     pub(super) fn stage(&self) -> Reader {
@@ -218,6 +222,10 @@ impl Readers {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(super) fn store(&self) -> &Store {

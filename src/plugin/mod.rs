@@ -4,6 +4,7 @@
 
 pub(crate) mod chain;
 pub(crate) mod counts;
+pub(crate) mod dry;
 mod link;
 pub(crate) mod process;
 pub(crate) mod wire;

@@ -2,6 +2,8 @@
 //! an event or a head, the settings, what the lists say. Out: a decision. Never reads a list:
 //! `src/domain/lists.rs` does.
 
+use std::borrow::Cow;
+
 use super::bridge::{is_followed, takes_back};
 use crate::config::{BlocklistPart, Settings};
 use crate::domain::lists::{Severity, Verdict};
@@ -72,28 +74,44 @@ fn refuse(rule: &'static str, what: &str, verdict: &Verdict<'_>) -> Decision {
     Err(Refusal::new(Prefix::Blocked, rule, sentence))
 }
 
+/// The domains that an event was bridged from (NIP-48).
+pub(super) fn proxies(event: &Event) -> impl Iterator<Item = String> + '_ {
+    proxy::origins(&event.tags).filter_map(|origin| origin.domain.map(Cow::into_owned))
+}
+
+/// Looks at the domain of its author's NIP-05 identifier: a profile's is the one that it states itself, so that whoever
+/// leaves a listed domain may say so.
+pub(super) fn with_nip05(event: &Event, context: &Context<'_>, look: impl FnOnce(&str)) {
+    match event.kind {
+        Kind::PROFILE => nip05_domain(event).as_deref().map(look),
+        _ => context.known.people.nip05(&event.pubkey).map(look),
+    };
+}
+
+/// The hosts of the links in an event.
+pub(super) fn links(event: &Event) -> impl Iterator<Item = Cow<'_, str>> {
+    let tags = event.tags.iter().filter(|tag| matches!(tag.name(), "r" | "url" | "imeta"));
+    let texts = std::iter::once(event.content.as_str()).chain(tags.flat_map(|tag| tag.iter()));
+    texts.flat_map(domain::link_hosts)
+}
+
 fn admit_proxy(event: &Event, context: &Context<'_>) -> Decision {
     if takes_back(event.kind) {
         return Ok(());
     }
-    let mut domains = proxy::origins(&event.tags).filter_map(|origin| origin.domain);
-    match domains.find_map(|name| suspended(&name, context)) {
+    match proxies(event).find_map(|name| suspended(&name, context)) {
         None => Ok(()),
         Some(verdict) => refuse("blocklist.proxy", "this was bridged from", &verdict),
     }
 }
 
-/// Looks at the identifier in a profile itself, so that whoever leaves a listed domain may say so.
 fn admit_nip05(event: &Event, context: &Context<'_>) -> Decision {
     if takes_back(event.kind) {
         return Ok(());
     }
-    let claimed = if event.kind == Kind::PROFILE { nip05_domain(event) } else { None };
-    let known = match event.kind {
-        Kind::PROFILE => claimed.as_deref(),
-        _ => context.known.people.nip05(&event.pubkey),
-    };
-    match known.and_then(|name| suspended(name, context)) {
+    let mut found = None;
+    with_nip05(event, context, |name| found = suspended(name, context));
+    match found {
         None => Ok(()),
         Some(verdict) => refuse("blocklist.nip05", "the author's NIP-05 identifier is at", &verdict),
     }
@@ -104,21 +122,19 @@ fn admit_links(event: &Event, context: &Context<'_>) -> Decision {
     if takes_back(event.kind) || event.kind == Kind::REPORT || context.known.domains.is_empty() {
         return Ok(());
     }
-    let tags = event.tags.iter().filter(|tag| matches!(tag.name(), "r" | "url" | "imeta"));
-    let texts = std::iter::once(event.content.as_str()).chain(tags.flat_map(|tag| tag.iter()));
-    match texts.flat_map(domain::link_hosts).find_map(|name| suspended(&name, context)) {
+    match links(event).find_map(|name| suspended(&name, context)) {
         None => Ok(()),
         Some(verdict) => refuse("blocklist.links", "it has a link to", &verdict),
     }
 }
 
-/// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
-/// may happen after it was taken; to who follows its author when one of them is silenced.
 /// By names of people, which may be of any kind of event; origins are of bridged ones alone.
 fn hides(kind: Kind, context: &Context<'_>) -> bool {
     !context.known.domains.is_empty() && !takes_back(kind) && applies(BlocklistPart::Nip05, context.config)
 }
 
+/// Whether an event is shown to who asks: never when its source, or its author's domain, is suspended, as
+/// may happen after it was taken; to who follows its author when one of them is silenced.
 fn shown(head: &Head<'_>, context: &Context<'_>) -> bool {
     if context.known.domains.is_empty() || takes_back(head.kind) {
         return true;

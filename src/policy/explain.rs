@@ -5,6 +5,7 @@
 use super::{Facts, Placement, foresee, head_of, mode_of, rules, superseded};
 use crate::config::Mode;
 use crate::event::{Event, Verified};
+use crate::plugin::REFUSED;
 use crate::rule::{Check, Context, Decision, Refusal, Related, Rule};
 
 /// What one rule says.
@@ -61,10 +62,35 @@ pub struct Case<'a> {
 const NO_STORE: &str = "it looks at stored events, and there is no store to ask";
 
 /// Why plugins were not asked.
-const PLUGINS: &str = "plugins are programs; they are asked about live events alone, after the rules above";
+const PLUGINS: &str =
+    "plugins are programs; they are asked about live events, after the rules above, and with --plugins";
 
 /// Rules of these sections go by what was learned from stored events, or is kept with them.
-const LEARNED: [&str; 4] = ["trust.", "reports.", "admin.", "moderation_service."];
+const LEARNED: [&str; 5] = ["trust.", "reports.", "admin.", "moderation_service.", "shared_lists."];
+
+impl Explanation {
+    /// Whether a live event would come as far as the plugins: nothing refuses it that is asked before them, and it is
+    /// none that is there.
+    pub fn reaches_plugins(&self) -> bool {
+        let before = self.steps.iter().take_while(|step| step.rule != REFUSED);
+        self.steps.iter().any(|step| step.rule == REFUSED)
+            && before.into_iter().all(|step| !matches!(step.verdict, Verdict::Refused(_)))
+    }
+
+    /// Takes up what the plugins say, in the place of their rule; in shadow mode a refusal only counts.
+    pub fn take_plugins(&mut self, said: Decision, mode: Mode) {
+        let Some(step) = self.steps.iter_mut().find(|step| step.rule == REFUSED) else { return };
+        step.verdict = match (said, mode) {
+            (Ok(()), _) => Verdict::Passed,
+            (Err(refusal), Mode::Shadow) => Verdict::Shadowed(refusal),
+            (Err(refusal), Mode::Enforce) => {
+                // What is asked before them has let it pass.
+                self.decision = Err(refusal.clone());
+                Verdict::Refused(refusal)
+            }
+        };
+    }
+}
 
 /// Runs the rules over a case.
 pub fn explain(case: &Case<'_>, context: &Context<'_>) -> Explanation {

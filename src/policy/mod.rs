@@ -16,6 +16,7 @@ mod places;
 mod plugins;
 mod quota;
 mod review;
+pub mod shared_lists;
 mod trust;
 
 pub use explain::{Case, Explanation, Step, Verdict, explain};
@@ -66,6 +67,7 @@ const TABLES: &[&[Rule]] = &[
     nip57::RULES,
     nip75::RULES,
     blocklist::RULES,
+    shared_lists::RULES,
     plugins::RULES,
     quota::RULES,
 ];

@@ -1,7 +1,7 @@
 //! What of its stored events a community must learn for its rules: nothing, unless a rule asks. In: settings.
 //! Out: flags. Here a new rule that uses [`crate::rule::people`] or [`crate::rule::hidden`] says so.
 
-use crate::config::{BlocklistPart, Settings};
+use crate::config::{BlocklistPart, ListKind, Settings};
 
 /// What a community's rules need to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +25,8 @@ impl Needs {
         let (bridge, blocklist, search) = (&settings.bridge, &settings.blocklist, &settings.search);
         let hides_bridged = !bridge.protocols_hidden.is_empty() || !bridge.domains_hidden.is_empty();
         let is_listed = |part| !blocklist.files.is_empty() && blocklist.apply_to.contains(&part);
+        let lists_domains = settings.shared_lists.follows(|one| one.lists.contains(&ListKind::Domains));
+        let is_shared = |part| lists_domains && blocklist.apply_to.contains(&part);
         let asks_for_work = nip13.difficulty_min > 0 || !nip13.difficulty_min_by_kind.is_empty();
         Needs {
             hops: trust.write
@@ -41,7 +43,8 @@ impl Needs {
             profiles: trust.asks_for_nip05()
                 || search.enabled
                 || !bridge.bridge_keys.is_empty()
-                || is_listed(BlocklistPart::Nip05),
+                || is_listed(BlocklistPart::Nip05)
+                || is_shared(BlocklistPart::Nip05),
             mutes: !reports.moderators.is_empty(),
             reports: reports.count(),
         }
@@ -65,6 +68,9 @@ mod tests {
             [hops, follows, profiles, mutes, reports].map(u8::from)
         };
         let key = "7".repeat(64);
+        let follow = |more: &str| {
+            format!("[[shared_lists.follow]]\nrelay = \"wss://a.example\"\npubkey = \"{key}\"\n{more}")
+        };
         let table = [
             (String::new(), [0, 0, 0, 0, 0]),
             (format!("[trust]\nroots = [\"{key}\"]"), [0, 0, 0, 0, 0]),
@@ -87,6 +93,9 @@ mod tests {
             ("[blocklist]\nfiles = [\"x.csv\"]".to_owned(), [0, 1, 1, 0, 0]),
             ("[blocklist]\nfiles = [\"x.csv\"]\napply_to = [\"proxy\"]".to_owned(), [0, 1, 0, 0, 0]),
             ("[blocklist]\nfiles = [\"x.csv\"]\napply_to = [\"links\"]".to_owned(), [0, 0, 0, 0, 0]),
+            (follow("lists = [\"domains\"]"), [0, 0, 1, 0, 0]),
+            (follow("lists = [\"pubkeys\"]"), [0, 0, 0, 0, 0]),
+            (follow("[blocklist]\napply_to = [\"links\"]"), [0, 0, 0, 0, 0]),
             ("[search]\nenabled = true".to_owned(), [0, 0, 1, 0, 0]),
             ("[search]\nenabled = true\ntrusted_only = true".to_owned(), [1, 0, 1, 0, 0]),
             ("[search]\ntrusted_only = true".to_owned(), [0, 0, 0, 0, 0]),

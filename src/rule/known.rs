@@ -8,6 +8,7 @@ use super::held::Held;
 use super::hidden::Hidden;
 use super::moderation::Moderation;
 use super::people::People;
+use super::shared::SharedLists;
 use crate::config::Settings;
 use crate::domain::lists::Domains;
 use crate::geo::Area;
@@ -29,6 +30,8 @@ pub struct Known {
     pub groups: Arc<Groups>,
     /// What the community's blocklists say of domains.
     pub domains: Arc<Domains>,
+    /// Lists of other relays that it follows.
+    pub shared: Arc<SharedLists>,
 }
 
 impl Known {

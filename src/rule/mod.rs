@@ -9,6 +9,7 @@ mod known;
 pub mod moderation;
 mod names;
 pub mod people;
+pub mod shared;
 mod table;
 
 pub use decision::{Decision, Prefix, Refusal};

@@ -170,6 +170,8 @@ pub struct Moderation {
     pub dismissed: HashMap<PublicKey, Dismissal>,
     /// Labels by event; a later one takes the place of the one before.
     pub labels: HashMap<Id, Label>,
+    /// People whom moderators let be, whatever lists of other relays say of them.
+    pub spared: HashMap<PublicKey, Ruling>,
     /// Codes with which people become members.
     pub claims: BTreeMap<String, Claim>,
 }

@@ -37,6 +37,8 @@ fn everybody_sees_what_is_theirs_to_see_and_nothing_else_by_every_path() {
     }
     assert!(wrong.is_empty(), "{} of {cells} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(cells, PATHS.len() * WHO.len() * THINGS.len());
+    // What one reconciled was there for the next one, who saw the same and nothing else.
+    assert!(town.shared_sets() > 100, "{} sets were shared", town.shared_sets());
 }
 
 #[test]

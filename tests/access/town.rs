@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use plaza::config::Config;
 use plaza::event::Event;
 use plaza::nips::nip77::Set;
 use serde_json::{Value, json};
 
 use crate::common::folder::Folder;
+use crate::common::http::get;
 use crate::common::{Client, NOW, Person, TestRelay, id_of};
 use crate::table::{THINGS, Thing, WHO, Who};
 
@@ -16,6 +18,10 @@ const LATER: u64 = NOW + 100;
 /// Who wrote things that went with their author.
 const OUTCAST: u32 = 20;
 const VANISHED: u32 = 21;
+
+/// Who wrote what everybody may see, and how much.
+const CROWD: u32 = 22;
+const CROWD_EVENTS: u64 = 1_000;
 
 /// See the module.
 pub(crate) struct Town {
@@ -102,7 +108,12 @@ fn event(thing: &Thing, reported: Option<&Event>) -> Event {
 impl Town {
     /// Everything has happened.
     pub(crate) fn build() -> Town {
-        let relay = TestRelay::configured(&settings());
+        let parsed = Config::parse(&settings(), "relay.toml".as_ref()).expect("settings");
+        let relay = TestRelay::with(|config| {
+            (config.root, config.communities, config.written) =
+                (parsed.root, parsed.communities, parsed.written);
+            config.metrics.listen = Some("127.0.0.1:0".parse().expect("an address"));
+        });
         let mut town = Town {
             relay,
             events: HashMap::new(),
@@ -113,6 +124,7 @@ impl Town {
         let moderator = known(Who::Moderator).hex();
         town.relay.call_ok(&known(Who::Owner), "assignrole", json!([moderator, "moderator"]));
         town.found_groups();
+        town.gather_a_crowd();
         let mut listeners: Vec<(Who, &str, Client)> = Vec::new();
         for path in ["/", "/club"] {
             for who in WHO {
@@ -137,6 +149,27 @@ impl Town {
         town.hide();
         town.relay.searches();
         town
+    }
+
+    /// There is so much beside all this that what somebody reconciles is kept for others who see the same (NIP-77).
+    fn gather_a_crowd(&self) {
+        for path in ["/", "/club"] {
+            let mut client = self.relay.connect_at(path);
+            let note =
+                |number: u64| Person::new(CROWD).event(1, NOW - 5_000 - number, &[], &number.to_string());
+            let crowd: Vec<Event> = (0..CROWD_EVENTS).map(note).collect();
+            for some in crowd.chunks(200) {
+                some.iter().for_each(|event| client.submit(event));
+                some.iter().for_each(|_| assert_eq!(client.receive()[2], true));
+            }
+        }
+    }
+
+    /// How many reconciliations were about what was kept for them.
+    pub(crate) fn shared_sets(&self) -> u64 {
+        let text = get(self.relay.relay().metrics_address().expect("numbers"), "/metrics").body;
+        let number = |line: &str| line.strip_prefix("plaza_reconciliations_shared_total ")?.parse().ok();
+        text.lines().find_map(number).expect("a number")
     }
 
     /// There is a private group, and a hidden one of which the author is an admin too; somebody was in both.

@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod driver;
+mod groups;
 mod looks;
+mod mirrors;
 mod scenes;
 mod town;

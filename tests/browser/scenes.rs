@@ -7,7 +7,7 @@ use crate::driver::{Browser, DOWN, ENTER, TAB};
 use crate::town::{Town, admin, grumbler, is_clean, moderator, owner, seller, sign};
 
 /// The names of the views that are offered.
-fn views(browser: &Browser) -> Vec<String> {
+pub(crate) fn views(browser: &Browser) -> Vec<String> {
     let names =
         browser.script("return [...document.querySelectorAll('#views a')].map((one) => one.innerText)");
     serde_json::from_value(names).expect("names")
@@ -133,7 +133,7 @@ fn a_moderator_sees_what_their_rank_allows_and_no_more() {
 }
 
 /// Refused calls are failed requests, which the browser notes by itself.
-fn is_clean_but_refusals(town: &Town, browser: &Browser) {
+pub(crate) fn is_clean_but_refusals(town: &Town, browser: &Browser) {
     let console = browser.console();
     let odd: Vec<&String> = console.iter().filter(|line| !line.contains("Failed to load resource")).collect();
     assert!(odd.is_empty(), "{odd:?}");

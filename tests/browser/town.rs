@@ -40,7 +40,8 @@ impl Town {
         let relay = TestRelay::configured_today(&format!(
             "[relay]\nname = \"Rosental Square\"\ndescription = \"Notes and small trade around Rosental\"\n\
              [admin]\nowners = [\"{}\"]\n[kinds]\ndenied = [4]\n[market]\nprice_required = true\n\
-             [reports]\nevent_threshold = 3\nby_members = true\n[[community]]\npath = \"/berlin\"\n",
+             [reports]\nevent_threshold = 3\nby_members = true\n[[community]]\npath = \"/berlin\"\n\
+             [community.nip29]\nenabled = true\ncreate = \"all\"\n",
             head.hex()
         ));
         relay.call_ok(&head, "assignrole", json!([second.hex(), "admin"]));

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod authority;
+pub mod fake;
 pub mod folder;
 pub mod http;
 pub mod invoice;

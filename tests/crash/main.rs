@@ -1,14 +1,17 @@
 //! The relay as a process: killed again and again under load it keeps what it acknowledged and brings
-//! nothing back; told to stop it stops in order. `PLAZA_SEED` runs one seed again.
+//! nothing back, and groups are what their events make of them; told to stop it stops in order. `PLAZA_SEED`
+//! runs one seed again.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod groups;
 mod ledger;
 #[path = "../model/random.rs"]
 #[allow(dead_code, reason = "only its numbers are used here")]
 mod random;
 #[allow(dead_code, reason = "tests/faults uses the rest")]
 mod server;
+mod squares;
 mod writer;
 
 use std::collections::BTreeSet;

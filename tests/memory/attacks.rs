@@ -226,16 +226,17 @@ fn store_short(running: &Running, number: usize) {
 }
 
 /// As many reconciliations as a connection may have, over as many connections as it takes until there is no room; then
-/// each asks for all ids, and nobody reads them.
+/// each asks for all ids, and nobody reads them. Each asks for something else, so that none shares the set of another.
 fn reconciliations(running: &Running, scale: usize) -> Held {
     store_short(running, RECONCILED_EVENTS);
     let mut held = sessions(running, 150 * scale);
     let (mut opened, mut refused) = (0, 0);
-    for stream in &mut held {
+    for (number, stream) in held.iter_mut().enumerate() {
         for name in 0..RECONCILIATIONS_MAX {
+            let until = 4_000_000_000 + number * RECONCILIATIONS_MAX + name;
             // The fingerprint of everything, which nobody has.
             let digits = format!("61000001{}", "00".repeat(16));
-            let text = format!(r#"["NEG-OPEN","{name}",{{}},"{digits}"]"#);
+            let text = format!(r#"["NEG-OPEN","{name}",{{"until":{until}}},"{digits}"]"#);
             stream.write_all(&frame(&text)).expect("the relay reads");
             loop {
                 let answer = hear(stream).expect("an answer");

@@ -5,6 +5,7 @@
 mod common;
 
 mod circle;
+mod elsewhere;
 mod fake;
 mod hostile;
 mod outbox;

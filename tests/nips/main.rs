@@ -3,6 +3,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../model/random.rs"]
+#[allow(dead_code, reason = "only its numbers are used here")]
+mod random;
 
 mod nip01;
 mod nip02;
@@ -38,4 +41,5 @@ mod nip86;
 mod nip92;
 mod nip98;
 mod nip99;
+mod reconciled;
 mod wallet;

@@ -8,6 +8,7 @@ mod answers;
 mod bench;
 mod bounds;
 mod ends;
+mod explain;
 mod order;
 mod reload;
 

@@ -40,15 +40,15 @@ pub(crate) struct Maker<'m> {
 }
 
 /// Kind, tags and content, and who signs; the time comes last.
-struct Draft {
-    kind: u16,
-    tags: Tags,
-    content: String,
-    author: Option<Person>,
+pub(crate) struct Draft {
+    pub(crate) kind: u16,
+    pub(crate) tags: Tags,
+    pub(crate) content: String,
+    pub(crate) author: Option<Person>,
 }
 
 impl Draft {
-    fn new(kind: u16) -> Draft {
+    pub(crate) fn new(kind: u16) -> Draft {
         Draft { kind, tags: Tags::default(), content: String::new(), author: None }
     }
 }
@@ -58,6 +58,12 @@ impl Maker<'_> {
     pub(crate) fn event(&mut self, theme: Theme) -> Event {
         if !self.known.is_empty() && self.chance.percent(6) {
             return self.chance.pick(self.known).clone();
+        }
+        if theme == Theme::Groups
+            && self.chance.percent(6)
+            && let Some(event) = self.removed_before()
+        {
+            return event;
         }
         let theme = if self.chance.percent(75) { theme } else { *self.chance.pick(&Theme::ALL) };
         if self.chance.percent(15) {
@@ -72,13 +78,14 @@ impl Maker<'_> {
             Theme::Media => self.media(),
             Theme::Access => self.access(),
             Theme::Limits => self.large(),
+            Theme::Groups => self.grouped(),
         };
         self.adorn(&mut draft);
         let event = self.sign(draft);
         if self.chance.percent(3) { forged(self.chance, &event) } else { event }
     }
 
-    fn some(&mut self, texts: &[&'static str]) -> &'static str {
+    pub(crate) fn some(&mut self, texts: &[&'static str]) -> &'static str {
         self.chance.pick::<&'static str>(texts)
     }
 

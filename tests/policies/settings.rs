@@ -19,6 +19,8 @@ pub(crate) enum Theme {
     Media,
     Access,
     Limits,
+    /// Not one of those that come in turn: there is one such community in every relay.
+    Groups,
 }
 
 impl Theme {
@@ -38,6 +40,9 @@ impl Theme {
 pub(crate) const WALLET: u32 = 20;
 pub(crate) const OTHER_WALLET: u32 = 21;
 pub(crate) const BRIDGE: u32 = 22;
+
+/// Who signs what the relay itself says.
+pub(crate) const RELAY: u32 = 23;
 
 /// A polygon around the middle of Berlin.
 const POLYGON: &str = r#"{"type": "Polygon", "coordinates": [[[13.3, 52.45], [13.5, 52.45], [13.5, 52.6], [13.3, 52.6], [13.3, 52.45]]]}"#;
@@ -111,7 +116,26 @@ fn sections(chance: &mut Chance, theme: Theme, folder: &Path) -> BTreeMap<&'stat
     if draft.wants(Theme::Limits) {
         limits(&mut draft);
     }
+    if theme == Theme::Groups {
+        groups(&mut draft);
+    }
     draft.sections
+}
+
+/// Groups, with bounds that are met.
+fn groups(draft: &mut Draft<'_>) {
+    draft.set("nip29", "enabled", "true");
+    draft.some(95, "nip29", "create", &["\"all\"", "\"all\"", "\"all\"", "\"all\"", "\"staff\""]);
+    draft.some(40, "nip29", "late_seconds_max", &["4", "50"]);
+    draft.some(20, "nip29", "previous_min", &["1", "2"]);
+    draft.some(30, "nip29", "code_uses_max", &["1"]);
+    draft.some(30, "nip29", "code_seconds_max", &["3"]);
+    draft.some(20, "nip29", "groups_max", &["2", "3"]);
+    draft.some(20, "nip29", "groups_per_creator_max", &["1"]);
+    draft.some(30, "nip29", "members_max", &["2"]);
+    draft.some(20, "nip29", "memberships_max", &["4"]);
+    draft.some(40, "nip29", "codes_max", &["1"]);
+    draft.some(40, "nip29", "pins_max", &["1"]);
 }
 
 fn place(draft: &mut Draft<'_>, folder: &Path) {
@@ -301,17 +325,32 @@ fn limits(draft: &mut Draft<'_>) {
     }
 }
 
-/// A relay.toml with a root and several communities, each of a theme; the root is at the first one.
-pub(crate) fn relay_toml(chance: &mut Chance, themes: &[Theme], folder: &Path) -> String {
+/// A relay.toml with a root and several communities, each of a theme; the root is at the first one. The last one, of
+/// groups, is drawn by `groups`, so that the others of a seed are what they are without it.
+pub(crate) fn relay_toml(
+    chance: &mut Chance,
+    groups: &mut Chance,
+    themes: &[Theme],
+    folder: &Path,
+) -> String {
     let mut text = String::new();
     for (number, theme) in themes.iter().enumerate() {
+        let is_of_groups = *theme == Theme::Groups;
+        let chance = if is_of_groups { &mut *groups } else { &mut *chance };
         let (relay, prefix) = if number == 0 { ("[relay]", "") } else { ("[[community]]", "community.") };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{relay}");
         if number > 0 {
             let _ = writeln!(text, "path = \"/{}\"", path_of(number).trim_start_matches('/'));
         }
-        if chance.percent(25) {
+        if is_of_groups {
+            // A key of the seed's, so that what the relay says has the same ids again.
+            let file = folder.join("key");
+            std::fs::write(&file, Person::new(RELAY).secret()).expect("a file");
+            let _ = writeln!(text, "secret_key_file = '{}'", file.display());
+        }
+        // Few presets let groups be.
+        if chance.percent(if is_of_groups { 8 } else { 25 }) {
             let presets = ["geohash-hub", "marketplace", "town-square", "members-only", "bridge", "video"];
             let _ = writeln!(text, "preset = \"{}\"", chance.pick(&presets));
         }

@@ -18,20 +18,28 @@ use tempfile::TempDir;
 use crate::common::{Person, TestRelay, json_of};
 use crate::events::Maker;
 use crate::random::{Chance, random_filters};
-use crate::settings::{BRIDGE, Theme, path_of, relay_toml};
+use crate::settings::{BRIDGE, RELAY, Theme, path_of, relay_toml};
 use crate::viewer::{Heard, Viewer};
 
 /// The person who owns every community.
 const MAYOR: u32 = 30;
 
-/// Communities of one relay, its root among them.
+/// Communities of one relay, its root among them, whose themes come in turn.
 const COMMUNITIES: usize = 4;
+
+/// One more, which has groups; it has chances of its own.
+const GROUPS: usize = COMMUNITIES;
+
+/// Events that it is sent for each one of the others: what groups are comes of many.
+const GROUPS_STEPS: usize = 2;
 
 pub(crate) struct World {
     relay: TestRelay,
     chance: Chance,
     /// What moderators do is drawn by itself.
     whim: Chance,
+    /// The chances of the community with groups: they change places with the others when its turn comes.
+    others: [Chance; 2],
     towns: Vec<Town>,
     /// How often each rule refused, or hid something.
     spoke: BTreeMap<&'static str, u64>,
@@ -51,8 +59,8 @@ struct Town {
 }
 
 /// The settings of a seed; they read back from what they are written as.
-fn config_of(chance: &mut Chance, themes: &[Theme], folder: &TempDir) -> Config {
-    let text = relay_toml(chance, themes, folder.path());
+fn config_of(chance: &mut Chance, groups: &mut Chance, themes: &[Theme], folder: &TempDir) -> Config {
+    let text = relay_toml(chance, groups, themes, folder.path());
     let load = |text: &str| {
         let file = folder.path().join("relay.toml");
         std::fs::write(&file, text).expect("a file");
@@ -68,9 +76,10 @@ impl World {
         let mut chance = Chance::new(seed);
         // All themes come in turn, from seed to seed.
         let at = |number: usize| Theme::ALL[(seed as usize * COMMUNITIES + number) % Theme::ALL.len()];
-        let themes: Vec<Theme> = (0..COMMUNITIES).map(at).collect();
+        let themes: Vec<Theme> = (0..COMMUNITIES).map(at).chain([Theme::Groups]).collect();
         let folder = tempfile::tempdir().expect("a folder");
-        let parsed = config_of(&mut chance, &themes, &folder);
+        let mut others = [seed.rotate_left(32), !seed.rotate_left(32)].map(Chance::new);
+        let parsed = config_of(&mut chance, &mut others[0], &themes, &folder);
         let relay = TestRelay::with(|config| {
             (config.root, config.communities) = (parsed.root, parsed.communities);
             let all = std::iter::once(&mut config.root).chain(&mut config.communities);
@@ -93,7 +102,7 @@ impl World {
         let towns = themes.into_iter().enumerate().map(town).collect();
         let now = relay.clock.now();
         let whim = Chance::new(!seed);
-        World { relay, chance, whim, towns, spoke: BTreeMap::new(), now, _folder: folder }
+        World { relay, chance, whim, others, towns, spoke: BTreeMap::new(), now, _folder: folder }
     }
 
     /// Sends so many events to each community; returns how often each rule spoke.
@@ -103,25 +112,48 @@ impl World {
             self.listen(town);
         }
         for step in 1..=events * COMMUNITIES {
-            let town = step % COMMUNITIES;
-            self.publish(town);
-            if self.whim.percent(4) {
-                self.moderate(town);
-            }
-            if self.chance.percent(20) {
-                self.ask(town);
-            }
+            self.step(step % COMMUNITIES);
             if self.chance.percent(5) {
                 self.now += 1 + self.chance.below(2);
                 self.relay.clock.set(self.now);
             }
+            if step % COMMUNITIES == 0 {
+                self.with_groups(|world| (0..GROUPS_STEPS).for_each(|_| world.step(GROUPS)));
+            }
         }
-        for town in 0..self.towns.len() {
-            self.moderate(town);
-            self.ask(town);
-            self.look_at_hidden(town);
-        }
+        (0..COMMUNITIES).for_each(|town| self.look(town));
+        self.with_groups(|world| world.look(GROUPS));
         self.spoke
+    }
+
+    /// Something happens in a town.
+    fn step(&mut self, town: usize) {
+        self.publish(town);
+        if self.whim.percent(4) {
+            self.moderate(town);
+        }
+        if self.chance.percent(20) {
+            self.ask(town);
+        }
+    }
+
+    /// A last look at a town.
+    fn look(&mut self, town: usize) {
+        self.moderate(town);
+        self.ask(town);
+        self.look_at_hidden(town);
+    }
+
+    /// Does something by the chances of the community with groups.
+    fn with_groups(&mut self, run: impl FnOnce(&mut World)) {
+        let swap = |world: &mut World| {
+            let [chance, whim] = &mut world.others;
+            std::mem::swap(&mut world.chance, chance);
+            std::mem::swap(&mut world.whim, whim);
+        };
+        swap(self);
+        run(self);
+        swap(self);
     }
 
     /// The moderators of a community take back what they said, and say something else.
@@ -135,7 +167,9 @@ impl World {
         if let Some((method, about)) = town.said.take() {
             call(method, about);
         }
-        let stored: Vec<&Event> = town.stored().collect();
+        // What the relay itself says is its own.
+        let relay = Person::new(RELAY).key();
+        let stored: Vec<&Event> = town.stored().filter(|event| event.pubkey != relay).collect();
         if stored.is_empty() {
             return;
         }
@@ -176,9 +210,8 @@ impl World {
         let keys = town.viewers[sender].keys.clone();
         let explained = relay.relay().explain(&town.community, &event, &keys).expect("the store is read");
         let answer = town.viewers[sender].publish(&event);
-        let told = || {
-            format!("{} in {:?} by {keys:?}: {:?}", json_of(&event), town.community.path(), explained.steps)
-        };
+        let path = town.community.path().to_owned();
+        let told = || format!("{} in {path:?} by {keys:?}: {:?}", json_of(&event), explained.steps);
         assert_eq!(answer, answer_of(&explained), "{}", told());
         let shown = ShownOnFailure(&told);
         // What is kept for those who come late is passed on once.
@@ -187,21 +220,14 @@ impl World {
         let is_new = answer == (true, String::new());
         if is_new {
             relay.relay().learn_now();
-            let after = town.community.rules();
-            for viewer in &mut town.viewers {
-                let sees = |rules: &Rules| {
-                    with_context(rules, *now, &viewer.keys, |context| {
-                        town.community.visible(rules, &head_of(&event), context)
-                    })
-                };
-                let seen = [sees(&before), sees(&after)];
-                if seen.contains(&true) {
-                    viewer.expect(event.id, is_copy || seen.contains(&false));
-                }
-            }
+            let said = town.said_by_relay(relay, *now);
+            town.expect(&before, &event, is_copy, *now);
+            said.iter().for_each(|event| town.expect(&before, event, false, *now));
             town.viewers.iter_mut().for_each(Viewer::hear_all);
+            town.known.extend(said);
             if event.kind.0 == 62 {
                 relay.relay().sweep_now();
+                assert_eq!(town.said_by_relay(relay, *now), [], "all was said with the event");
             }
         }
         drop(shown);
@@ -214,7 +240,7 @@ impl World {
         self.relay.relay().learn_now();
         let World { chance, towns, now, .. } = self;
         let town = &mut towns[at];
-        let filters = questions(chance, *now, &town.known);
+        let filters = questions(chance, *now, &town.known, town.theme);
         let number = chance.below(town.viewers.len() as u64) as usize;
         let keys = town.viewers[number].keys.clone();
         let refusal = refusal_of_query(&town.community, &filters, *now, &keys);
@@ -283,6 +309,34 @@ impl World {
 }
 
 impl Town {
+    /// A new event was taken, before which these rules held: who may see it hears it.
+    fn expect(&mut self, before: &Rules, event: &Event, is_copy: bool, now: u64) {
+        let after = self.community.rules();
+        for viewer in &mut self.viewers {
+            let sees = |rules: &Rules| {
+                with_context(rules, now, &viewer.keys, |context| {
+                    self.community.visible(rules, &head_of(event), context)
+                })
+            };
+            let seen = [sees(before), sees(&after)];
+            if seen.contains(&true) {
+                viewer.expect(event.id, is_copy || seen.contains(&false));
+            }
+        }
+    }
+
+    /// What the relay itself has said of groups that was not known, in the order in which it was said.
+    fn said_by_relay(&self, relay: &TestRelay, now: u64) -> Vec<Event> {
+        if self.theme != Theme::Groups {
+            return Vec::new();
+        }
+        let own = Some(vec![Person::new(RELAY).key()]);
+        let filter = Filter { authors: own, since: Some(now), ..Filter::default() };
+        let mut said = relay.relay().stored_events(&self.community, &filter).expect("the store is read");
+        said.retain(|event| self.known.iter().all(|known| known.id != event.id));
+        said
+    }
+
     fn stored(&self) -> impl Iterator<Item = &Event> {
         let is_stored = |event: &&Event| self.community.index().contains(&event.id);
         // A forgery may bear the id of a stored event, but comes after it.
@@ -383,8 +437,9 @@ fn refusal_of(
 }
 
 /// Filters whose limit is as high as can be, so that everything that matches must come.
-fn questions(chance: &mut Chance, now: u64, known: &[Event]) -> Vec<Value> {
+fn questions(chance: &mut Chance, now: u64, known: &[Event], theme: Theme) -> Vec<Value> {
     let mut filters = match chance.below(10) {
+        0..=5 if theme == Theme::Groups => vec![crate::groups::question(chance)],
         0..=2 => vec![json!({})],
         3 => vec![json!({"kinds": [4, 1_059]})],
         4 => vec![json!({"kinds": [*chance.pick(&[1, 20, 1_111])]})],

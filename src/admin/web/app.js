@@ -5,6 +5,7 @@ import { h, sentence } from "./dom.js";
 import * as groups from "./groups.js";
 import { askForNames, person } from "./keys.js";
 import { askToLogIn } from "./login.js";
+import * as mirrors from "./mirrors.js";
 import * as now from "./now.js";
 import * as people from "./people.js";
 import * as queue from "./queue.js";
@@ -17,6 +18,7 @@ const VIEWS = [
   { id: "queue", title: "Queue", needs: "listmoderationqueue", show: queue.show, keys: queue.KEYS },
   { id: "people", title: "People", needs: "liststaff", show: people.show },
   { id: "groups", title: "Groups", needs: "listgroups", show: groups.show },
+  { id: "mirrors", title: "Mirrors", needs: "listmirrors", show: mirrors.show },
   { id: "rules", title: "Rules", needs: "explain", show: rules.show },
   { id: "settings", title: "Settings", needs: "listsettings", show: settings.show },
   { id: "now", title: "Now", needs: "stats", show: now.show },
@@ -177,14 +179,14 @@ async function begin(why, moveFocus) {
   }
 }
 
-const EVERYWHERE = [["1 … 6", "Go to a view"], ["?", "Show or hide these keys"]];
+const everywhere = () => [[`1 … ${offered().length}`, "Go to a view"], ["?", "Show or hide these keys"]];
 
 function toggleHelp() {
   if (help.open) {
     help.close();
     return;
   }
-  const rows = [...(shown?.view.keys ?? []), ...EVERYWHERE].map(([key, what]) =>
+  const rows = [...(shown?.view.keys ?? []), ...everywhere()].map(([key, what]) =>
     h("tr", {}, h("th", { scope: "row" }, key.split(" ").map((one) => (one === "…" ? " … " : h("kbd", {}, one)))),
       h("td", {}, what)));
   const box = h("input", { type: "checkbox", id: "keys-on", onchange: () => setKeys(box.checked) });
@@ -213,7 +215,7 @@ document.addEventListener("keydown", (event) => {
     toggleHelp();
   } else if (help.open) {
     return;
-  } else if (/^[1-6]$/.test(event.key)) {
+  } else if (/^[1-9]$/.test(event.key)) {
     const view = offered()[Number(event.key) - 1];
     if (view) {
       location.hash = view.id;

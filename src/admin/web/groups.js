@@ -12,7 +12,8 @@ const KEY_HINT = "As npub1… or 64 hexadecimal digits.";
 
 function groups({ may, say }, open) {
   const [id, name, key] = [line({ required: true, maxlength: "64" }), line({ maxlength: "200" }), line({ required: true })];
-  key.value = me().pubkey ?? "";
+  // What the field goes back to when a group was made.
+  key.defaultValue = me().pubkey ?? "";
   return listSection({
     id: "groups", title: "Groups", say,
     about: "Their admins manage them with any client that knows NIP-29. What is done here is done by the relay's own key.",

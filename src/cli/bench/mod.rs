@@ -28,6 +28,7 @@ mod shapes;
 mod stage;
 mod start;
 mod stats;
+mod sync;
 mod text;
 
 use std::io::Write;
@@ -66,6 +67,8 @@ enum Part {
     Pages,
     /// Clients that keep to the limits while others send ten times what the relay can take (only when named)
     Overload,
+    /// Reconciliations of as many events as the corpus has, which differ by few (only when named)
+    Sync,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +158,9 @@ struct Options {
     /// Clients that keep to the limits meanwhile, each with an address of its own
     #[arg(long, default_value_t = 20, value_parser = at_least_one)]
     overload_polite: usize,
+    /// Events by which the sides of a reconciliation differ
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    sync_differ: usize,
     /// Have clients offer to compress messages (permessage-deflate)
     #[arg(long)]
     compress: bool,
@@ -266,6 +272,7 @@ fn part(part: Part, stage: &mut Stage) -> Result<Option<(Table, Figures)>, Failu
         // What it needs are settings of this program.
         Part::Overload if !is_plaza => Ok(None),
         Part::Overload => overload::measure(stage).map(Some),
+        Part::Sync => sync::measure(stage).map(Some),
     }
 }
 

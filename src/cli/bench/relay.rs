@@ -70,6 +70,8 @@ pub(super) struct Settings {
     pub(super) is_behind_proxy: bool,
     /// Whether limits by address and author are as they are by default.
     pub(super) has_default_rates: bool,
+    /// Whether reconciliations may be about as many events as there are.
+    pub(super) has_large_sets: bool,
 }
 
 impl Settings {
@@ -94,10 +96,14 @@ impl Settings {
         let proxies = if self.is_behind_proxy { "\"127.0.0.1\"" } else { "" };
         let (caches, memory) = (self.caches.toml(), self.memory_bytes_max);
         let (filters, search) = (self.has_prefix_filters, self.has_search);
+        let (set, sets) = match self.has_large_sets {
+            true => (u32::MAX, "reconciled_events_max = 4_294_967_295\n"),
+            false => (1_000_000, ""),
+        };
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
              trusted_proxies = [{proxies}]\nmemory_bytes_max = {memory}\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
-             [rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
+             {sets}[nip77]\nevents_max = {set}\n[rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
         )
     }
 }
@@ -317,8 +323,13 @@ mod tests {
     #[test]
     fn settings_are_true_and_limits_apply() {
         for caches in [Caches::Usual, Caches::Ample, Caches::Smallest] {
-            let settings =
-                Settings { caches, has_prefix_filters: true, connections: 10_000, ..Settings::default() };
+            let settings = Settings {
+                caches,
+                has_prefix_filters: true,
+                has_large_sets: true,
+                connections: 10_000,
+                ..Settings::default()
+            };
             let config = Config::parse(&settings.toml(), "bench".as_ref()).expect("settings");
             assert!(config.rate.enabled, "limits are raised, not removed");
             assert!(config.server.connections_per_address_max > 10_000);

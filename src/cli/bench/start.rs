@@ -17,6 +17,7 @@ pub(super) const SMALLEST: Settings = Settings {
     connections: 0,
     is_behind_proxy: false,
     has_default_rates: false,
+    has_large_sets: false,
 };
 
 const ROWS: &[(&str, &[&str])] = &[

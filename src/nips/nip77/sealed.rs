@@ -52,8 +52,31 @@ impl Sum {
     }
 }
 
-/// See the module.
+/// How a set differs from one of a moment before.
 #[derive(Debug)]
+pub struct Difference {
+    /// How many events the new one has.
+    len: usize,
+    /// Events that came or went.
+    changed: Vec<Item>,
+    /// Those that came.
+    there: Vec<Item>,
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.changed.is_empty()
+    }
+
+    /// How many events the new set has.
+    pub fn len_after(&self) -> usize {
+        self.len
+    }
+}
+
+/// See the module.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// By time, then id; none twice.
     events: Vec<Item>,
@@ -65,14 +88,56 @@ impl Sealed {
     pub(super) fn new(mut events: Vec<Item>) -> Sealed {
         events.sort_unstable();
         events.dedup();
-        let mut sum = Sum::default();
+        Sealed::summed(events, &[Sum::default()])
+    }
+
+    /// How many events it has.
+    pub fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Adds up what was not added up yet.
+    fn summed(events: Vec<Item>, known: &[Sum]) -> Sealed {
         let mut sums = Vec::with_capacity(events.len() / SUM_EVERY + 1);
-        sums.push(sum);
-        for some in events.chunks_exact(SUM_EVERY) {
+        sums.extend_from_slice(known);
+        let mut sum = known.last().copied().unwrap_or_default();
+        for some in events[(known.len() - 1) * SUM_EVERY..].chunks_exact(SUM_EVERY) {
             sum = some.iter().fold(sum, |sum, event| sum.plus(Sum::of(&event.id)));
             sums.push(sum);
         }
         Sealed { events, sums }
+    }
+
+    /// How it differs from what is so now: of the events that came or went those in `there` are in it, and no others.
+    pub(super) fn difference(&self, mut changed: Vec<Item>, mut there: Vec<Item>) -> Difference {
+        [&mut changed, &mut there].into_iter().for_each(|events| {
+            events.sort_unstable();
+            events.dedup();
+        });
+        let is_here = |event: &Item| self.events.binary_search(event).is_ok();
+        changed.retain(|event| is_here(event) != there.binary_search(event).is_ok());
+        there.retain(|event| changed.binary_search(event).is_ok());
+        let gone = changed.len() - there.len();
+        Difference { len: self.events.len() + there.len() - gone, changed, there }
+    }
+
+    /// The set with a difference of its own.
+    pub fn with(&self, difference: &Difference) -> Sealed {
+        let mut events = Vec::with_capacity(difference.len);
+        let (mut from, mut same) = (0, self.events.len());
+        for one in &difference.changed {
+            let at = from + self.events[from..].partition_point(|event| event < one);
+            events.extend_from_slice(&self.events[from..at]);
+            same = same.min(at);
+            // It is either of them: it came, or it went.
+            match difference.there.binary_search(one) {
+                Ok(_) => events.push(*one),
+                Err(_) => from = at + 1,
+            }
+            from = from.max(at);
+        }
+        events.extend_from_slice(&self.events[from..]);
+        Sealed::summed(events, &self.sums[..=same / SUM_EVERY])
     }
 
     /// What the first so many events come to.

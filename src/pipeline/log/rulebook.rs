@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::STATE;
 use crate::community::Rules;
-use crate::config::{Outbox, Plugins, Search, Settings};
+use crate::config::{Outbox, Plugins, Search, Settings, SharedLists};
 use crate::rule::Known;
 use crate::store::{CommunityId, Group, STATE_VALUE_BYTES_MAX, Store, StoreError};
 
@@ -42,6 +42,7 @@ pub(super) fn write(settings: &Settings) -> (u64, String) {
     settings.plugins = Plugins::default();
     settings.search = Search::default();
     settings.outbox = Outbox::default();
+    settings.shared_lists = SharedLists::default();
     settings.moderation_service.secret_file = None;
     settings.relay.secret_key_file = None;
     let drawn = settings.geohash.drawn().map(str::to_owned);
