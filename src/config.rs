@@ -5,6 +5,7 @@
 //! line, key and remedy. Never reads the environment, never writes, never corrects a value in silence.
 
 mod adjustable;
+mod cluster;
 mod compression;
 mod current;
 mod defaults;
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use adjustable::{Adjustable, Form};
+pub use cluster::Cluster;
 pub use compression::Compression;
 pub use current::{Current, Difference, RESTART, needs_restart};
 pub use error::ConfigError;
@@ -82,6 +84,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Streams from and to other relays, one a `[[mirror]]`.
     pub mirrors: Vec<Mirror>,
+    /// Other machines that are this relay too.
+    pub cluster: Cluster,
     /// What of all this stands in the file.
     pub written: Written,
 }
@@ -221,7 +225,8 @@ impl Config {
         // serde's own refusal, which stays as a second line, knows neither.
         explain::refuse_unknown(&root)?;
         let process: Process = root.read(root.part(|section| PROCESS.contains(&section)))?;
-        let Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics } = process;
+        let Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster } =
+            process;
         let own = root.part(|section| !PROCESS.contains(&section));
         let settings = root.read(preset::beneath(own))?;
         let mut written = Written::default();
@@ -240,6 +245,7 @@ impl Config {
             log,
             metrics,
             mirrors: Vec::new(),
+            cluster,
             written,
         };
         validate::check_root(&config.root, &root)?;
@@ -276,19 +282,21 @@ struct Process {
     nip62: Nip62,
     log: Log,
     metrics: Metrics,
+    cluster: Cluster,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        let Config { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, .. } =
-            Config::default();
-        Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics }
+        let Config {
+            server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster, ..
+        } = Config::default();
+        Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster }
     }
 }
 
 /// Their names.
-const PROCESS: [&str; 10] =
-    ["server", "tls", "acme", "store", "compression", "rate", "nip40", "nip62", "log", "metrics"];
+const PROCESS: [&str; 11] =
+    ["server", "tls", "acme", "store", "compression", "rate", "nip40", "nip62", "log", "metrics", "cluster"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 3] = ["limits", "nip42", "nip77"];

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::community::{Communities, Community, ListStats};
 use crate::meter::Meter;
 use crate::mirror::{Flow, MirrorStats, Mirrors, Phase, name_of};
+use crate::pipeline::log::Log;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::{Desk, Pipeline};
 use crate::plugin::Numbers;
@@ -31,6 +32,8 @@ struct Read {
     store: Arc<Store>,
     memory: Arc<Memory>,
     mirrors: Arc<Mirrors>,
+    /// The log of the cluster, where there is one.
+    log: Option<Arc<Log>>,
     /// When the process started, in seconds since 1970.
     started_at: u64,
     clock: Clock,
@@ -135,6 +138,7 @@ impl Metrics {
             store,
             memory,
             mirrors,
+            log: pipeline.log.clone(),
             started_at,
             clock: pipeline.clock.clone(),
         }));
@@ -211,7 +215,7 @@ fn of_each_by(
 
 impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Read { communities, store, memory, mirrors, started_at, .. } = self;
+        let Read { communities, store, memory, mirrors, log, started_at, .. } = self;
         let gauge =
             |name, help, unit, numbers| Family { name, help, unit, metric_type: MetricType::Gauge, numbers };
         let counter = |name, help, numbers| Family {
@@ -270,6 +274,9 @@ impl Collector for Read {
         searches_of(communities, &mut encoder)?;
         memory_of(memory, &mut encoder)?;
         of_mirrors(mirrors, &mut encoder)?;
+        if let Some(log) = log {
+            cluster_of(log, &mut encoder)?;
+        }
         lists(communities, self.clock.now(), &mut encoder)?;
         process(&mut encoder)
     }
@@ -415,6 +422,25 @@ const REQUESTS: &[(&str, &str)] =
     &[("answered", "requests"), ("counted", "counts"), ("refused", "requests_refused")];
 
 const SENT: &[(&str, &str)] = &[("answer", "answered"), ("live", "delivered")];
+
+/// How the node stands in its cluster.
+fn cluster_of(log: &Log, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let status = log.status();
+    let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+    let families = [
+        ("cluster_ready", "Whether the node takes events", gauge, u64::from(status.trouble.is_none())),
+        ("cluster_position", "Up to where in the log the store is", gauge, status.position),
+        ("cluster_lag", "Entries of the log that are not stored yet", gauge, status.last - status.position),
+        ("cluster_pending", "What was published and has not come back", gauge, status.waiting),
+        ("cluster_redeliveries", "Times that the log was read again", counter, status.redelivered),
+        ("cluster_outages", "Times that the log was out of reach", counter, status.outages),
+        ("cluster_other_settings", "Events of nodes with other settings", counter, status.other_settings),
+    ];
+    families.into_iter().try_for_each(|(name, help, metric_type, number)| {
+        let numbers = vec![(Labels::new(), number as f64)];
+        Family { name, help, unit: None, metric_type, numbers }.write(encoder)
+    })
+}
 
 /// How the searches of communities stand that have one.
 fn searches_of(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

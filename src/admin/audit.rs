@@ -38,27 +38,39 @@ pub(super) fn next(
     store: &Store,
     community: CommunityId,
 ) -> Result<u64, Denied> {
+    number(numbers, store, community).map_err(|error| failed(&error))
+}
+
+/// The same for who answers nobody.
+pub(super) fn number(
+    numbers: &mut HashMap<CommunityId, u64>,
+    store: &Store,
+    community: CommunityId,
+) -> Result<u64, StoreError> {
     if let Some(number) = numbers.get(&community) {
         return Ok(*number);
     }
     let mut number = 0;
     for entry in store.state(community, AUDIT) {
-        let (key, _) = entry.map_err(|error| failed(&error))?;
+        let (key, _) = entry?;
         number = <[u8; 8]>::try_from(&*key).map_or(number, |key| u64::from_be_bytes(key) + 1);
     }
     numbers.insert(community, number);
     Ok(number)
 }
 
+/// Adds an entry to what a group writes.
+pub(super) fn put(community: CommunityId, number: u64, json: &[u8], group: &mut Group) {
+    group.put_state(community, AUDIT, &number.to_be_bytes(), json);
+    if let Some(old) = number.checked_sub(ENTRIES_KEPT) {
+        group.remove_state(community, AUDIT, &old.to_be_bytes());
+    }
+}
+
 impl Entry<'_> {
-    /// Adds it to what a group writes.
-    pub(super) fn write(&self, community: CommunityId, number: u64, group: &mut Group) -> Result<(), Denied> {
-        let json = serde_json::to_vec(self).map_err(|error| Denied::Failed(error.to_string()))?;
-        group.put_state(community, AUDIT, &number.to_be_bytes(), &json);
-        if let Some(old) = number.checked_sub(ENTRIES_KEPT) {
-            group.remove_state(community, AUDIT, &old.to_be_bytes());
-        }
-        Ok(())
+    /// It as it is kept.
+    pub(super) fn json(&self) -> Result<Vec<u8>, Denied> {
+        serde_json::to_vec(self).map_err(|error| Denied::Failed(error.to_string()))
     }
 }
 

@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod changes;
+mod decision;
 mod groups;
 mod history;
 mod queue;
@@ -27,6 +28,7 @@ use crate::rule::RelayNames;
 use crate::rule::moderation::{Rank, Standing};
 use crate::store::{CommunityId, Group, Store};
 use changes::Made;
+pub(crate) use decision::{Decided, Done};
 pub use sessions::SessionId;
 use sessions::Sessions;
 
@@ -144,19 +146,26 @@ impl Admin {
             (Method::GiveVerdicts(verdicts), None) => verdicts::of(verdicts, caller, &rules, now),
             (_, None) => changes::of(method, caller, &rules, now)?,
         };
-        let number = audit::next(&mut records, &self.store, caller.community.id)?;
-        let mut group = Group::default();
         let entry = audit::Entry { at: now, by: caller.key.to_string(), method: name, about: made.about };
-        entry.write(caller.community.id, number, &mut group)?;
+        let record = entry.json()?;
+        let community = Arc::clone(caller.community);
+        let (changes, acts) = (made.changes.clone(), made.acts);
+        let (number, done) = match &self.pipeline.log {
+            Some(_) => (
+                None,
+                self.pipeline.begin_decision(Decided { community, changes, acts, record, now, done: None }),
+            ),
+            None => {
+                let number = audit::next(&mut records, &self.store, community.id)?;
+                let mut group = Group::default();
+                audit::put(community.id, number, &record, &mut group);
+                let done = self.pipeline.begin_change_of_state(group, Some(community), changes, acts, now);
+                (Some(number), done)
+            }
+        };
         Ok(Begun::Changing(Changing {
             admin: self,
-            done: self.pipeline.begin_change_of_state(
-                group,
-                Some(Arc::clone(caller.community)),
-                made.changes.clone(),
-                made.acts,
-                now,
-            ),
+            done,
             records,
             number,
             community: Arc::clone(caller.community),
@@ -191,8 +200,8 @@ pub(crate) struct Changing<'a> {
     admin: &'a Admin,
     done: StateChanging,
     records: MutexGuard<'a, HashMap<CommunityId, u64>>,
-    /// The number of its entry of the record.
-    number: u64,
+    /// The number of its entry of the record; in a cluster its log gives it.
+    number: Option<u64>,
     community: Arc<Community>,
     changes: Vec<Change>,
     answer: Value,
@@ -226,9 +235,15 @@ impl Begun<'_> {
             records.remove(&community.id);
             Denied::Failed("the relay could not store this; its operator is told".to_owned())
         })?;
-        records.insert(community.id, number + 1);
         let is_about_settings = changes.iter().any(|change| matches!(change, Change::Setting(..)));
-        take_effect(&community, &changes, now);
+        match number {
+            Some(number) => {
+                records.insert(community.id, number + 1);
+                take_effect(&community, &changes, now);
+            }
+            // It has taken effect already. Others decide as well.
+            None => drop(records.remove(&community.id)),
+        }
         if !releases.is_empty() {
             admin.pipeline.release(&community, releases);
         }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::data::{Data, with_house};
-use super::{Failure, StoreArguments, progress};
+use super::{Failure, StoreArguments, progress, refuse_in_cluster};
 use crate::control::{self, Answer, Command, DeleteCommand, Deleted, Received};
 use crate::filter::Filter;
 use crate::words;
@@ -77,13 +77,16 @@ impl Delete {
                     }
                 }
             }
-            Data::Idle(store) => with_house(&config, *store, |house| {
-                control::delete(house, &command, |deleted| {
-                    note(deleted);
+            Data::Idle(store) => {
+                refuse_in_cluster(&config, "a removal")?;
+                with_house(&config, *store, |house| {
+                    control::delete(house, &command, |deleted| {
+                        note(deleted);
+                        Ok(())
+                    })??;
                     Ok(())
-                })??;
-                Ok(())
-            })?,
+                })?
+            }
         }
         bar.finish_and_clear();
         self.tell(&last)

@@ -13,7 +13,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use indicatif::ProgressBar;
 
 use super::wire::Remote;
-use super::{CommunityArgument, Failure, StoreArguments, open_idle_store, progress, remote};
+use super::{
+    CommunityArgument, Failure, StoreArguments, open_idle_store, progress, refuse_in_cluster, remote,
+};
 use crate::clock::Clock;
 use crate::community::{Communities, Community, in_effect};
 use crate::config::Current;
@@ -216,6 +218,7 @@ impl Here {
     /// Opens the store, on which no relay may be running.
     pub(super) fn open(store: &StoreArguments, community: &CommunityArgument) -> Result<Here, Failure> {
         let config = store.load()?;
+        refuse_in_cluster(&config, "an import")?;
         let store = Arc::new(open_idle_store(&config)?);
         let (mut config, _) = in_effect(&config, &store)?;
         config.rate.enabled = false;

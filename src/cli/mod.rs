@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod blocklists;
 mod check_config;
+mod cluster;
 mod compact;
 mod data;
 mod delete;
@@ -154,6 +155,8 @@ enum Command {
     Reindex(reindex::Reindex),
     /// Manage a community of a relay that runs, from the command line: log in to /admin, call a method
     Admin(admin::Admin),
+    /// Say how a node that runs stands in its cluster
+    Cluster(cluster::Cluster),
     /// Write man pages and shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -213,6 +216,18 @@ impl StoreArguments {
     }
 }
 
+/// Refuses to change the store of a node beside its cluster's log: it would have another one than the others.
+fn refuse_in_cluster(config: &Config, what: &str) -> Result<(), Failure> {
+    if config.cluster.servers.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "this store belongs to a node of a cluster, and {what} would make it differ from the others'; start the node, and \
+         go through it"
+    )
+    .into())
+}
+
 /// Opens the store on which no relay may be running.
 fn open_idle_store(config: &Config) -> Result<Store, Failure> {
     open_store(&config.store).map_err(|error| match error {
@@ -248,6 +263,7 @@ pub fn main() -> ExitCode {
         Some(Command::Compact(command)) => command.run(),
         Some(Command::Reindex(command)) => command.run(),
         Some(Command::Admin(command)) => command.run(),
+        Some(Command::Cluster(command)) => return command.run(),
         Some(Command::Explain(command)) => return command.run(),
         Some(Command::Verify(command)) => return command.run(),
         Some(Command::Salvage(command)) => return command.run(),

@@ -143,7 +143,7 @@ fn reload_settings(relay: &Relay, why: &str, level: Option<&LogLevel>) {
     match relay.reload() {
         Ok(reloaded) => {
             eprintln!("plaza: settings read again ({why}): {reloaded}");
-            if let (Some(level), Ok(filter)) = (level, EnvFilter::try_new(&relay.config().log.level)) {
+            if let (Some(level), Ok(filter)) = (level, filter(&relay.config().log.level)) {
                 // Fails only when nothing logs any more.
                 let _ = level.reload(filter);
             }
@@ -152,15 +152,25 @@ fn reload_settings(relay: &Relay, why: &str, level: Option<&LogLevel>) {
     }
 }
 
+/// What is logged at a level. What the client of the cluster's log says of itself the relay says better, unless somebody
+/// asks for it.
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    const OF_CLIENT: &str = "async_nats";
+    match level.contains(OF_CLIENT) {
+        true => EnvFilter::try_new(level),
+        false => EnvFilter::try_new(format!("{level},{OF_CLIENT}=off")),
+    }
+}
+
 /// Starts to log; `None` in a process that already logs somewhere and keeps doing so.
 fn start_log(log: &Log) -> Option<LogLevel> {
     // The config has checked that the directive is one.
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let (filter, level) = reload::Layer::new(filter);
+    let chosen = filter(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (chosen, level) = reload::Layer::new(chosen);
     // Colours are for terminals; files and journals get text.
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(chosen);
     let started = match log.format {
         LogFormat::Text => registry.with(lines).try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),

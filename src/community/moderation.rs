@@ -34,6 +34,12 @@ pub(crate) const HELD: StateTable = StateTable(23);
 const CLAIMS: StateTable = StateTable(24);
 const SPARED: StateTable = StateTable(30);
 
+/// All of them that are made of changes.
+const TABLES: [StateTable; 13] = [
+    AUTHORS, EVENTS, LABELS, KINDS, ADDRESSES, ROLES, STAFF, NAMES, ABOUT, SETTINGS, DISMISSED, SPARED,
+    CLAIMS,
+];
+
 /// Decisions about authors, events or addresses each, roles, dismissals, people with duties, and names. Each is held in memory.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
 
@@ -93,7 +99,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 impl Change {
     /// Where it is kept, under which key, and as what.
-    fn entry(&self) -> (StateTable, Vec<u8>, Option<Vec<u8>>) {
+    pub(crate) fn entry(&self) -> (StateTable, Vec<u8>, Option<Vec<u8>>) {
         match self {
             Change::Author(key, ruling) => (AUTHORS, key.0.to_vec(), ruling.as_ref().map(json)),
             Change::Event(id, ruling) => (EVENTS, id.0.to_vec(), ruling.as_ref().map(json)),
@@ -120,6 +126,31 @@ impl Change {
             (table, key, Some(value)) => group.put_state(community, table, &key, &value),
             (table, key, None) => group.remove_state(community, table, &key),
         }
+    }
+
+    /// The change that wrote an entry, or took it back; `None` where it makes no sense.
+    pub(crate) fn read(table: StateTable, key: &[u8], value: Option<&[u8]>) -> Option<Change> {
+        let id = || <[u8; 32]>::try_from(key).ok();
+        Some(match table {
+            AUTHORS => Change::Author(key_of(key)?, parsed(value)?),
+            EVENTS => Change::Event(Id(id()?), parsed(value)?),
+            KINDS => Change::Kind(Kind(u16::from_be_bytes(<[u8; 2]>::try_from(key).ok()?)), parsed(value)?),
+            ADDRESSES => Change::Address(text_of(key)?.parse().ok()?, parsed(value)?),
+            ROLES => Change::Role(text_of(key)?, parsed(value)?),
+            STAFF => Change::Duties(key_of(key)?, parsed(value)?),
+            NAMES => Change::Name(text_of(key)?, optional(value, key_of)?),
+            ABOUT => {
+                let which = AboutText::ALL.into_iter().find(|text| text.key() == key)?;
+                Change::About(which, optional(value, text_of)?)
+            }
+            SETTINGS => Change::Setting(text_of(key)?, parsed(value)?),
+            DISMISSED => Change::Dismissal(key_of(key)?, parsed(value)?),
+            LABELS => Change::Label(Id(id()?), parsed(value)?),
+            HELD if value.is_none() => Change::Unheld(Id(id()?)),
+            SPARED => Change::Spared(key_of(key)?, parsed(value)?),
+            CLAIMS => Change::Claim(text_of(key)?, parsed(value)?),
+            _ => return None,
+        })
     }
 
     /// Makes it in memory.
@@ -155,24 +186,31 @@ impl Change {
     }
 }
 
-/// Reads the entries of a table; `read` makes of each the change that wrote it.
+/// Reads the entries of a table.
 fn load_table(
     store: &Store,
     id: CommunityId,
     table: StateTable,
     moderation: &mut Moderation,
-    read: impl Fn(&[u8], &[u8]) -> Option<Change>,
 ) -> Result<(), OpenError> {
     for entry in store.state(id, table) {
         let (key, value) = entry?;
         let damaged = || OpenError::Moderation { table: table.0, key: hex::encode(&key) };
-        read(&key, &value).ok_or_else(damaged)?.apply(moderation);
+        Change::read(table, &key, Some(&value)).ok_or_else(damaged)?.apply(moderation);
     }
     Ok(())
 }
 
-fn parsed<T: DeserializeOwned>(value: &[u8]) -> Option<Option<T>> {
-    serde_json::from_slice(value).ok().map(Some)
+/// What a value says, if there is one; the outer `None` where it makes no sense.
+fn optional<T>(value: Option<&[u8]>, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    match value {
+        Some(value) => read(value).map(Some),
+        None => Some(None),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(value: Option<&[u8]>) -> Option<Option<T>> {
+    optional(value, |value| serde_json::from_slice(value).ok())
 }
 
 fn key_of(bytes: &[u8]) -> Option<PublicKey> {
@@ -199,26 +237,9 @@ pub(super) fn held(store: &Store, id: CommunityId) -> Result<HashMap<Id, u64>, O
 /// What moderators of a community decided, as the store has it.
 pub(super) fn load(store: &Store, id: CommunityId) -> Result<Moderation, OpenError> {
     let mut all = Moderation::default();
-    let mut table =
-        |table, read: fn(&[u8], &[u8]) -> Option<Change>| load_table(store, id, table, &mut all, read);
-    table(AUTHORS, |key, value| Some(Change::Author(key_of(key)?, parsed(value)?)))?;
-    table(EVENTS, |key, value| Some(Change::Event(Id(<[u8; 32]>::try_from(key).ok()?), parsed(value)?)))?;
-    table(LABELS, |key, value| Some(Change::Label(Id(<[u8; 32]>::try_from(key).ok()?), parsed(value)?)))?;
-    table(KINDS, |key, value| {
-        Some(Change::Kind(Kind(u16::from_be_bytes(<[u8; 2]>::try_from(key).ok()?)), parsed(value)?))
-    })?;
-    table(ADDRESSES, |key, value| Some(Change::Address(text_of(key)?.parse().ok()?, parsed(value)?)))?;
-    table(ROLES, |key, value| Some(Change::Role(text_of(key)?, parsed(value)?)))?;
-    table(STAFF, |key, value| Some(Change::Duties(key_of(key)?, parsed(value)?)))?;
-    table(NAMES, |key, value| Some(Change::Name(text_of(key)?, Some(key_of(value)?))))?;
-    table(ABOUT, |key, value| {
-        let which = AboutText::ALL.into_iter().find(|text| text.key() == key)?;
-        Some(Change::About(which, Some(text_of(value)?)))
-    })?;
-    table(SETTINGS, |key, value| Some(Change::Setting(text_of(key)?, parsed(value)?)))?;
-    table(DISMISSED, |key, value| Some(Change::Dismissal(key_of(key)?, parsed(value)?)))?;
-    table(SPARED, |key, value| Some(Change::Spared(key_of(key)?, parsed(value)?)))?;
-    table(CLAIMS, |key, value| Some(Change::Claim(text_of(key)?, parsed(value)?)))?;
+    for table in TABLES {
+        load_table(store, id, table, &mut all)?;
+    }
     Ok(all)
 }
 
@@ -228,9 +249,7 @@ pub(crate) fn overlays(store: &Store) -> Result<BTreeMap<String, Overlay>, OpenE
     let root = ("/".to_owned(), CommunityId(0));
     for (path, id) in all::numbers(store)?.into_iter().chain([root]) {
         let mut moderation = Moderation::default();
-        load_table(store, id, SETTINGS, &mut moderation, |key, value| {
-            Some(Change::Setting(text_of(key)?, parsed(value)?))
-        })?;
+        load_table(store, id, SETTINGS, &mut moderation)?;
         let changed = moderation.settings.into_iter().map(|(key, adjusted)| (key, adjusted.value));
         overlays.insert(path, changed.collect());
     }

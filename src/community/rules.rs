@@ -43,6 +43,11 @@ impl Rules {
         }
     }
 
+    /// Rules of settings that are of no community here: they know nothing that is learned.
+    pub(crate) fn alone(settings: Settings) -> Rules {
+        Rules::new(settings)
+    }
+
     /// Goes by other settings. What was learned stays until it is learned anew.
     fn reconfigure(&mut self, settings: Settings) {
         let has_lists = !settings.blocklist.files.is_empty();

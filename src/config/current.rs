@@ -29,6 +29,7 @@ pub const RESTART: &[&str] = &[
     "nip43.enabled",
     "log.format",
     "metrics",
+    "cluster",
 ];
 
 /// The settings of the process, replaced whole.

@@ -115,6 +115,12 @@ pub(super) const WANTED: &[(&str, &str, &str)] = &[
     ("log.addresses", "\"none\", \"hashed\" or \"full\"", "\"none\""),
     ("metrics.listen", "an IP address and a port in quotes", "\"127.0.0.1:9100\""),
     ("log.format", "\"text\" or \"json\"", "\"text\""),
+    ("cluster.servers", "a list of addresses in quotes", "[\"nats://10.0.0.1:4222\"]"),
+    ("cluster.user", "text in quotes", "\"plaza\""),
+    ("cluster.password_file", "a path in quotes", "\"nats.password\""),
+    ("cluster.tls_ca", "a path in quotes", "\"ca.pem\""),
+    ("cluster.tls_certificate", "a path in quotes", "\"node.pem\""),
+    ("cluster.tls_key", "a path in quotes", "\"node.key\""),
 ];
 
 /// Settings of sections that a community can have, which yet bound all communities together.

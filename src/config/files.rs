@@ -44,6 +44,18 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             return Err(refused(file, "mirror.key_file", problem, remedy, None));
         }
     }
+    let cluster = &mut config.cluster;
+    let files = [
+        ("cluster.password_file", &mut cluster.password_file),
+        ("cluster.tls_ca", &mut cluster.tls_ca),
+        ("cluster.tls_certificate", &mut cluster.tls_certificate),
+        ("cluster.tls_key", &mut cluster.tls_key),
+    ];
+    for (name, file) in files {
+        let Some(file) = file else { continue };
+        *file = folder.join(&*file);
+        File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
+    }
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {
         for list in &mut settings.blocklist.files {
             *list = folder.join(&*list);

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::error::{Fault, excerpt};
 use super::explain::{Known, known};
 use super::sections::{self, SectionFault};
-use super::{Config, Settings, tls};
+use super::{Config, Settings, cluster, tls};
 use crate::words;
 
 const MIB: u64 = 1024 * 1024;
@@ -86,6 +86,10 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("nip77.per_connection_max", 1, 10_000),
     ("nip77.idle_seconds_max", 1, DAY_SECONDS),
     ("log.slow_query_milliseconds", 1, HOUR_SECONDS * 1_000),
+    ("cluster.replicas", 1, 5),
+    ("cluster.log_seconds_max", 1, CENTURY_SECONDS),
+    ("cluster.log_bytes_max", MIB, 1_024 * TIB),
+    ("cluster.publish_seconds_max", 1, 60),
 ];
 
 /// Pairs of which the first must not exceed the second. Only pairs whose breach would do harm are here: a
@@ -153,6 +157,7 @@ pub(super) fn check(config: &Config, settings: &Settings, document: &Document<'_
     check_texts(config, document)?;
     let of_section = |SectionFault { key, problem, remedy }| fault(document, key, problem, remedy);
     tls::check(config).map_err(of_section)?;
+    cluster::check(config, settings).map_err(of_section)?;
     check_difficulties(settings, document)?;
     check_own_key(settings, document)?;
     sections::check(settings).map_err(of_section)?;

@@ -25,7 +25,9 @@ impl Config {
     /// Every section and setting by name, as one of the communities has them.
     pub fn sections_of(&self, settings: &Settings) -> Map<String, Value> {
         let mut sections = object_of(settings);
-        let Config { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, .. } = self;
+        let Config {
+            server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster, ..
+        } = self;
         let process = [
             ("server", object_of(server)),
             ("tls", object_of(tls)),
@@ -37,6 +39,7 @@ impl Config {
             ("nip62", object_of(nip62)),
             ("log", object_of(log)),
             ("metrics", object_of(metrics)),
+            ("cluster", object_of(cluster)),
         ];
         sections.extend(process.map(|(name, section)| (name.to_owned(), Value::Object(section))));
         sections

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::community::ListStats;
 use crate::mirror::MirrorStats;
+use crate::pipeline::log::ClusterStatus;
 use crate::store::copy::{Copied, Earlier, Part, Stamp};
 
 /// The longest line of a command.
@@ -18,6 +19,8 @@ pub enum Command {
     Stats,
     /// How each mirror stands.
     Mirrors,
+    /// How the node stands in its cluster.
+    Cluster,
     /// How each list of other relays stands, and whom it touched.
     Lists,
     /// A copy of the store, or of what is new in it. Answered with `copying`, then chunks, then `copied`.
@@ -95,6 +98,8 @@ pub enum Answer {
     Stats(Stats),
     /// How each mirror stands.
     Mirrors(Vec<MirrorStats>),
+    /// How the node stands in its cluster; `None` for a relay that is alone.
+    Cluster(Option<ClusterStatus>),
     /// How each list stands.
     Lists(Vec<ListStats>),
     /// A copy begins.

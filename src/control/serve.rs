@@ -109,6 +109,9 @@ fn follow<'h>(
             let all = house.mirrors.as_ref().map(|mirrors| mirrors.stats());
             say(out, &Answer::Mirrors(all.unwrap_or_default()))?;
         }
+        Command::Cluster => {
+            say(out, &Answer::Cluster(house.pipeline.log.as_ref().map(|log| log.status())))?;
+        }
         Command::Lists => {
             let now = house.pipeline.clock.now();
             let all = house.communities.iter().flat_map(|community| community.list_stats(now));

@@ -201,6 +201,16 @@ impl Index {
         (stored.location == location).then_some(stored)
     }
 
+    /// An event by its id, if it is there.
+    pub fn stored_as(&self, id: &Id) -> Option<Stored> {
+        Some(self.stored(self.ordinal_of(id)?))
+    }
+
+    /// The id of an event that was found.
+    pub fn id_of(&self, stored: Stored) -> Id {
+        *self.heads.id(stored.ordinal)
+    }
+
     fn stored(&self, ordinal: u32) -> Stored {
         Stored { ordinal, location: self.heads.location(ordinal) }
     }

@@ -71,6 +71,8 @@ const MANAGING_BYTES: u64 = 8 * MIB;
 /// What a mirror takes besides what it compares, and an event that is compared.
 const MIRROR_BYTES: u64 = 16 * MIB;
 const COMPARED_EVENT_BYTES: u64 = 80;
+/// Entries of a cluster's log that wait for the writer.
+pub(crate) const LOG_AHEAD_BYTES_MAX: usize = 16 << 20;
 
 /// What a relay whose lists are followed takes: messages, and a list that is read; and what an entry takes, as it is
 /// kept and as it is read anew.
@@ -216,6 +218,7 @@ impl Bound {
             ),
             term("events held for a verdict", "moderation_service.until_verdict", held(config)),
             term("managing: sessions, tokens, commands", "", MANAGING_BYTES),
+            term("the log of the cluster", "cluster.servers", of_log(config, plan)),
             term("the index and the store's table of pages", "what is stored", of_index(index_bytes)),
             term(
                 "what rules learn of stored events",
@@ -260,6 +263,14 @@ const CLIENTS: &str = "server.memory_bytes_max, or server.connections_max and th
 
 fn term(what: &'static str, settings: &'static str, bytes: u64) -> Term {
     Term { what, settings, bytes }
+}
+
+/// What a node reads ahead in its cluster's log and what has come of it, and a copy of each event that is on its way there.
+fn of_log(config: &Config, plan: &Plan) -> u64 {
+    match config.cluster.servers.is_empty() {
+        true => 0,
+        false => 2 * LOG_AHEAD_BYTES_MAX as u64 + 2 * plan.ingest_bytes as u64,
+    }
 }
 
 fn events(plan: &Plan) -> u64 {

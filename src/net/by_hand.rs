@@ -70,7 +70,7 @@ impl RelayByHand {
         let communities = Arc::new(communities);
         let current = Current::new(config);
         let (pipeline, stages) =
-            ByHand::assemble(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone());
+            ByHand::assemble(&current, Arc::clone(&store), Arc::clone(&communities), clock.clone())?;
         let pipeline = Arc::new(pipeline);
         let reloader = Arc::new(Reloader {
             current,

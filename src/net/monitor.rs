@@ -58,6 +58,9 @@ async fn unready(shared: &Shared) -> Option<&'static str> {
             "the store has failed and takes no events until the disk takes writes again; see the log\n",
         );
     }
+    if let Some(why) = shared.pipeline.log.as_ref().and_then(|log| log.unready()) {
+        return Some(why);
+    }
     match tokio::time::timeout(WRITER_TIME, shared.pipeline.writer_moves()).await {
         Ok(true) => None,
         _ => Some("the writer does not move\n"),

@@ -367,7 +367,22 @@ impl Relay {
         };
         relay.serve(listeners, encryption, monitor);
         relay.mirrors.reconfigure(&config);
+        relay.take_up_settings();
         Ok(relay)
+    }
+
+    /// In a cluster: goes by settings that were changed on other nodes.
+    fn take_up_settings(&self) {
+        let Some(log) = &self.pipeline.log else { return };
+        let (mut changed, reloader) = (log.settings_changed(), Arc::clone(&self.reloader));
+        self.runtime.spawn(async move {
+            while changed.changed().await.is_ok() {
+                let reloader = Arc::clone(&reloader);
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || reloader.refresh()).await {
+                    tracing::error!("cannot take up changed settings: {error}");
+                }
+            }
+        });
     }
 
     /// Begins to accept connections.

@@ -71,7 +71,12 @@ fn refuse(prefix: Prefix, rule: &'static str, sentence: &'static str) -> Decisio
 /// Whether an event asks to join or leave, where that can be asked. Rules about who may write do not bear on it: it is
 /// carried out, and neither stored nor passed on.
 pub fn is_request(event: &Event, settings: &Settings) -> bool {
-    settings.nip43.enabled && matches!(event.kind, Kind::JOIN_RELAY | Kind::LEAVE_RELAY)
+    settings.nip43.enabled && asks_to_join_or_leave(event)
+}
+
+/// Whether an event is such a request where there is membership.
+pub fn asks_to_join_or_leave(event: &Event) -> bool {
+    matches!(event.kind, Kind::JOIN_RELAY | Kind::LEAVE_RELAY)
 }
 
 /// Whether the relay says of its members by events of this kind.

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::fanout::LiveGroup;
 use super::stage::{self, Stage as _};
-use super::{Pipeline, Stages};
+use super::{Pipeline, Stages, StartError};
 use crate::clock::Clock;
 use crate::community::Communities;
 use crate::config::Current;
@@ -53,12 +53,13 @@ impl ByHand {
         store: Arc<Store>,
         communities: Arc<Communities>,
         clock: Clock,
-    ) -> (Pipeline, ByHand) {
+    ) -> Result<(Pipeline, ByHand), StartError> {
         let (pipeline, mut stages) =
-            Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX);
+            Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX)?;
         let (to_fanout, input) = unbounded();
         let written = stages.fanout.take_from(input);
-        (pipeline, ByHand { stages, written, to_fanout, given: VecDeque::new(), passed_on: BTreeMap::new() })
+        let (given, passed_on) = (VecDeque::new(), BTreeMap::new());
+        Ok((pipeline, ByHand { stages, written, to_fanout, given, passed_on }))
     }
 
     /// All that there are.
@@ -78,7 +79,7 @@ impl ByHand {
                 let _ = self.to_fanout.send(group);
             }
         }
-        let Stages { verifiers, writer, fanout, readers } = &mut self.stages;
+        let Stages { verifiers, writer, fanout, readers, .. } = &mut self.stages;
         match part {
             Part::Verifier(number) => stage::step(&mut verifiers[number]),
             Part::Writer => stage::step(writer),
@@ -103,7 +104,7 @@ impl ByHand {
     pub(crate) fn end(mut self) {
         let parts = self.parts();
         while parts.iter().any(|part| self.step(*part)) {}
-        let Stages { verifiers, writer, fanout, readers } = self.stages;
+        let Stages { verifiers, writer, fanout, readers, .. } = self.stages;
         verifiers.into_iter().for_each(|stage| stage.end());
         writer.end();
         fanout.end();

@@ -2,11 +2,14 @@
 //! later ones. In: events whose turn it is. Out: what is to be made safe. Commits nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::groups::Pending;
+use super::log::Placing;
 use super::writer::Checked;
 use super::{Permits, Reply, retention};
-use crate::config::Retention;
+use crate::community::Community;
+use crate::config::{Retention, Settings};
 use crate::event::{Id, Kind, KindClass, PublicKey, Verified};
 use crate::index::Stored;
 use crate::nips::nip40;
@@ -33,6 +36,10 @@ pub(super) struct Gathering {
     pub(super) pending: Vec<Pending>,
     /// State that is written with it.
     pub(super) state: store::Group,
+    /// The last entry of a cluster's log that is in it, or that changed nothing.
+    pub(super) position: Option<u64>,
+    /// By whose settings the relay says what it says.
+    by: Placing,
     /// Events that came since there is any of it. Those that are refused or only passed on fill no group, and a flood
     /// of them must not keep others from becoming durable.
     pub(super) seen: usize,
@@ -48,6 +55,21 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
+    /// From here on the relay says what it says by these settings.
+    pub(super) fn go_by(&mut self, placing: &Placing) {
+        self.by = placing.clone();
+    }
+
+    /// Whether the relay says who the members are.
+    pub(super) fn has_members(&self, community: &Community) -> bool {
+        self.by.has_members(community)
+    }
+
+    /// The settings by which the relay says what it says.
+    pub(super) fn settings(&self, community: &Community) -> Arc<Settings> {
+        self.by.settings(community).unwrap_or_else(|| community.settings())
+    }
+
     /// Whether an event's facts depend on what is gathered.
     pub(super) fn bears_on(&self, community: CommunityId, event: &Verified) -> bool {
         let author = (community, event.pubkey);
@@ -103,7 +125,7 @@ impl Gathering {
         let community = checked.community.id;
         let event = &checked.event;
         self.ids.insert((community, event.id), self.placed.len());
-        if checked.community.rules().policy.asks_the_store() {
+        if checked.placing.may_ask_the_store(&checked.community) {
             self.kinds.insert((community, event.kind));
         }
         self.addresses.extend(event.address().map(|address| (community, address)));

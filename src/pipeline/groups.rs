@@ -10,10 +10,12 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 
 use super::gathering::Gathering;
-use super::writer::Checked;
+use super::log::Placing;
+use super::writer::{Checked, Writer};
 use super::{Outcome, Permits, Reply};
 use crate::community::{Change, Community, groups};
-use crate::event::{Event, Id, Kind, PublicKey, Tags, Verified};
+use crate::config::Settings;
+use crate::event::{Event, Id, Kind, PublicKey, Signer, Tags, Verified};
 use crate::index::Stored;
 use crate::nips::nip29::{self, Action, By};
 use crate::rule::Known;
@@ -69,7 +71,7 @@ pub(crate) struct StateChange {
 }
 
 /// What an event manages, where the rules were asked about it.
-pub(super) struct Managing {
+struct Managing {
     group: String,
     action: Action,
     author: PublicKey,
@@ -80,9 +82,9 @@ pub(super) struct Managing {
 
 /// What an event manages; `None` for most. For one that no rules were asked about the groups are read anew at the next
 /// start.
-pub(super) fn managing(checked: &Checked, state: &mut store::Group) -> Option<Managing> {
+fn managing(checked: &Checked, state: &mut store::Group) -> Option<Managing> {
     let Checked { community, event, admitted_at, .. } = checked;
-    if !event.kind.manages_groups() || !community.has_groups() {
+    if !event.kind.manages_groups() || !checked.placing.has_groups(community) {
         return None;
     }
     let Some(now) = *admitted_at else {
@@ -138,8 +140,26 @@ impl Gathering {
         pending
     }
 
+    /// Adds an event, and carries out what it makes of groups.
+    pub(super) fn add_and_manage(&mut self, checked: Checked, removes: Vec<Stored>, held_since: Option<u64>) {
+        let (community, event) = (Arc::clone(&checked.community), &checked.event);
+        let managing = managing(&checked, &mut self.state);
+        let leaves = (event.kind == Kind::VANISH && checked.placing.has_groups(&community))
+            .then(|| (event.pubkey, checked.admitted_at.unwrap_or(event.created_at)));
+        if managing.is_some() || leaves.is_some() {
+            self.go_by(&checked.placing);
+        }
+        self.add(checked, removes, held_since);
+        if let Some(managing) = managing {
+            self.manage(&community, &managing);
+        }
+        if let Some((key, now)) = leaves {
+            self.leave_all(&community, &key, now);
+        }
+    }
+
     /// Carries out what an event manages, and what follows from it by itself.
-    pub(super) fn manage(&mut self, community: &Arc<Community>, managing: &Managing) {
+    fn manage(&mut self, community: &Arc<Community>, managing: &Managing) {
         let Managing { group, action, author, id, at, now } = managing;
         let pending = self.pending(community, *now);
         let by = By { author, at: *at, id: &id.to_string() };
@@ -204,7 +224,7 @@ impl Gathering {
     }
 
     /// Somebody vanishes: they are in no group any more.
-    pub(super) fn leave_all(&mut self, community: &Arc<Community>, key: &PublicKey, now: u64) {
+    fn leave_all(&mut self, community: &Arc<Community>, key: &PublicKey, now: u64) {
         let groups = &self.pending(community, now).known.groups;
         let of: Vec<Arc<str>> = groups
             .iter()
@@ -228,7 +248,7 @@ impl Gathering {
             for change in &pending.changes {
                 change.write(community.id, &mut self.state);
             }
-            let listed_max = nip29::listed_max(community.settings().limits.message_bytes_max);
+            let listed_max = nip29::listed_max(self.settings(&community).limits.message_bytes_max);
             let groups = Arc::clone(&pending.known.groups);
             for (id, kind) in pending.touched.told.clone() {
                 let said = nip29::told(&groups, &id, kind, listed_max);
@@ -265,7 +285,59 @@ impl Gathering {
 fn of_relay(community: &Arc<Community>, event: Verified) -> Checked {
     let (body, record) = (Bytes::from(event.to_json()), record::encode(&event));
     let (community, reply, permits) = (Arc::clone(community), Reply::Answered, Permits::default());
-    Checked { community, event, body, record, reply, admitted_at: None, origin: None, permits }
+    let placing = Placing::Here;
+    Checked { community, event, body, record, reply, admitted_at: None, origin: None, placing, permits }
+}
+
+impl Writer {
+    /// Changes state, with all that follows from it.
+    pub(super) fn change_state(&mut self, change: StateChange) {
+        let StateChange { state, community, changes, acts, now, done } = change;
+        let mut gathering = Gathering::default();
+        gathering.state = state;
+        if let Some(community) = community {
+            acts.into_iter().for_each(|act| gathering.act(&community, act, now));
+            if !changes.is_empty() {
+                gathering.decide(&community, changes, now);
+                gathering.pending(&community, now).is_left_to_caller = !community.has_members();
+            }
+        }
+        let changed = self.make_safe(gathering).map(|safe| {
+            safe.into_iter().for_each(|safe| self.publish(safe));
+        });
+        // Who no longer waits does not need the answer.
+        let _ = done.send(changed);
+    }
+
+    /// Says what a community has to say itself, where it is not stored as it is.
+    pub(super) fn refresh(&mut self, community: &Arc<Community>, now: u64, placing: &Placing) {
+        let settings = placing.settings(community).unwrap_or_else(|| community.settings());
+        let mut gathering = Gathering::default();
+        gathering.go_by(placing);
+        let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
+        let read = |kind: Kind, identifier: &str| {
+            let stored = community.index().stored_version(&signer?, kind, identifier)?;
+            bodies.event(community.id, stored.location).ok().flatten()
+        };
+        gathering.refresh_members(community, now, read);
+        gathering.refresh_lists(community, now, read);
+        self.commit(gathering);
+        let mut from: Option<Arc<str>> = None;
+        while self.trouble.is_none() {
+            let read = |stored: Stored| self.bodies.event(community.id, stored.location).ok().flatten();
+            let (stale, next) = stale(community, &settings, from.as_deref(), read);
+            if !stale.is_empty() {
+                let mut gathering = Gathering::default();
+                gathering.go_by(placing);
+                gathering.pending(community, now).touched.told.extend(stale);
+                self.commit(gathering);
+            }
+            match next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+    }
 }
 
 impl Pending {
@@ -305,13 +377,14 @@ type Told = (Arc<str>, Kind);
 /// are more.
 pub(super) fn stale(
     community: &Community,
+    settings: &Settings,
     from: Option<&str>,
     read: impl Fn(Stored) -> Option<Event>,
 ) -> (Vec<Told>, Option<Arc<str>>) {
     let (Some(signer), groups) = (community.signer(), community.known().groups) else {
         return (Vec::new(), None);
     };
-    let listed_max = nip29::listed_max(community.settings().limits.message_bytes_max);
+    let listed_max = nip29::listed_max(settings.limits.message_bytes_max);
     let mut ids: Vec<&Arc<Group>> = groups.iter().collect();
     ids.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let mut left = ids.into_iter().skip_while(|group| from.is_some_and(|from| *group.id < *from));

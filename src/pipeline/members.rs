@@ -27,6 +27,49 @@ pub(super) struct Invitation {
     pub(super) then: Box<dyn FnOnce(Option<Verified>) + Send>,
 }
 
+/// What somebody is given.
+pub(super) enum Code {
+    /// One that they were given before and have not used.
+    Kept(String),
+    /// A new one, which these changes make.
+    New(String, Vec<Change>),
+    /// There are as many as there may be.
+    NoRoom,
+}
+
+impl Invitation {
+    /// The code for them.
+    pub(super) fn code(&self) -> Code {
+        let (rules, now, by) = (self.community.rules(), self.now, self.key.to_string());
+        let (settings, moderation) = (&rules.settings.nip43, &rules.known.moderation);
+        let is_fresh = |claim: &Claim| {
+            claim.by == by && claim.left > 0 && claim.until > now + settings.code_seconds_max / 2
+        };
+        if let Some((code, _)) = moderation.claims.iter().find(|(_, claim)| is_fresh(claim)) {
+            return Code::Kept(code.clone());
+        }
+        let mut changes = worn_out(moderation, now);
+        if moderation.claims.len() - changes.len() >= settings.codes_max as usize {
+            return Code::NoRoom;
+        }
+        let code = new_code();
+        let until = now + settings.code_seconds_max;
+        let claim = Claim { by, at: now, until, left: settings.code_uses_max };
+        changes.push(Change::Claim(code.clone(), Some(claim)));
+        Code::New(code, changes)
+    }
+
+    /// Gives the event with a code that is safe, or nothing.
+    pub(super) fn give(self, code: Option<&str>) {
+        let Invitation { community, now, then, .. } = self;
+        let event = code.and_then(|code| {
+            let tags: Tags = [&["-"][..], &["claim", code]].into_iter().collect();
+            community.signer().map(|signer| signer.sign(now, Kind::INVITE, tags, String::new()))
+        });
+        then(event);
+    }
+}
+
 /// A code that nobody guesses.
 pub(crate) fn new_code() -> String {
     hex::encode(secp256k1::rand::random::<[u8; CODE_BYTES]>())
@@ -41,7 +84,7 @@ pub(crate) fn worn_out(moderation: &Moderation, now: u64) -> Vec<Change> {
 impl Gathering {
     /// Moderators, or people themselves, decide something; the relay says what it has to of its members.
     pub(super) fn decide(&mut self, community: &Arc<Community>, changes: Vec<Change>, now: u64) {
-        let settings = community.settings();
+        let settings = self.settings(community);
         let before = Arc::clone(&self.pending(community, now).known.moderation);
         let pending = self.pending(community, now);
         let moderation = Arc::make_mut(&mut pending.known.moderation);
@@ -70,7 +113,7 @@ impl Gathering {
             })
             .collect();
         pending.changes.extend(changes);
-        if !community.has_members() || !settings.nip43.publish_members {
+        if !self.has_members(community) || !settings.nip43.publish_members {
             return;
         }
         for (key, is) in moved {
@@ -95,15 +138,14 @@ impl Gathering {
         now: u64,
         read: impl Fn(Kind, &str) -> Option<Event>,
     ) {
-        if !community.has_members() {
+        if !self.has_members(community) {
             return;
         }
-        let rules = community.rules();
-        let moderation = &rules.known.moderation;
-        let listed_max = nip29::listed_max(rules.settings.limits.message_bytes_max);
+        let (settings, moderation) = (self.settings(community), community.known().moderation);
+        let listed_max = nip29::listed_max(settings.limits.message_bytes_max);
         let roles = moderation.roles.keys().map(|id| (Kind::MEMBER_ROLE, id.as_str()));
         for place in roles.chain([(Kind::MEMBERS, "")]) {
-            let said = nip43::told(&rules.settings, moderation, place, listed_max);
+            let said = nip43::told(&settings, &moderation, place, listed_max);
             if said != read(place.0, place.1).map(|event| event.tags) {
                 self.tell(community, place, said.map(|tags| (tags, "")), now);
             }
@@ -115,9 +157,11 @@ impl Writer {
     /// Carries out a request to join or leave, which the rules let pass. It is safe, and holds, before it is answered:
     /// what comes next depends on it.
     pub(super) fn carry_out(&mut self, checked: Checked, gathering: &mut Gathering) {
-        let Checked { community, event, reply, admitted_at, permits, .. } = checked;
+        let Checked { community, event, reply, admitted_at, placing, permits, .. } = checked;
         let now = admitted_at.unwrap_or(event.created_at);
-        let rules = community.rules();
+        let rules = placing.rules(&community).unwrap_or_else(|| community.rules());
+        gathering.go_by(&placing);
+        gathering.position = placing.position().or(gathering.position);
         let relay = RelayNames::default();
         let moderation = &rules.known.moderation;
         let is_member = rules.context(now, &[], &relay).is_member(&event.pubkey);
@@ -159,38 +203,22 @@ impl Writer {
 
     /// Makes a code for somebody to give away, or takes one that they have not used.
     pub(super) fn invite(&mut self, invitation: Invitation) {
-        let Invitation { community, key, now, then } = invitation;
-        let rules = community.rules();
-        let (settings, moderation) = (&rules.settings.nip43, &rules.known.moderation);
-        let by = key.to_string();
-        let is_fresh = |claim: &Claim| {
-            claim.by == by && claim.left > 0 && claim.until > now + settings.code_seconds_max / 2
-        };
-        let kept = moderation.claims.iter().find(|(_, claim)| is_fresh(claim)).map(|(code, _)| code.clone());
-        let code = match kept {
-            Some(code) => code,
-            None => {
-                let mut changes = worn_out(moderation, now);
-                if moderation.claims.len() - changes.len() >= settings.codes_max as usize {
-                    return then(None);
-                }
-                let code = new_code();
-                let until = now + settings.code_seconds_max;
-                let claim = Claim { by, at: now, until, left: settings.code_uses_max };
-                changes.push(Change::Claim(code.clone(), Some(claim)));
+        let code = match invitation.code() {
+            Code::Kept(code) => code,
+            Code::NoRoom => return invitation.give(None),
+            Code::New(code, changes) => {
                 let mut gathering = Gathering::default();
-                gathering.decide(&community, changes, now);
+                gathering.decide(&invitation.community, changes, invitation.now);
                 let is_safe = self.make_safe(gathering).is_ok_and(|safe| {
                     safe.into_iter().for_each(|safe| self.publish(safe));
                     true
                 });
                 if !is_safe {
-                    return then(None);
+                    return invitation.give(None);
                 }
                 code
             }
         };
-        let tags: Tags = [&["-"][..], &["claim", &code]].into_iter().collect();
-        then(community.signer().map(|signer| signer.sign(now, Kind::INVITE, tags, String::new())));
+        invitation.give(Some(&code));
     }
 }

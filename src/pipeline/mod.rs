@@ -11,6 +11,7 @@ mod gathering;
 pub(crate) mod groups;
 mod learn;
 mod lists;
+pub mod log;
 pub(crate) mod members;
 pub mod memory;
 mod plugins;
@@ -36,9 +37,10 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::admin::Decided;
 use crate::clock::Clock;
 use crate::community::{Change, Communities, Community, Traffic};
-use crate::config::Current;
+use crate::config::{self, Current};
 use crate::event::{Event, Id, PublicKey, Verified};
 use crate::index::Found;
 use crate::memory::{Plan, rate_keys_max};
@@ -212,6 +214,8 @@ pub struct Pipeline {
     pub memory: Arc<Memory>,
     verify: Entrance,
     writer: Sender<WriterInput>,
+    /// The log of the cluster, where there is one.
+    pub log: Option<Arc<log::Log>>,
     sweeper: Option<sweep::Sweeper>,
     watch: Option<memory::Watch>,
     learner: Option<learn::Learner>,
@@ -234,6 +238,12 @@ impl Drop for Entrance {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start a thread: {0}")]
 pub struct StartError(#[from] std::io::Error);
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        StartError(std::io::Error::other(error))
+    }
+}
 
 pub(crate) fn threads_or_cores(threads: usize) -> usize {
     match threads {
@@ -265,10 +275,28 @@ fn spawn<T: Send + 'static>(
     })
 }
 
+/// What is sent to in place of the writer: in a cluster its log, from which all comes to the writer.
+fn in_front_of(
+    writer: Sender<WriterInput>,
+    settings: &config::Cluster,
+    store: &Arc<Store>,
+    communities: &Arc<Communities>,
+) -> Result<(Sender<WriterInput>, Option<log::Started>), StartError> {
+    if settings.servers.is_empty() {
+        log::leave(store)?;
+        return Ok((writer, None));
+    }
+    let (inlet, input) = unbounded();
+    let start = log::Start { settings, store, communities, input, writer };
+    Ok((inlet, Some(log::Started::prepare(start)?)))
+}
+
 /// What a pipeline's threads do, before there are threads.
 struct Stages {
     verifiers: Vec<Verifier>,
     writer: Writer,
+    /// Where `[cluster]` says so.
+    log: Option<log::Started>,
     fanout: Fanout,
     readers: Vec<Reader>,
 }
@@ -285,8 +313,13 @@ impl Pipeline {
         clock: Clock,
     ) -> Result<Pipeline, StartError> {
         let (mut pipeline, stages) =
-            Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX);
-        let Stages { verifiers, writer, fanout, readers } = stages;
+            Pipeline::assemble(current, store, Arc::clone(&communities), clock, FANOUT_GROUPS_MAX)?;
+        let Stages { verifiers, mut writer, log, fanout, readers } = stages;
+        if let Some(log) = log {
+            let (follower, moving) = log.run()?;
+            writer.follower = Some(follower);
+            pipeline.threads.extend(moving);
+        }
         for verifier in verifiers {
             pipeline.verifiers.push(spawn("plaza-verify", move || stage::run(verifier))?);
         }
@@ -316,7 +349,7 @@ impl Pipeline {
         communities: Arc<Communities>,
         clock: Clock,
         fanout_groups_max: usize,
-    ) -> (Pipeline, Stages) {
+    ) -> Result<(Pipeline, Stages), StartError> {
         let config = current.get();
         let plan = Plan::of(&config);
         let (settings, ingest_bytes) = (plan.store(&config), plan.ingest_bytes);
@@ -330,6 +363,7 @@ impl Pipeline {
         // What waits in these is bounded by the permits that each submission holds.
         let verify = Entrance(Arc::new(Fair::new()));
         let (writer, writer_input) = unbounded();
+        let (writer, log) = in_front_of(writer, &config.cluster, &store, &communities)?;
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(fanout_groups_max);
         let desks = Desks::new(writer.clone(), Arc::clone(&passages), clock.clone(), ingest_bytes);
@@ -354,6 +388,7 @@ impl Pipeline {
         let reader_threads = threads_or_cores(config.server.reader_threads);
         let reader_stages = (0..reader_threads).map(|_| readers.stage()).collect();
         let pipeline = Pipeline {
+            log: log.as_ref().map(|log| Arc::clone(&log.log)),
             memory,
             watch: None,
             bodies,
@@ -372,7 +407,7 @@ impl Pipeline {
             searcher: Mutex::default(),
             threads: Vec::new(),
         };
-        (pipeline, Stages { verifiers, writer: writer_stage, fanout, readers: reader_stages })
+        Ok((pipeline, Stages { verifiers, writer: writer_stage, log, fanout, readers: reader_stages }))
     }
 
     /// Hands over an event to be verified, placed, stored and passed on. The answer comes by its reply.
@@ -435,6 +470,16 @@ impl Pipeline {
         let invitation = Invitation { community, key, now: self.clock.now(), then: Box::new(then) };
         // The writer ends only after this sender.
         let _ = self.writer.send(WriterInput::Invite(invitation));
+    }
+
+    /// Has the cluster's log take what a moderator decided, without waiting: what tells that it holds here.
+    pub(crate) fn begin_decision(&self, mut decision: Decided) -> StateChanging {
+        let (done, finished) = bounded(1);
+        // Who no longer waits does not need the answer.
+        decision.done = Some(Box::new(move |result| drop(done.send(result))));
+        // Told by the answer, which does not come either.
+        let _ = self.writer.send(WriterInput::Decide(decision));
+        StateChanging(finished)
     }
 
     /// Waits until state entries are changed.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 
 use super::fanout::LiveGroup;
+use super::log::Placing;
 use super::writer::{After, Checked, Writer};
 use crate::community::Community;
 use crate::community::moderation::HELD;
@@ -39,6 +40,9 @@ pub(super) struct Released {
 /// # Errors
 /// When as many are held as may be.
 pub(super) fn is_held(checked: &Checked) -> Result<bool, Refusal> {
+    if let Placing::There { is_held, .. } = checked.placing {
+        return Ok(is_held);
+    }
     let (rules, event) = (checked.community.rules(), &checked.event);
     let settings = &rules.settings.moderation_service;
     // What removes something takes effect at once; what an operator brings is known.
@@ -59,8 +63,11 @@ pub(super) fn is_held(checked: &Checked) -> Result<bool, Refusal> {
 
 impl Writer {
     /// Lets events go that are held, as far as they are still there.
-    pub(super) fn release(&mut self, release: Release) {
-        let Release { community, ids, done } = release;
+    pub(super) fn release(&mut self, release: Release, position: Option<u64>) {
+        let Release { community, mut ids, done } = release;
+        let held = community.known().held;
+        // Somebody else may have let it go already.
+        ids.retain(|id| held.has(id));
         let (mut group, mut released) = (Group::default(), Vec::new());
         for id in &ids {
             group.remove_state(community.id, HELD, &id.0);
@@ -83,11 +90,16 @@ impl Writer {
             // It proved true when it came.
             released.push(Released { stored, event: Verified::assumed(event), record_bytes });
         }
+        self.write_position(position, &mut group);
         match self.store.commit(group) {
-            Ok(locations) => self.let_go(&community, &ids, released, &locations),
+            Ok(locations) => {
+                self.let_go(&community, &ids, released, &locations);
+                self.stored(position);
+            }
             Err(error) => {
                 tracing::error!("cannot release held events: {error}");
                 self.note_failure(&error, Some(After::LetGo(community, ids, released)));
+                self.lose_place(position);
             }
         }
         // Who no longer waits for it does not need it.

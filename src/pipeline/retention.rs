@@ -17,7 +17,7 @@ use crate::rule::{Load, Usage};
 /// The settings that bound what an event's author may have; `None` where nothing does, or an operator brings it.
 pub(super) fn author_bounds(checked: &Checked) -> Option<Arc<Settings>> {
     checked.admitted_at?;
-    let settings = checked.community.settings();
+    let settings = checked.placing.settings(&checked.community)?;
     let retention = &settings.retention;
     if !retention.bounds_authors() {
         return None;

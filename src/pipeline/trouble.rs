@@ -59,6 +59,7 @@ impl Writer {
                 );
                 if let (Some(locations), Some(after)) = (locations, trouble.after) {
                     self.make_true(after, &locations);
+                    self.find_place();
                 }
             }
             Err(error) => {

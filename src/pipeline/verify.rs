@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 
 use super::fair::Fair;
+use super::log::Placing;
 use super::room::Passages;
 use super::stage::Stage;
 use super::writer::{Checked, WriterInput};
@@ -94,7 +95,8 @@ impl Verifier {
             Ok((event, json)) => {
                 let body = Bytes::from(json);
                 let record = record::encode(&event);
-                Some(Checked { community, event, body, record, reply, admitted_at, origin, permits })
+                let placing = Placing::Here;
+                Some(Checked { community, event, body, record, reply, admitted_at, origin, placing, permits })
             }
             Err(refusal) => {
                 let outcome = Outcome::Refused(refusal);

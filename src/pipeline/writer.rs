@@ -16,6 +16,7 @@ use super::bodies::Bodies;
 use super::fanout::LiveGroup;
 use super::gathering::{Gathering, Placed, will_go};
 use super::groups::{self, Pending, StateChange};
+use super::log::{self, Follower, Placing};
 use super::members::Invitation;
 use super::relate::relate;
 use super::release::{Release, Released, is_held};
@@ -24,14 +25,15 @@ use super::stage::Stage;
 use super::trouble::Trouble;
 use super::turns::Turns;
 use super::{Outcome, Permits, Reply, retention};
+use crate::admin::Decided;
 use crate::community::moderation::HELD;
 use crate::community::{Community, VANISHED};
 use crate::config::{self, Settings};
-use crate::event::{Id, Kind, Signer, Verified};
+use crate::event::{Id, Kind, Verified};
 use crate::index::{Found, Stored};
 use crate::live::LiveEvent;
 use crate::meter::Meter;
-use crate::nips::nip43::is_request;
+use crate::nips::nip43::asks_to_join_or_leave;
 use crate::plugin::Origin;
 use crate::policy::{Placement, foresee, place};
 use crate::rule::{Context, Decision, Prefix, Refusal, RelayNames, Want};
@@ -48,6 +50,8 @@ pub(super) struct Checked {
     pub(super) admitted_at: Option<u64>,
     /// Where it came from, for plugins; `None` where none is asked.
     pub(super) origin: Option<Box<Origin>>,
+    /// By which rules it is placed.
+    pub(super) placing: Placing,
     /// Held until the event is answered.
     pub(super) permits: Permits,
 }
@@ -85,6 +89,10 @@ pub(super) enum WriterInput {
     Ping(oneshot::Sender<()>),
     Remove(Remove),
     Release(Release),
+    /// What a moderator decided, on its way to the log of a cluster.
+    Decide(Decided),
+    /// What comes from the log of a cluster.
+    Log(log::Entry),
 }
 
 /// Events that one sweep removes in one group.
@@ -97,6 +105,8 @@ pub(super) struct Writer {
     pub(super) bodies: Arc<Bodies>,
     saver: Saver,
     pub(super) meter: Arc<Meter>,
+    /// Where it is in the log of a cluster, if there is one.
+    pub(super) follower: Option<Follower>,
     /// While the store takes nothing.
     pub(super) trouble: Option<Trouble>,
     events_max: usize,
@@ -124,6 +134,7 @@ pub(super) struct Safe {
     placed: Vec<Placed>,
     pending: Vec<Pending>,
     locations: Vec<Location>,
+    position: Option<u64>,
 }
 
 /// What becomes true when a group is safe.
@@ -180,7 +191,7 @@ impl Stage for Writer {
                 }
                 WriterInput::Refresh(community, now, done) => {
                     self.commit(std::mem::take(&mut gathering));
-                    self.refresh(&community, now);
+                    self.refresh(&community, now, &Placing::Here);
                     // Who no longer waits does not need the answer.
                     let _ = done.send(());
                 }
@@ -196,8 +207,11 @@ impl Stage for Writer {
                 }
                 WriterInput::Release(release) => {
                     self.commit(std::mem::take(&mut gathering));
-                    self.release(release);
+                    self.release(release, None);
                 }
+                // It comes again from there.
+                WriterInput::Decide(decision) => decision.refuse(self.store.path()),
+                WriterInput::Log(entry) => self.follow(entry, &mut gathering),
             }
             // It is tried to go on when nothing is gathered.
             if !self.is_full(&gathering) && self.trouble.is_none() {
@@ -225,7 +239,8 @@ impl Stage for Writer {
         true
     }
 
-    fn end(self) {
+    fn end(mut self) {
+        self.note_position();
         self.saver.stop();
     }
 }
@@ -249,6 +264,7 @@ impl Writer {
             bodies,
             saver,
             meter,
+            follower: None,
             trouble: None,
             events_max,
             bytes_max,
@@ -270,59 +286,13 @@ impl Writer {
         }
     }
 
-    /// Changes state, with all that follows from it.
-    fn change_state(&mut self, change: StateChange) {
-        let StateChange { state, community, changes, acts, now, done } = change;
-        let mut gathering = Gathering::default();
-        gathering.state = state;
-        if let Some(community) = community {
-            acts.into_iter().for_each(|act| gathering.act(&community, act, now));
-            if !changes.is_empty() {
-                gathering.decide(&community, changes, now);
-                gathering.pending(&community, now).is_left_to_caller = !community.has_members();
-            }
-        }
-        let changed = self.make_safe(gathering).map(|safe| {
-            safe.into_iter().for_each(|safe| self.publish(safe));
-        });
-        // Who no longer waits does not need the answer.
-        let _ = done.send(changed);
-    }
-
-    /// Says what a community has to say itself, where it is not stored as it is.
-    fn refresh(&mut self, community: &Arc<Community>, now: u64) {
-        let mut gathering = Gathering::default();
-        let (bodies, signer) = (Arc::clone(&self.bodies), community.signer().map(Signer::key));
-        let read = |kind: Kind, identifier: &str| {
-            let stored = community.index().stored_version(&signer?, kind, identifier)?;
-            bodies.event(community.id, stored.location).ok().flatten()
-        };
-        gathering.refresh_members(community, now, read);
-        gathering.refresh_lists(community, now, read);
-        self.commit(gathering);
-        let mut from: Option<Arc<str>> = None;
-        while self.trouble.is_none() {
-            let read = |stored: Stored| self.bodies.event(community.id, stored.location).ok().flatten();
-            let (stale, next) = groups::stale(community, from.as_deref(), read);
-            if !stale.is_empty() {
-                let mut gathering = Gathering::default();
-                gathering.pending(community, now).touched.told.extend(stale);
-                self.commit(gathering);
-            }
-            match next {
-                Some(next) => from = Some(next),
-                None => break,
-            }
-        }
-    }
-
     /// Makes true for readers what a group changed that is there after all.
     pub(super) fn make_true(&mut self, after: After, locations: &[Location]) {
         match after {
             After::Publish(placed, mut pending) => {
                 // Who decided something was told that it failed.
                 pending.iter_mut().for_each(|pending| pending.is_left_to_caller = false);
-                self.publish(Safe { placed, pending, locations: locations.to_vec() });
+                self.publish(Safe { placed, pending, locations: locations.to_vec(), position: None });
             }
             After::Forget(community, removes) => self.forget(&community, &removes),
             After::LetGo(community, ids, released) => self.let_go(&community, &ids, released, locations),
@@ -344,7 +314,7 @@ impl Writer {
         }
     }
 
-    fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
+    pub(super) fn place(&mut self, checked: Checked, gathering: &mut Gathering) {
         let (community, event) = (&checked.community, &checked.event);
         if let Some(&copied) = gathering.ids.get(&(community.id, event.id)) {
             gathering.placed[copied].copies.push((checked.reply, checked.permits));
@@ -375,29 +345,22 @@ impl Writer {
                 });
                 drop(index);
                 removes.extend(room.unwrap_or_default());
-                groups::keeps(community, &mut removes, event);
-                removes.extend(groups::removed_by(community, event));
-                let managing = groups::managing(&checked, &mut gathering.state);
-                let leaves = (event.kind == Kind::VANISH && community.has_groups())
-                    .then(|| (event.pubkey, checked.admitted_at.unwrap_or(event.created_at)));
-                let community = Arc::clone(community);
-                gathering.add(checked, removes, held_since);
-                if let Some(managing) = managing {
-                    gathering.manage(&community, &managing);
+                if checked.placing.has_groups(community) {
+                    groups::keeps(community, &mut removes, event);
+                    removes.extend(groups::removed_by(community, event));
                 }
-                if let Some((key, now)) = leaves {
-                    gathering.leave_all(&community, &key, now);
-                }
-                return;
+                return gathering.add_and_manage(checked, removes, held_since);
             }
             Placement::Duplicate => Outcome::Duplicate,
             Placement::Superseded => Outcome::Superseded,
             Placement::Deleted(refusal) | Placement::Refused(refusal) => Outcome::Refused(refusal),
-            Placement::Ephemeral if community.has_passed_on(&event.id) => Outcome::Duplicate,
-            Placement::Ephemeral if community.has_members() && is_request(event, &community.settings()) => {
+            Placement::Ephemeral
+                if checked.placing.has_members(community) && asks_to_join_or_leave(event) =>
+            {
                 drop(index);
                 return self.carry_out(checked, gathering);
             }
+            Placement::Ephemeral if community.has_passed_on(&event.id) => Outcome::Duplicate,
             Placement::Ephemeral => Outcome::PassedOn,
         };
         drop(index);
@@ -417,7 +380,7 @@ impl Writer {
     /// Asks the rules that look at stored events.
     fn admit(&mut self, checked: &Checked, gathering: &mut Gathering) -> Decision {
         let Checked { community, event, admitted_at: Some(now), .. } = checked else { return Ok(()) };
-        let rules = community.rules();
+        let Some(rules) = checked.placing.rules(community) else { return Ok(()) };
         if !rules.policy.asks_the_store() {
             return Ok(());
         }
@@ -476,8 +439,9 @@ impl Writer {
     /// When the store failed, which was answered.
     pub(super) fn make_safe(&mut self, mut gathering: Gathering) -> Result<Option<Safe>, StoreError> {
         gathering.conclude();
-        let Gathering { mut placed, pending, state: mut group, .. } = gathering;
+        let Gathering { mut placed, pending, state: mut group, position, .. } = gathering;
         if placed.is_empty() && pending.is_empty() && group.is_empty() {
+            self.passed(position);
             return Ok(None);
         }
         for Pending { community, removes, .. } in &pending {
@@ -500,25 +464,27 @@ impl Writer {
                 group.put_state(community.id, VANISHED, &checked.event.pubkey.0, &until.to_le_bytes());
             }
         }
+        self.write_position(position, &mut group);
         let began = Instant::now();
         match self.store.commit(group) {
             Ok(locations) => {
                 self.meter.commit_seconds.observe(began.elapsed().as_secs_f64());
                 self.meter.commit_events.observe(placed.len() as f64);
-                Ok(Some(Safe { placed, pending, locations }))
+                Ok(Some(Safe { placed, pending, locations, position }))
             }
             Err(error) => {
                 self.meter.commits_failed.inc();
                 let mut pending = pending;
                 fail(&mut placed, &mut pending, &error);
                 self.note_failure(&error, Some(After::Publish(placed, pending)));
+                self.lose_place(position);
                 Err(error)
             }
         }
     }
 
     /// Answers a group and passes it on.
-    fn tell(&mut self, Safe { placed, pending, locations }: Safe) {
+    fn tell(&mut self, Safe { placed, pending, locations, position }: Safe) {
         for mut pending in pending {
             let community = pending.community.id;
             pending.removes.iter().for_each(|stored| self.bodies.forget(community, stored.location));
@@ -550,6 +516,8 @@ impl Writer {
         }
         groups.into_iter().for_each(|group| self.pass_on(group));
         self.saver.changed(changes);
+        // A copy that waits for this is answered after what it is a copy of.
+        self.stored(position);
     }
 
     /// Removes up to `events_max` events that expired or vanished.
@@ -601,7 +569,7 @@ impl Writer {
     }
 
     /// Takes events that the store does not hold any more out of the index.
-    fn forget(&mut self, community: &Community, removes: &[Stored]) {
+    pub(super) fn forget(&mut self, community: &Community, removes: &[Stored]) {
         let mut index = community.index_mut();
         for stored in removes {
             let (kind, author) = index.kind_and_author(*stored);
@@ -615,7 +583,7 @@ impl Writer {
 }
 
 /// Makes a group true for readers.
-fn index(Safe { placed, pending, locations }: &Safe) {
+fn index(Safe { placed, pending, locations, .. }: &Safe) {
     // First what is private, then what is in it.
     pending.iter().for_each(Pending::publish);
     for Pending { community, removes, .. } in pending {
@@ -655,7 +623,7 @@ fn refuse(checked: &Checked, refusal: Refusal) {
 }
 
 /// Answers a group that could not be stored. Its events may or may not be there when the store is opened again.
-fn fail(placed: &mut [Placed], pending: &mut [Pending], error: &StoreError) {
+pub(super) fn fail(placed: &mut [Placed], pending: &mut [Pending], error: &StoreError) {
     // What comes after the first is refused by a store that said so.
     match error {
         StoreError::Stopped { .. } => tracing::debug!("cannot store {} events: {error}", placed.len()),

@@ -211,7 +211,8 @@ async fn round<H: House>(
 ) -> Result<bool, Trouble> {
     let of_held = settings.clone();
     blocking(house, community, move |house, community| decide_overdue(house, community, &of_held)).await;
-    let Some(url) = &settings.url else { return Ok(false) };
+    let asks = house.pipeline().log.as_ref().is_none_or(|log| log.asks_services());
+    let Some(url) = settings.url.as_ref().filter(|_| asks) else { return Ok(false) };
     let of_batch = settings.clone();
     let batch =
         blocking(house, community, move |house, community| gather(house, community, &of_batch)).await?;

@@ -98,6 +98,18 @@ pub fn ids_of(events: &[&Event]) -> Vec<String> {
     events.iter().map(|event| event.id.to_string()).collect()
 }
 
+/// Where `PLAZA_TEST_LOG` names a NATS server, each relay is a node of a cluster of its own: what holds of one relay
+/// holds over a cluster's log.
+fn over_a_log(config: &mut Config) -> bool {
+    let Ok(server) = std::env::var("PLAZA_TEST_LOG") else { return false };
+    config.cluster.servers = vec![server];
+    config.cluster.node = "alone".to_owned();
+    config.cluster.name = format!("test-{:x}", secp256k1::rand::random::<u64>());
+    config.cluster.replicas = 1;
+    config.cluster.log_bytes_max = 10_000_000;
+    true
+}
+
 /// A relay with a store of its own.
 pub struct TestRelay {
     relay: Option<Relay>,
@@ -153,9 +165,23 @@ impl TestRelay {
         config.store.index_save_events_min = 1;
         config.store.index_save_changes_min = 100;
         config.rate.enabled = false;
+        let over_a_log = over_a_log(&mut config);
         change(&mut config);
         let relay = Relay::start(config.clone(), clock.clone()).expect("the relay starts");
-        TestRelay { relay: Some(relay), config, clock, folder }
+        let relay = TestRelay { relay: Some(relay), config, clock, folder };
+        if over_a_log {
+            relay.wait_for_the_log();
+        }
+        relay
+    }
+
+    /// Waits until it takes events.
+    fn wait_for_the_log(&self) {
+        let began = std::time::Instant::now();
+        while http::get(self.relay().address(), "/ready").status != 200 {
+            assert!(began.elapsed() < PATIENCE, "the log is reached");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The relay itself.
@@ -190,6 +216,9 @@ impl TestRelay {
         self.stop();
         self.relay =
             Some(Relay::start(self.config.clone(), self.clock.clone()).expect("the relay starts again"));
+        if !self.config.cluster.servers.is_empty() {
+            self.wait_for_the_log();
+        }
     }
 
     /// Stops the relay in order and starts it again on the same store and port, as an operator does.
@@ -307,6 +336,18 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
         Client::over(Box::new(stream), url)
+    }
+
+    /// Connects to a relay that may be gone.
+    pub fn try_connect(url: &str) -> Option<Client> {
+        let stream = TcpStream::connect(url.strip_prefix("ws://")?.split('/').next()?).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let stream: Box<dyn Wire> = Box::new(stream);
+        let mut client =
+            Client { socket: tungstenite::client(url, stream).ok()?.0, challenge: String::new() };
+        client.try_receive().ok()?;
+        Some(client)
     }
 
     /// Speaks over a stream that is connected, and reads the relay's challenge.

@@ -165,6 +165,11 @@ impl Geohash {
         self.compile().map(|_| ())
     }
 
+    /// The text of `polygon_file`, if it was read.
+    pub(crate) fn drawn(&self) -> Option<&str> {
+        self.drawn.as_deref()
+    }
+
     /// Takes over the text of `polygon_file` from settings that name the same file.
     pub(in crate::config) fn keep_drawing(&mut self, other: &Geohash) {
         self.drawn.clone_from(&other.drawn);

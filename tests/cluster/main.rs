@@ -1,0 +1,16 @@
+//! Several nodes as one relay: the real program and real nats-servers, on this machine alone. First what must converge,
+//! then what must be refused and heal, then anything in any order by a seed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod balancer;
+mod bootstrap;
+mod chaos;
+mod converge;
+mod failures;
+mod guarded;
+mod house;
+mod partition;
+mod spoken;
+mod upgrade;

@@ -1,0 +1,95 @@
+//! Upgrades, one node after the other, as docs/cluster.md says, and nodes of two versions side by side.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::common::http::get;
+use crate::common::{Client, Person};
+use crate::house::{House, Node, now, until};
+
+#[test]
+fn one_node_after_the_other_is_replaced_while_the_rest_serves() {
+    let Some(mut house) = House::build(1, 3, "") else { return };
+    let (time, stop) = (now(), AtomicBool::new(false));
+    let urls: Vec<String> = house.nodes.iter().map(Node::url).collect();
+    let acknowledged = std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let (mut acknowledged, mut number) = (Vec::new(), 0_u32);
+            while !stop.load(Ordering::SeqCst) {
+                number += 1;
+                let note = Person::new(60 + number % 5).event(1, time, &[], &number.to_string());
+                // What a balancer does: who does not take it is passed over.
+                let taken =
+                    urls.iter().cycle().skip(number as usize).take(3).any(|url| {
+                        Client::try_connect(url).is_some_and(|mut client| client.publish(&note).0)
+                    });
+                assert!(taken, "somebody takes events all the time");
+                acknowledged.push(note.id.to_string());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            acknowledged
+        });
+        for at in 0..3 {
+            house.nodes[at].stop();
+            house.nodes[at].start();
+            until("it is 0 behind", || {
+                let (is_well, words, _) = house.nodes[at].run(&["cluster", "status"]);
+                is_well && words.contains("0 behind")
+            });
+        }
+        stop.store(true, Ordering::SeqCst);
+        load.join().expect("it loads")
+    });
+    let stored = house.end_all_equal(&["/"]);
+    assert_eq!(stored.len(), acknowledged.len());
+}
+
+/// Publishes something to the log that no node of this version has written.
+fn publish(house: &House, subject: &str, bytes: Vec<u8>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = format!("nats://127.0.0.1:{}", house.servers[0].port);
+    let subject = subject.to_owned();
+    runtime.block_on(async {
+        let client = async_nats::connect(address).await.expect("connected");
+        let log = async_nats::jetstream::new(client);
+        log.publish(subject, bytes.into()).await.expect("sent").await.expect("taken");
+    });
+}
+
+#[test]
+fn what_a_later_version_says_is_followed_as_far_as_it_is_known_and_never_passed_over() {
+    // The head of an entry of another process, of this version's form, and what it is.
+    let entry = |kind: u8, rest: &[u8]| {
+        [&[1][..], &7_u64.to_le_bytes(), &1_u64.to_le_bytes(), &[kind], rest].concat()
+    };
+    let rules = |text: &str| entry(4, &[&9_u64.to_le_bytes()[..], text.as_bytes()].concat());
+    let table = [
+        ("a later form", vec![2], "of a later version"),
+        ("a sort of entry that is new", entry(99, &[]), "of a later version"),
+        (
+            "a setting that is new",
+            rules(r#"{"settings":{"relay":{"of_tomorrow":1}}}"#),
+            "settings that this version",
+        ),
+    ];
+    for (what, bytes, wanted) in table {
+        let Some(house) = House::build(1, 1, "") else { return };
+        let time = now();
+        // What a later version says in words that are known is followed.
+        publish(
+            &house,
+            "plaza.log._root.rules",
+            rules(r#"{"settings":{"retention":{"events_per_author_max":3}}}"#),
+        );
+        house.nodes[0].connect().publish_ok(&Person::new(60).event(1, time, &[], "before"));
+        publish(&house, "plaza.log._root.later", bytes);
+        let trouble = || house.nodes[0].status()["trouble"].as_str().unwrap_or_default().to_owned();
+        until(what, || trouble().contains(wanted) && trouble().contains("upgrade this node"));
+        let mut client = house.nodes[0].connect();
+        assert!(client.publish_refused(&Person::new(60).event(1, time, &[], "after")).starts_with("error: "));
+        assert_eq!(client.count(&[json!({"kinds": [1]})]), 1, "{what}: reads go on");
+        assert_eq!(get(house.nodes[0].address, "/ready").status, 503, "{what}: a balancer goes by it");
+    }
+}
