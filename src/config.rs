@@ -16,6 +16,7 @@ mod files;
 mod mirrors;
 mod overlay;
 mod preset;
+mod process;
 mod sections;
 mod tls;
 mod validate;
@@ -51,6 +52,7 @@ pub use values::{Keys, KindMap, KindSet, LocalNames, Mode, parse_key};
 
 use document::Document;
 use error::Fault;
+use process::{PROCESS, Process};
 
 /// A larger file is surely not a relay.toml; the bound keeps a wrong path from filling the memory.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -267,36 +269,6 @@ impl Config {
         Ok(config)
     }
 }
-
-/// The sections that hold for the whole process.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Process {
-    server: Server,
-    tls: Tls,
-    acme: Acme,
-    store: Store,
-    compression: Compression,
-    rate: Rate,
-    nip40: Nip40,
-    nip62: Nip62,
-    log: Log,
-    metrics: Metrics,
-    cluster: Cluster,
-}
-
-impl Default for Process {
-    fn default() -> Self {
-        let Config {
-            server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster, ..
-        } = Config::default();
-        Process { server, tls, acme, store, compression, rate, nip40, nip62, log, metrics, cluster }
-    }
-}
-
-/// Their names.
-const PROCESS: [&str; 11] =
-    ["server", "tls", "acme", "store", "compression", "rate", "nip40", "nip62", "log", "metrics", "cluster"];
 
 /// Sections of the root that hold for every community that does not set them otherwise.
 const INHERITED: [&str; 3] = ["limits", "nip42", "nip77"];
