@@ -43,8 +43,13 @@ fn of_bytes(bytes: &[u8]) -> String {
 
 fn build(chance: &mut Chance) -> Vec<u8> {
     let multiplier = chance.pick(&["m", "u", "n", "p", "p", ""]);
-    let amount = if chance.one_in(4) { String::new() } else { format!("{}{multiplier}", chance.edge()) };
-    let network = chance.pick(&["bc", "bc", "bc", "tb", "bcrt", "sb", "tbs", "xx"]);
+    let amount = match chance.below(4) {
+        0 => String::new(),
+        1 => format!("{}{multiplier}", chance.edge()),
+        // Whole, also of the smallest unit.
+        _ => format!("{}0{multiplier}", 1 + chance.below(9_000)),
+    };
+    let network = chance.pick(&["bc", "bc", "bc", "bc", "bc", "bc", "tb", "bcrt", "sb", "tbs", "xx"]);
     let mut fields = vec![field("p", &digits(chance, HASH_DIGITS)), field("s", &digits(chance, HASH_DIGITS))];
     fields.push(match chance.below(3) {
         0 => field("h", &digits(chance, HASH_DIGITS)),
