@@ -103,6 +103,8 @@ impl Stock {
         let gone = sent.iter().zip(&shown).map(|(sent, shown)| &ids(sent) - shown).collect();
         let db = fs::read(folder.path("data/db")).expect("a file");
         let places = places_of(&db, &sent.concat());
+        let nowhere = shown.iter().flatten().find(|id| places.get(*id).is_none_or(Vec::is_empty));
+        assert_eq!(nowhere, None, "all that is shown lies somewhere");
         Stock { folder, shown, gone, places }
     }
 
