@@ -465,7 +465,7 @@ fn bench_counts_deliveries_and_connections() {
 #[test]
 fn bench_measures_growth_and_pages() {
     let figures = [
-        "at_100_query_thread_median_milliseconds",
+        "at_100_within_caches_query_thread_median_milliseconds",
         "at_400_growth_new_events_per_second",
         "at_400_small_caches_query_mix_p99_milliseconds",
         "at_400_growth_old_relay_cpu_microseconds",
