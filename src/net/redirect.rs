@@ -15,7 +15,8 @@ const HTTPS_PORT: u16 = 443;
 pub(super) fn to_https(headers: &HeaderMap, uri: &Uri, urls: &[String], tls_port: u16) -> Option<String> {
     let asked: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
     let host = asked.host();
-    let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+    // A bracket that is not its beginning is no part of any name.
+    let is_address = host.contains('[') || host.parse::<IpAddr>().is_ok();
     let is_local = host == "localhost" || host.ends_with(".localhost");
     if is_address || is_local || host.is_empty() {
         return None;
@@ -40,6 +41,7 @@ mod tests {
         let urls = ["wss://relay.example".to_owned(), "wss://Other.example:8443/town".to_owned()];
         let table = [
             ("relay.example", "/", 443, Some("https://relay.example/")),
+            ("00[::1]:7777", "/town", 443, None),
             ("relay.example:80", "/town?rules", 7778, Some("https://relay.example/town?rules")),
             ("other.example", "/town", 443, Some("https://other.example:8443/town")),
             ("third.example", "/", 443, Some("https://third.example/")),
