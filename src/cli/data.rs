@@ -49,6 +49,18 @@ fn check_folder(path: &Path) -> Result<(), Failure> {
     Err(format!("there is no folder {}; name the right one with --data", path.display()).into())
 }
 
+/// What the relay that runs on a folder answers to a command that asks it alone; `why` says what it is asked for.
+pub(super) fn ask_relay(settings: &config::Store, command: &Command, why: &str) -> Result<Answer, Failure> {
+    let Some(mut client) = Client::connect(&settings.path)? else {
+        return Err(format!("no relay runs on {}; {why}", settings.path.display()).into());
+    };
+    client.send(command)?;
+    match client.receive()? {
+        Received::Answer(answer) => Ok(answer),
+        other => Err(format!("the relay answers something else: {other:?}").into()),
+    }
+}
+
 /// Opens the store of a folder that is there and on which no relay may be running.
 pub(super) fn open_idle(settings: &config::Store) -> Result<Store, Failure> {
     check_folder(&settings.path)?;

@@ -5,11 +5,12 @@ use std::io::Write as _;
 
 use clap::Args;
 
+use super::data::ask_relay;
 use super::{Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::community::{Done, ListStats, Touched};
 use crate::config::Effect;
-use crate::control::{Answer, Client, Command, Received};
+use crate::control::{Answer, Command};
 use crate::words;
 
 /// Events that are shown of each list.
@@ -27,13 +28,8 @@ pub(super) struct Lists {
 impl Lists {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.store.load()?;
-        let path = &config.store.path;
-        let Some(mut client) = Client::connect(path)? else {
-            return Err(format!("no relay runs on {}; lists are followed by one", path.display()).into());
-        };
-        client.send(&Command::Lists)?;
-        let stats = match client.receive()? {
-            Received::Answer(Answer::Lists(stats)) => stats,
+        let stats = match ask_relay(&config.store, &Command::Lists, "lists are followed by one")? {
+            Answer::Lists(stats) => stats,
             other => return Err(format!("the relay answers something else: {other:?}").into()),
         };
         let mut out = std::io::stdout().lock();

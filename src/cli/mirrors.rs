@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use clap::Args;
 
+use super::data::ask_relay;
 use super::{Failure, StoreArguments};
 use crate::clock::Clock;
-use crate::control::{Answer, Client, Command, Received};
+use crate::control::{Answer, Command};
 use crate::mirror::{Flow, MirrorStats, Phase};
 use crate::words;
 
@@ -22,13 +23,8 @@ pub(super) struct Mirrors {
 impl Mirrors {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.store.load()?;
-        let path = &config.store.path;
-        let Some(mut client) = Client::connect(path)? else {
-            return Err(format!("no relay runs on {}; mirrors run with one", path.display()).into());
-        };
-        client.send(&Command::Mirrors)?;
-        let stats = match client.receive()? {
-            Received::Answer(Answer::Mirrors(stats)) => stats,
+        let stats = match ask_relay(&config.store, &Command::Mirrors, "mirrors run with one")? {
+            Answer::Mirrors(stats) => stats,
             other => return Err(format!("the relay answers something else: {other:?}").into()),
         };
         let mut out = std::io::stdout().lock();

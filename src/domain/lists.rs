@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 
 use super::{normalize, with_parents};
 
@@ -137,12 +137,7 @@ impl Domains {
     fn add(&mut self, name: &str, text: &str, warnings: &mut Vec<Warning>) {
         let list = self.reports.len() as u32;
         let mut report = Report { name: name.to_owned(), ..Report::default() };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(text.as_bytes());
+        let mut reader = reader(text);
         let mut columns = None;
         let mut given = 0;
         for record in reader.records() {
@@ -217,6 +212,12 @@ impl Domains {
             _ => Ok(()),
         }
     }
+}
+
+/// Reads a list's text line by line; nothing is taken for a header.
+pub(super) fn reader(text: &str) -> Reader<&[u8]> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes())
 }
 
 /// The columns that a header names, in any order, with or without Mastodon's `#`.

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 
-use super::lists::Domains;
+use super::lists::{Domains, reader};
 use super::normalize;
 
 /// A domain, and what is said of it in public; may be empty.
@@ -37,12 +37,7 @@ pub fn suspended(domains: &Domains, lists: &[(String, &str)]) -> Vec<Told> {
     let mut all: HashMap<&str, Option<String>> = domains.suspended().map(|name| (name, None)).collect();
     let mut hidden = Vec::new();
     for (list, text) in lists {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(text.as_bytes());
+        let mut reader = reader(text);
         let mut records = reader.records().flatten();
         let Some(columns) = records.by_ref().find_map(|record| columns_of(&record)) else { continue };
         for record in records {

@@ -14,7 +14,7 @@ use super::lists::Lists;
 use super::origins::Origins;
 use super::table::Table;
 use super::tags::TagLists;
-use super::tally::Tallies;
+use super::tally::{EVENTS_LEFT_MIN, Tallies};
 use super::{Index, Stored, nip09};
 use crate::store::Location;
 
@@ -150,7 +150,8 @@ impl Index {
         let mut all = by_value.chain(self.authors.postings()).chain(self.kinds.values().copied());
         check(all.all(&mut check_list) && check_list(self.time), "a list of events")?;
 
-        check(self.tallies.values().all(is_value), "a tally")?;
+        let is_long = |value: &u32| self.lists.len(values[*value as usize].posting) >= EVENTS_LEFT_MIN;
+        check(self.tallies.values().all(|value| is_value(value) && is_long(value)), "a tally")?;
         check(self.deletions.keys().all(is_value), "a deletion")?;
         check(self.expires_at.keys().all(is_row), "an expiration")?;
         check(self.origins.each().all(|(ordinal, _)| is_row(&ordinal)), "an origin")?;

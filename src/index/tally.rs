@@ -19,7 +19,7 @@ use crate::nips::nip45::{self, HyperLogLog, Register};
 pub(super) const EVENTS_MIN: usize = if cfg!(test) { 24 } else { 512 };
 
 /// A tally goes when fewer are left, so that it does not come and go with one event.
-const EVENTS_LEFT_MIN: usize = EVENTS_MIN / 2;
+pub(super) const EVENTS_LEFT_MIN: usize = EVENTS_MIN / 2;
 
 /// Events of which a reader may see one and not another for what they are, apart from their kind.
 const SPECIAL: u16 = EXPIRES | FOR_FOLLOWERS | BRIDGED;
@@ -184,6 +184,10 @@ impl Index {
     /// Counts an event that was just added to a value's list.
     pub(super) fn tally(&mut self, number: u32, letter: u8, value: &str, ordinal: u32) {
         let posting = self.values.get(number).posting;
+        // Nearly all are short, and have none.
+        if self.lists.len(posting) < EVENTS_LEFT_MIN {
+            return;
+        }
         if let Some(tally) = self.tallies.0.get_mut(&number) {
             let row = self.heads.get(ordinal);
             tally.add(row, self.authors.key(row.author));
@@ -200,11 +204,15 @@ impl Index {
 
     /// Counts an event no more that was just taken from a value's list.
     pub(super) fn untally(&mut self, number: u32, row: &Row) {
-        let Some(tally) = self.tallies.0.get_mut(&number) else { return };
-        if self.lists.len(self.values.get(number).posting) < EVENTS_LEFT_MIN {
-            self.tallies.0.remove(&number);
-        } else {
-            tally.remove(row, self.authors.key(row.author));
+        match self.lists.len(self.values.get(number).posting) {
+            // It was too short for one before.
+            left if left + 1 < EVENTS_LEFT_MIN => {}
+            left if left < EVENTS_LEFT_MIN => drop(self.tallies.0.remove(&number)),
+            _ => {
+                if let Some(tally) = self.tallies.0.get_mut(&number) {
+                    tally.remove(row, self.authors.key(row.author));
+                }
+            }
         }
     }
 

@@ -13,21 +13,9 @@ use plaza::event::Event;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::common::dice::Dice;
 use crate::common::{Client, Person, json_of};
 use crate::house::{House, Node, SPOKEN, now, owner, try_call, until};
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 fn seed() -> u64 {
     let given = std::env::var("PLAZA_SEED").ok().and_then(|seed| seed.parse().ok());

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod authority;
+pub mod dice;
 pub mod fake;
 pub mod folder;
 pub mod http;
@@ -12,7 +13,7 @@ pub mod program;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plaza::clock::Clock;
 use plaza::config::Config;
@@ -28,6 +29,19 @@ pub const NOW: u64 = 1_790_000_000;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a test waits for what relays do between them: machines may be slow, and what is lost is looked for again
+/// after a while.
+const PATIENCE_BETWEEN: Duration = Duration::from_secs(120);
+
+/// Waits until something is so; says what was awaited when it never is.
+pub fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE_BETWEEN, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// A person who signs events.
 #[derive(Clone)]

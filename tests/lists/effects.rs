@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::common::{NOW, Person, TestRelay, ids_of};
-use super::{await_entries, await_that, follow, follower, list, owner, said, stats_of};
+use super::{await_entries, follow, follower, list, owner, said, stats_of};
+use crate::common::await_that;
 use plaza::community::Done;
 use plaza::event::Event;
 

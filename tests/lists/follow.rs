@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::common::{NOW, Person};
 use super::{
-    Publisher, await_entries, await_that, entries, follow, follower, owner, published, reload, said, stats,
-    stats_of, with_key,
+    Publisher, await_entries, entries, follow, follower, owner, published, reload, said, stats, stats_of,
+    with_key,
 };
+use crate::common::await_that;
 
 const PUBKEYS: &str = "banned-pubkeys";
 const DAY: u64 = 86_400;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::common::fake::{Fake, Socket, hear, say};
 use super::common::{NOW, Person, json_of};
-use super::{await_entries, await_that, follow, follower, list, said, stats_of};
+use super::{await_entries, follow, follower, list, said, stats_of};
+use crate::common::await_that;
 
 const PUBKEYS: &str = "banned-pubkeys";
 

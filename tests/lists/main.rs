@@ -10,26 +10,13 @@ mod hostile;
 mod publish;
 mod settings;
 
-use std::time::{Duration, Instant};
 
-use common::{Person, TestRelay};
+use common::{Person, TestRelay, await_that};
 use plaza::community::ListStats;
 use plaza::config::Config;
 use plaza::event::Event;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// How long what must come may take: machines may be slow.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Waits until something is so; says what was awaited when it never is.
-pub fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// Who owns every relay of these tests.
 pub fn owner() -> Person {

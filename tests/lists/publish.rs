@@ -4,7 +4,8 @@ use plaza::event::Event;
 use serde_json::json;
 
 use super::common::{NOW, Person, TestRelay};
-use super::{Publisher, await_that, entries, owner, published, reload, with_key};
+use super::{Publisher, entries, owner, published, reload, with_key};
+use crate::common::await_that;
 
 const PUBKEYS: &str = "banned-pubkeys";
 const DOMAINS: &str = "blocked-domains";

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::common::folder::Folder;
 use super::common::http::get;
 use super::common::{Client, Person, TestRelay};
-use super::{await_that, follow, list};
+use super::{follow, list};
+use crate::common::await_that;
 
 #[test]
 fn mistakes_are_named_with_what_to_do() {

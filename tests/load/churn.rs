@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::common::dice::Dice;
 use crate::common::program::{Program, free_port, plaza};
 use crate::common::{NOW, Person, http, json_of};
 use crate::raw::{CLOSE, Raw, TEXT, frame, text, wait_until};
@@ -25,19 +26,6 @@ const GROWTH_BYTES_MAX: f64 = (16 << 20) as f64;
 
 /// Addresses of this machine to connect to: each has source ports of its own.
 const ADDRESSES: u64 = 40;
-
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))

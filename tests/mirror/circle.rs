@@ -1,9 +1,8 @@
 //! Mirrors in a circle, and of one community to another: each event is stored and verified once, wherever it begins.
 
 use super::common::{NOW, Person, TestRelay, id_of};
-use super::{
-    await_live, await_stored, await_that, ids, mirror, next_event, notes, publish, reload, shown, stats,
-};
+use super::{await_live, await_stored, ids, mirror, next_event, notes, publish, reload, shown, stats};
+use crate::common::await_that;
 use serde_json::json;
 
 /// What a relay was sent, by what became of it.

@@ -11,7 +11,8 @@ use plaza::event::Event;
 use tokio::runtime::Runtime;
 
 use super::common::{NOW, Person, TestRelay};
-use super::{await_live, await_stored, await_that, ids, mirror, notes, publish, reload, shown, stats};
+use super::{await_live, await_stored, ids, mirror, notes, publish, reload, shown, stats};
+use crate::common::await_that;
 
 /// Such a relay.
 struct Other {

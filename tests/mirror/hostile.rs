@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::common::{NOW, Person, TestRelay, json_of};
 use super::fake::{Fake, Socket, hear, say};
-use super::{await_that, mirror, reload, stats};
+use super::{mirror, reload, stats};
+use crate::common::await_that;
 
 /// How long a neighbour may wait: far below what an attack takes, and above what a busy machine does.
 const NEIGHBOUR_MAX: Duration = Duration::from_secs(10);

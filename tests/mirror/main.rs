@@ -13,25 +13,12 @@ mod settings;
 mod streams;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use common::{Client, NOW, Person, TestRelay};
+use common::{Client, NOW, Person, TestRelay, await_that};
 use plaza::config::Config;
 use plaza::event::Event;
 use plaza::mirror::{MirrorStats, Phase};
 use serde_json::{Value, json};
-
-/// How long what must come may take: machines may be slow, and what is lost is looked for again after a while.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Waits until something is so; says what was awaited when it never is.
-pub fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// A `[[mirror]]` of a relay elsewhere, with more of its keys.
 pub fn mirror(url: &str, keys: &str) -> String {

@@ -9,7 +9,8 @@ use plaza::event::Event;
 use plaza::mirror::Phase;
 
 use super::common::{NOW, Person, TestRelay};
-use super::{await_that, ids, publish, shown};
+use super::{ids, publish, shown};
+use crate::common::await_that;
 
 /// A relay list of a person.
 fn list(person: &Person, created_at: u64, relays: &[&str]) -> Event {

@@ -9,7 +9,8 @@ use super::common::authority::{Authority, NAME};
 use super::common::folder::{Folder, Serving};
 use super::common::http::get;
 use super::common::{Client, Person, TestRelay};
-use super::{await_live, await_stored, await_that, mirror, notes, publish, reload, stats};
+use super::{await_live, await_stored, mirror, notes, publish, reload, stats};
+use crate::common::await_that;
 
 #[test]
 fn mistakes_name_line_key_and_remedy() {

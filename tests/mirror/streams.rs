@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use super::common::{NOW, Person, TestRelay, id_of};
-use super::{
-    await_live, await_stored, await_that, ids, mirror, next_event, notes, publish, reload, shown, stats,
-};
+use super::{await_live, await_stored, ids, mirror, next_event, notes, publish, reload, shown, stats};
+use crate::common::await_that;
 
 #[test]
 fn each_way_carries_what_was_missed_and_what_is_new() {

@@ -4,6 +4,7 @@
 use plaza::event::{Event, Id, Tags};
 use serde_json::{Map, Value, json};
 
+use crate::common::dice::Dice;
 use crate::common::{NOW, Person};
 
 /// Kinds of every class; those that are stored more than once per author stand more than once.
@@ -56,26 +57,18 @@ const ASKED: [&str; 16] = [
 /// How many people there are.
 pub(crate) const PEOPLE: u32 = 4;
 
-/// SplitMix64.
-pub(crate) struct Chance(u64);
+/// Numbers, and what is drawn by them.
+pub(crate) struct Chance(Dice);
 
 impl Chance {
     /// The same numbers for the same seed.
     pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Chance(Dice(seed))
     }
 
     /// A number less than `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.0.below(end)
     }
 
     /// True so many times in a hundred.

@@ -49,6 +49,34 @@ export function sentence(text) {
   return /[.!?)]$/.test(whole) ? whole : `${whole}.`;
 }
 
+/** Looks now and every so many seconds while the page is seen; `note` says what went wrong. Returns what ends it. */
+export function again(seconds, note, look) {
+  let timer = null;
+  let isOpen = true;
+
+  async function turn() {
+    try {
+      if (!document.hidden) {
+        await look();
+        if (note.textContent !== "") {
+          note.textContent = "";
+        }
+      }
+    } catch (error) {
+      note.textContent = sentence(error.message);
+    }
+    if (isOpen) {
+      timer = setTimeout(turn, seconds * 1000);
+    }
+  }
+
+  turn();
+  return () => {
+    isOpen = false;
+    clearTimeout(timer);
+  };
+}
+
 /** Number and word, in the plural where there is not one. */
 export function count(number, word) {
   return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;

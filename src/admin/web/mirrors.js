@@ -1,7 +1,7 @@
 // Mirrors: streams of events from and to other relays ([[mirror]]), how each stands and what it has carried.
 
 import { call } from "./api.js";
-import { count, h, sentence, when } from "./dom.js";
+import { again, count, h, sentence, when } from "./dom.js";
 
 /** Seconds between two looks. */
 const SECONDS = 5;
@@ -42,36 +42,19 @@ function row(mirror) {
 export function show() {
   const rows = h("ul", { class: "entries" });
   const note = h("p", { class: "wrong", role: "status" });
-  let timer = null;
-  let isOpen = true;
 
-  async function look() {
-    try {
-      if (!document.hidden) {
-        const mirrors = await call("listmirrors");
-        rows.replaceChildren(...mirrors.map(row));
-        if (mirrors.length === 0) {
-          rows.append(h("li", { class: "hint" }, "There are none any more."));
-        }
-        note.textContent = "";
-      }
-    } catch (error) {
-      note.textContent = sentence(error.message);
+  const close = again(SECONDS, note, async () => {
+    const mirrors = await call("listmirrors");
+    rows.replaceChildren(...mirrors.map(row));
+    if (mirrors.length === 0) {
+      rows.append(h("li", { class: "hint" }, "There are none any more."));
     }
-    if (isOpen) {
-      timer = setTimeout(look, SECONDS * 1000);
-    }
-  }
-
-  look();
+  });
   return {
     element: h("section", { "aria-labelledby": "mirrors", class: "box" },
       h("h2", { id: "mirrors", tabindex: "-1" }, "Mirrors"),
       h("p", { class: "hint" }, `Relays that events come from and go to, as relay.toml has them. Looked at every ${SECONDS} seconds.`),
       rows, note),
-    close: () => {
-      isOpen = false;
-      clearTimeout(timer);
-    },
+    close,
   };
 }

@@ -2,7 +2,7 @@
 // whatever numbers the relay tells are drawn, also ones that this page has never heard of.
 
 import { call } from "./api.js";
-import { h, s, sentence, when } from "./dom.js";
+import { again, h, s, when } from "./dom.js";
 
 /** Seconds between two looks. */
 const SECONDS = 2;
@@ -116,8 +116,6 @@ export function show() {
   const series = new Map();
   const place = h("div", {}, h("p", { class: "hint" }, "Looking…"));
   const note = h("p", { class: "hint", role: "status" });
-  let timer = null;
-  let isOpen = true;
 
   function take(answer) {
     const { numbers, lists } = flatten(answer, [], { numbers: [], lists: [] });
@@ -135,30 +133,11 @@ export function show() {
     }
   }
 
-  async function look() {
-    try {
-      if (!document.hidden) {
-        take(await call("stats"));
-        if (note.textContent !== "") {
-          note.textContent = "";
-        }
-      }
-    } catch (error) {
-      note.textContent = sentence(error.message);
-    }
-    if (isOpen) {
-      timer = setTimeout(look, SECONDS * 1000);
-    }
-  }
-
-  look();
+  const close = again(SECONDS, note, async () => take(await call("stats")));
   return {
     element: h("div", {},
       h("p", { class: "hint lead" }, `Looked at every ${SECONDS} seconds. Plots show what this page has seen since you came.`),
       note, place),
-    close: () => {
-      isOpen = false;
-      clearTimeout(timer);
-    },
+    close,
   };
 }
