@@ -10,7 +10,6 @@ mod hostile;
 mod publish;
 mod settings;
 
-
 use common::{Person, TestRelay, await_that};
 use plaza::community::ListStats;
 use plaza::config::Config;
