@@ -24,7 +24,15 @@ fn entry(pid: u32, name: &str) -> PathBuf {
 
 /// User and system time that a process has used, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = fs::read_to_string(entry(pid, "stat")).ok()?;
+    seconds_in(&fs::read_to_string(entry(pid, "stat")).ok()?)
+}
+
+/// User and system time that this thread has used, in seconds.
+pub(crate) fn thread_cpu_seconds() -> Option<f64> {
+    seconds_in(&fs::read_to_string("/proc/thread-self/stat").ok()?)
+}
+
+fn seconds_in(stat: &str) -> Option<f64> {
     // The program's name may hold spaces; what follows its closing bracket does not.
     let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -72,6 +80,7 @@ mod tests {
             usage.cpu_seconds >= 0.0 && usage.memory_bytes > 100_000 && usage.open_files >= 3,
             "{usage:?}"
         );
+        assert!(thread_cpu_seconds().expect("/proc is there") <= usage.cpu_seconds + 1.0);
         assert_eq!(cpu_seconds(u32::MAX), None);
     }
 }

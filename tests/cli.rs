@@ -453,6 +453,7 @@ fn bench_counts_deliveries_and_connections() {
         "fanout_full_relay_cpu_microseconds",
         "fanout_full_latency_p99_milliseconds",
         "fanout_steady_latency_median_milliseconds",
+        "limit_send_cpu_microseconds",
         "connections_each_bytes",
         "connections_opened_per_second",
     ];

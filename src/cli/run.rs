@@ -152,14 +152,17 @@ fn reload_settings(relay: &Relay, why: &str, level: Option<&LogLevel>) {
     }
 }
 
-/// What is logged at a level. What the client of the cluster's log says of itself the relay says better, unless somebody
-/// asks for it.
+/// What others log of themselves and the relay says better, or brings about, unless somebody asks for it: the client of
+/// the cluster's log of its connections, and sled of what makes it stop at a start (`store/files.rs`).
+const QUIET: &[(&str, &str)] = &[("async_nats", "off"), ("sled::pagecache::blob_io", "error")];
+
+/// What is logged at a level.
 fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-    const OF_CLIENT: &str = "async_nats";
-    match level.contains(OF_CLIENT) {
-        true => EnvFilter::try_new(level),
-        false => EnvFilter::try_new(format!("{level},{OF_CLIENT}=off")),
+    let mut directives = level.to_owned();
+    for (target, quiet) in QUIET.iter().filter(|(target, _)| !level.contains(target)) {
+        directives.push_str(&format!(",{target}={quiet}"));
     }
+    EnvFilter::try_new(directives)
 }
 
 /// Starts to log; `None` in a process that already logs somewhere and keeps doing so.

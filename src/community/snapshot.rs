@@ -6,11 +6,15 @@
 //! store tells; what came since has higher numbers. Any doubt leads to an index built from all records.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use crate::index::Index;
+use flate2::Compression;
+use flate2::bufread::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+
+use crate::index::{Index, SnapshotError};
 use crate::store::{CommunityId, Group, Location, StateTable, Store, StoreError};
 
 /// The snapshot that counts: stamp, and the group as of which it was taken. The key is empty.
@@ -23,6 +27,16 @@ const FOLDER: &str = "index";
 const BUFFER_BYTES: usize = 256 * 1024;
 
 const STAMP_BYTES: usize = 16;
+
+/// What a compressed file begins with; a stream of deflate follows (RFC 1951).
+const COMPRESSED: &[u8; 8] = b"plazazip";
+
+/// Whether a snapshot takes a third less of the disk, or ten times less time of who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Compressed,
+    Plain,
+}
 
 /// A snapshot that was written and that the store does not name yet.
 pub(crate) struct Written {
@@ -53,10 +67,8 @@ pub(super) fn load(
 ) -> Result<Option<Index>, StoreError> {
     let Some((stamp, group)) = named(store, community)? else { return Ok(None) };
     let path = path_of(store, community, &stamp);
-    let read = File::open(&path)
-        .map_err(Into::into)
-        .and_then(|file| Index::read_snapshot(&mut BufReader::with_capacity(BUFFER_BYTES, file), by_prefix));
-    let mut index = match read {
+    let file = File::open(&path).map_err(SnapshotError::from);
+    let mut index = match file.and_then(|file| read(file, by_prefix)) {
         Ok(index) => index,
         Err(error) => {
             tracing::warn!("{}: {error}; the index is built from the store instead", path.display());
@@ -69,20 +81,44 @@ pub(super) fn load(
     Ok(Some(index))
 }
 
+/// A snapshot in either form.
+fn read(file: File, by_prefix: bool) -> Result<Index, SnapshotError> {
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+    if !input.fill_buf()?.starts_with(COMPRESSED) {
+        return Index::read_snapshot(&mut input, by_prefix);
+    }
+    input.consume(COMPRESSED.len());
+    let mut plain = BufReader::with_capacity(BUFFER_BYTES, DeflateDecoder::new(input));
+    Index::read_snapshot(&mut plain, by_prefix)
+}
+
 /// Writes a snapshot of an index that is as of the store's newest group. It is not safe yet.
-pub(crate) fn write(store: &Store, community: CommunityId, index: &Index) -> io::Result<Written> {
+pub(crate) fn write(store: &Store, community: CommunityId, index: &Index, form: Form) -> io::Result<Written> {
     let stamp: [u8; STAMP_BYTES] = secp256k1::rand::random();
     let path = path_of(store, community, &stamp);
     fs::create_dir_all(store.path().join(FOLDER))?;
     // It holds the keys of the index's hashes.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
-    let written = index.write_snapshot(&mut out).and_then(|()| out.flush());
+    let written = match form {
+        Form::Plain => index.write_snapshot(&mut out),
+        Form::Compressed => write_compressed(index, &mut out),
+    };
+    let written = written.and_then(|()| out.flush());
     if let Err(error) = written {
         let _ = fs::remove_file(&path);
         return Err(error);
     }
     Ok(Written { community, stamp, group: store.groups(), path })
+}
+
+fn write_compressed(index: &Index, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(COMPRESSED)?;
+    let encoder = DeflateEncoder::new(out, Compression::fast());
+    let mut plain = BufWriter::with_capacity(BUFFER_BYTES, encoder);
+    index.write_snapshot(&mut plain)?;
+    plain.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+    Ok(())
 }
 
 impl Written {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::community::snapshot::{self, Written};
+use crate::community::snapshot::{self, Form, Written};
 use crate::community::{Communities, Community};
 use crate::config;
 use crate::store::{Group, Store};
@@ -54,21 +54,22 @@ impl Saver {
         }
         // The setting alone tells most of the time that nothing is due.
         if self.changes >= self.changes_min && self.saving.is_none() && self.changes >= self.changes_due() {
-            self.begin();
+            self.begin(Form::Plain);
         }
     }
 
-    /// The relay stops: what is under way is finished, and what changed is saved.
+    /// The relay stops: what is under way is finished, and what changed is saved. Nobody waits for the writer any
+    /// more, so there is time to compress.
     pub(super) fn stop(mut self) {
         self.finish();
         if self.changes > self.changes_due() / CHANGES_PART_AT_STOP {
-            self.begin();
+            self.begin(Form::Compressed);
             self.finish();
         }
     }
 
     /// Writes the snapshots and has them made safe.
-    fn begin(&mut self) {
+    fn begin(&mut self, form: Form) {
         self.changes = 0;
         let group = self.store.groups();
         let is_large = |community: &Arc<Community>| community.index().len() >= self.events_min;
@@ -76,7 +77,7 @@ impl Saver {
             .communities
             .in_memory()
             .filter(is_large)
-            .map(|community| snapshot::write(&self.store, community.id, &community.index()));
+            .map(|community| snapshot::write(&self.store, community.id, &community.index(), form));
         let written: std::io::Result<Vec<Written>> = written.collect();
         let make_safe = || {
             let written = written?;

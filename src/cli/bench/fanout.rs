@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::Failure;
 use super::client::{Client, Frame, Frames, SMALL_BUFFER_BYTES};
 use super::connections::allow_descriptors;
 use super::corpus::World;
@@ -27,6 +26,7 @@ use super::reply::{Key, Reply, event_key, key, reply, subscription};
 use super::report::Table;
 use super::stage::{Filled, Stage};
 use super::stats::{Figures, Times};
+use super::{Failure, limits};
 use crate::event::{Event, PublicKey};
 
 /// Authors of each subscription, drawn as people follow people.
@@ -53,6 +53,10 @@ const ROWS: &[(&str, &[&str])] = &[
         &["fanout_steady_latency_median_milliseconds", "fanout_steady_latency_p99_milliseconds"],
     ),
     ("relay's CPU a delivery at that rate", &["fanout_steady_relay_cpu_microseconds"]),
+    (
+        "limit: CPU of the kernel for one message of as many bytes at that rate",
+        &["limit_send_cpu_microseconds"],
+    ),
     ("deliveries an event", &["fanout_full_deliveries_an_event"]),
     ("bytes on the wire a delivery", &["fanout_wire_bytes"]),
     ("missing or unasked deliveries", &["fanout_wrong_deliveries"]),
@@ -375,11 +379,17 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     }
     relay.stop()?;
     stage.keep(filled);
+    let mut figures = Figures::medians(&runs);
+    let bytes = figures.get("fanout_wire_bytes").flatten().unwrap_or(0.0) as usize;
+    figures.put(
+        "limit_send_cpu_microseconds",
+        limits::send_micros(bytes.max(1), stage.options.fanout_rate.max(1.0))?,
+    );
     let title = format!(
         "fan-out to {subscriptions} subscriptions of {AUTHORS} authors over {} connections",
         connections.min(subscriptions)
     );
-    Ok((Table::of(title, ROWS), Figures::medians(&runs)))
+    Ok((Table::of(title, ROWS), figures))
 }
 
 #[cfg(test)]

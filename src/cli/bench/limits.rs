@@ -1,16 +1,20 @@
-//! What the machine could do at best, measured in the same run: signatures that its cores verify, and writes that
-//! its disk makes durable. In: events, a folder. Out: rates. No relay takes part.
+//! What the machine could do at best, measured in the same run: signatures that its cores verify, writes that
+//! its disk makes durable, and messages that its kernel takes for sockets. In: events, a folder, a number. Out: rates
+//! and times. No relay takes part.
 
 use std::fs::File;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use secp256k1::{XOnlyPublicKey, schnorr};
 
 use super::Failure;
+use super::connections::allow_descriptors;
 use super::process::cpu_seconds;
 use crate::event::Event;
+use crate::usage;
 
 /// Signatures that are verified on each core.
 const SIGNATURES: usize = 20_000;
@@ -18,6 +22,11 @@ const SIGNATURES: usize = 20_000;
 /// How long writes are synced, and how many at most.
 const SYNC_TIME: Duration = Duration::from_secs(2);
 const SYNCS_MAX: usize = 2_000;
+
+/// Sockets that are sent to, how many of them each time, and for how long.
+const SOCKETS: usize = 1_000;
+const SENT_AT_ONCE: usize = 300;
+const SEND_TIME: Duration = Duration::from_secs(4);
 
 /// Verifies signatures on all cores, with nothing else to do: how many in a second, and the CPU for each in
 /// microseconds, which is the steadier figure where others use the machine too.
@@ -55,4 +64,71 @@ pub(super) fn syncs_per_second(folder: &Path) -> Result<f64, Failure> {
     let rate = syncs as f64 / began.elapsed().as_secs_f64();
     std::fs::remove_file(&path)?;
     Ok(rate)
+}
+
+/// Messages of so many bytes, so many times a second to hundreds of TCP connections of this machine whose reader waits
+/// for them: the CPU that one takes from who sends it, in microseconds. It is what the kernel does for one `send`, so no
+/// relay that sends each event by itself can take less.
+pub(super) fn send_micros(bytes: usize, times_per_second: f64) -> Result<f64, Failure> {
+    let (mut senders, receivers) = connected(allow_descriptors(2 * SOCKETS)? / 2)?;
+    let reading = std::thread::spawn(move || read_all(receivers));
+    let (message, pause) = (vec![b'x'; bytes], Duration::from_secs_f64(1.0 / times_per_second));
+    let cpu = || usage::thread_cpu_seconds().ok_or("unreadable /proc stat");
+    let (began, before) = (Instant::now(), cpu()?);
+    let (mut sent, mut next) = (0, 0);
+    while began.elapsed() < SEND_TIME {
+        for _ in 0..SENT_AT_ONCE {
+            senders[next].write_all(&message)?;
+            // Others each time, as an author's followers are.
+            next = (next + 7) % senders.len();
+        }
+        sent += SENT_AT_ONCE;
+        std::thread::sleep(pause);
+    }
+    let spent = cpu()? - before;
+    drop(senders);
+    reading.join().map_err(|_| "a reader panicked")??;
+    Ok(spent / sent as f64 * 1e6)
+}
+
+/// Pairs of connected sockets: who sends, who receives.
+fn connected(pairs: usize) -> std::io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let pair = |_| {
+        let receiver = TcpStream::connect(address)?;
+        let (sender, _) = listener.accept()?;
+        sender.set_nodelay(true)?;
+        Ok((sender, receiver))
+    };
+    (0..pairs).map(pair).collect()
+}
+
+/// Reads all that comes, until every connection is closed.
+fn read_all(receivers: Vec<TcpStream>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let mut reading = Vec::new();
+        for receiver in receivers {
+            receiver.set_nonblocking(true)?;
+            let stream = tokio::net::TcpStream::from_std(receiver)?;
+            reading.push(tokio::task::spawn_local(async move {
+                let mut buffer = [0; 8_192];
+                loop {
+                    stream.readable().await?;
+                    match stream.try_read(&mut buffer) {
+                        Ok(0) => return Ok(()),
+                        Ok(_) => {}
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }));
+        }
+        for one in reading {
+            one.await.map_err(std::io::Error::other)??;
+        }
+        Ok(())
+    })
 }
