@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::thread;
 use std::time::Duration;
@@ -21,9 +22,46 @@ use super::{Location, Store, StoreError, Writer, tail};
 const READERS_ATTEMPTS_MAX: u32 = 2_000;
 const READERS_PAUSE: Duration = Duration::from_millis(5);
 
+/// How often it is looked whether somebody must be woken.
+const WAKE_EVERY: Duration = Duration::from_millis(500);
+
+/// Wakes who waits for sled when it has stopped: where a write fails that was begun by a thread which only left a buffer,
+/// sled notes the error and wakes nobody (0.34.7, `Log::exit_reservation`), and a group would wait for ever.
+#[derive(Debug)]
+struct Waker {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Waker {
+    fn start(tree: sled::Db) -> std::io::Result<Waker> {
+        let (stop, stopped) = mpsc::channel();
+        let wake = move || {
+            while stopped.recv_timeout(WAKE_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if has_stopped(&tree) {
+                    // It writes nothing any more: it wakes the others and returns the error.
+                    let _ = catch_unwind(AssertUnwindSafe(|| tree.flush()));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("plaza-store".to_owned()).spawn(wake)?;
+        Ok(Waker { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // The thread has caught what could have made it panic.
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
 /// An open tree.
 #[derive(Debug)]
 pub(super) struct Engine {
+    /// Before the tree, which it keeps open.
+    waker: Waker,
     pub(super) tree: sled::Db,
     /// sled's file, opened a second time: sled offers no sync that a power cut respects.
     pub(super) file: File,
@@ -48,17 +86,18 @@ impl Engine {
             files::make_folder(path)?;
         }
         let tree = open_tree(path, cache_bytes)?;
-        let make_safe = || -> Result<(File, Stable), StoreError> {
+        let make_safe = || -> Result<(File, Stable, Waker), StoreError> {
             let stable = Stable::open(path, safe_until(&tree))?;
             files::sync_all(path, &ancestors)?;
             let db = path.join(files::DB);
             let file =
                 OpenOptions::new().write(true).open(&db).map_err(|source| io_error(&db, "open", source))?;
             report_blobs(path)?;
-            Ok((file, stable))
+            let waker = Waker::start(tree.clone()).map_err(|source| io_error(&db, "watch over", source))?;
+            Ok((file, stable, waker))
         };
         match make_safe() {
-            Ok((file, stable)) => Ok(Engine { tree, file, stable }),
+            Ok((file, stable, waker)) => Ok(Engine { waker, tree, file, stable }),
             Err(error) => {
                 drop_tree(tree);
                 Err(error)
@@ -68,7 +107,7 @@ impl Engine {
 
     /// Whether sled has met an error of which it knows that it must not go on.
     pub(super) fn has_stopped(&self) -> bool {
-        self.tree.context.global_error().is_err()
+        has_stopped(&self.tree)
     }
 
     /// All that was written is safe: tells sled's next start so.
@@ -78,8 +117,13 @@ impl Engine {
 
     /// Closes it; tells whether that went well.
     pub(super) fn close(self) -> bool {
+        drop(self.waker);
         drop_tree(self.tree)
     }
+}
+
+fn has_stopped(tree: &sled::Db) -> bool {
+    tree.context.global_error().is_err()
 }
 
 /// The place in its log up to which sled has written all.
@@ -233,7 +277,8 @@ fn make_snapshot_safe(path: &Path, config: &sled::Config) -> Result<(), StoreErr
     if let Ok(tree) = opened? {
         drop_tree(tree);
     }
-    files::sync_folder(path)
+    files::sync_folder(path)?;
+    tail::read_ahead(path)
 }
 
 /// Opens it when it is locked no more; sled's own error otherwise.

@@ -38,7 +38,7 @@ pub(super) fn check(path: &Path, goes_on: bool) -> Result<(), StoreError> {
         file => file.map_err(unread)?,
     };
     let len = file.metadata().map_err(unread)?.len();
-    let from = newest_snapshot(path)? / SEGMENT_BYTES as u64 * SEGMENT_BYTES as u64;
+    let from = segment_of_newest_snapshot(path)?;
     let (mut tail, mut lost, mut stable) = (Vec::new(), Vec::new(), 0);
     let mut bytes = Vec::new();
     let read = |base: u64, bytes: &mut Vec<u8>| {
@@ -94,6 +94,35 @@ pub(super) fn check(path: &Path, goes_on: bool) -> Result<(), StoreError> {
         set_aside(&path.join(LOST), &file, &lost, len)?;
     }
     Ok(())
+}
+
+/// Reads what sled will read when it opens a store whose end was looked at ([`check`]) and has been written since. It
+/// then comes from the kernel's memory: an error of the disk that sled met itself it would take for the end of its log,
+/// and write zeros over what follows.
+pub(super) fn read_ahead(path: &Path) -> Result<(), StoreError> {
+    let db = path.join(files::DB);
+    let unread = |source| io_error(&db, "read", source);
+    let file = File::open(&db).map_err(unread)?;
+    let len = file.metadata().map_err(unread)?.len();
+    let from = segment_of_newest_snapshot(path)?;
+    let mut bytes = vec![0; SEGMENT_BYTES];
+    for base in (0..len).step_by(SEGMENT_BYTES) {
+        let there = SEGMENT_BYTES.min((len - base) as usize);
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        if there < header.len() {
+            continue;
+        }
+        file.read_exact_at(&mut header, base).map_err(unread)?;
+        if log::read_segment_header(&header).is_some_and(|(moment, _)| moment >= from) {
+            file.read_exact_at(&mut bytes[..there], base).map_err(unread)?;
+        }
+    }
+    Ok(())
+}
+
+/// The beginning of the segment in which sled's newest snapshot ends.
+fn segment_of_newest_snapshot(path: &Path) -> Result<u64, StoreError> {
+    Ok(newest_snapshot(path)? / SEGMENT_BYTES as u64 * SEGMENT_BYTES as u64)
 }
 
 /// The moment as of which sled's newest snapshot of its tables is; what was written before it sled does not read.

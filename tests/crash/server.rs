@@ -87,6 +87,18 @@ impl Server {
         }
     }
 
+    /// Waits until it listens, or has ended: tells which.
+    pub(crate) fn listens_or_ends(&mut self) -> bool {
+        match self.listens.recv_timeout(START_PATIENCE) {
+            Ok(address) => {
+                self.address = address;
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("it neither starts nor ends:\n{}", self.log()),
+        }
+    }
+
     /// Its WebSocket URL.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}", self.address)
@@ -109,6 +121,12 @@ impl Server {
         let process = self.child.borrow().id().to_string();
         let sent = Command::new("kill").args(["-s", name, &process]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// The exit code with which it has ended by itself, if it has.
+    pub(crate) fn ended(&self) -> Option<i32> {
+        let status = self.child.borrow_mut().try_wait().expect("a process to wait for");
+        status.map(|status| status.code().expect("no signal ended it"))
     }
 
     /// Waits until it has ended by itself: its exit code, if no signal ended it.

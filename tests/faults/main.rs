@@ -25,6 +25,7 @@ mod machine;
 #[path = "../power/mount.rs"]
 #[allow(dead_code, reason = "syncs are slow here when they go wrong")]
 mod mount;
+mod opening;
 #[path = "../power/promise.rs"]
 mod promise;
 #[path = "../model/random.rs"]
@@ -272,6 +273,13 @@ impl House {
     fn event(&mut self) -> Event {
         self.next += 1;
         Person::new(1).event(1, writer::now() - 1_000 + self.next, &[], &format!("{}", self.next))
+    }
+
+    /// One with so many bytes of content.
+    fn long_event(&mut self, bytes: usize) -> Event {
+        self.next += 1;
+        let content = format!("{:0>bytes$}", self.next);
+        Person::new(1).event(1, writer::now() - 1_000 + self.next, &[], &content)
     }
 
     fn publish(&mut self, client: &mut Client, event: &Event) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plaza::event::Event;
 use tempfile::TempDir;
@@ -144,6 +144,32 @@ impl Machine {
         let mut server = Server::launch(&self.settings(), &self.data());
         assert!(server.wait_until_it_listens(|| false), "nobody gave up");
         self.server = Some(server);
+    }
+
+    /// The same, where it may refuse to start: tells whether it runs.
+    pub(crate) fn try_restart(&mut self) -> bool {
+        drop(self.server.take());
+        let server = self.server.insert(Server::launch(&self.settings(), &self.data()));
+        server.listens_or_ends()
+    }
+
+    /// How often the relay has opened its store anew since it started.
+    pub(crate) fn went_on(&self) -> usize {
+        self.log().matches("the store was opened anew").count()
+    }
+
+    /// Waits until it has done so once more, or has ended with the code that asks for a new start: tells which.
+    pub(crate) fn goes_on(&self, before: usize) -> bool {
+        let began = Instant::now();
+        while self.went_on() == before {
+            match self.server().ended() {
+                Some(code) if code == EXIT_TEMPORARY => return false,
+                Some(code) => panic!("it ended with {code}:\n{}", self.log()),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not go on:\n{}", self.log());
+        }
+        true
     }
 
     /// Where it listens.
