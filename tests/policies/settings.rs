@@ -51,6 +51,8 @@ const POLYGON: &str = r#"{"type": "Polygon", "coordinates": [[[13.3, 52.45], [13
 /// A blocklist that suspends and silences some of the domains of random events.
 const BLOCKLIST: &str = "#domain,#severity\nspam.example,suspend\nloud.example,silence\nfine.example,noop\n";
 
+const PRESETS: [&str; 6] = ["geohash-hub", "marketplace", "town-square", "members-only", "bridge", "video"];
+
 /// The sections of a community: keys and values as relay.toml has them.
 struct Draft<'c> {
     chance: &'c mut Chance,
@@ -374,11 +376,16 @@ pub(crate) fn relay_toml(
             let _ = writeln!(text, "secret_key_file = '{}'", file.display());
         }
         // Few presets let groups and members be.
-        if chance.percent(if speaks { 8 } else { 25 }) {
-            let presets = ["geohash-hub", "marketplace", "town-square", "members-only", "bridge", "video"];
-            let _ = writeln!(text, "preset = \"{}\"", chance.pick(&presets));
+        let preset = chance.percent(if speaks { 8 } else { 25 }).then(|| *chance.pick(&PRESETS));
+        if let Some(preset) = preset {
+            let _ = writeln!(text, "preset = \"{preset}\"");
         }
-        for (section, lines) in sections(chance, *theme, folder) {
+        let mut sections = sections(chance, *theme, folder);
+        if let Some(lines) = sections.get_mut("nip70").filter(|_| preset == Some("members-only")) {
+            // Who joins sends what is protected.
+            lines.retain(|line| line != "accept = false");
+        }
+        for (section, lines) in sections {
             let _ = writeln!(text, "[{prefix}{section}]\n{}", lines.join("\n"));
         }
         // What a preset has the relay say itself is nobody's here.
