@@ -29,6 +29,7 @@ pub mod message;
 pub mod meter;
 pub mod metrics;
 pub mod mirror;
+mod nats;
 pub mod net;
 pub mod nips;
 pub mod outbox;

@@ -445,7 +445,7 @@ fn cluster_of(log: &Log, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
 /// How the searches of communities stand that have one.
 fn searches_of(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     type Number = fn(&Status) -> f64;
-    let families: [(&str, &str, Option<Unit>, Number); 5] = [
+    let families: [(&str, &str, Option<Unit>, Number); 6] = [
         ("search_events", "Events that search can find", None, |one| one.events as f64),
         ("search_ready", "Whether search answers", None, |one| f64::from(u8::from(one.state == "ready"))),
         ("search_lag_events", "Stored events that search does not find yet, about", None, |one| {
@@ -453,6 +453,9 @@ fn searches_of(communities: &Communities, encoder: &mut DescriptorEncoder<'_>) -
         }),
         ("search_lag", "For how long the oldest of them has waited", Some(Unit::Seconds), |one| {
             one.lag_seconds
+        }),
+        ("search_disk_full", "Whether search takes in nothing more for want of room", None, |one| {
+            f64::from(u8::from(one.is_full))
         }),
         ("search_disk", "Files of search", Some(Unit::Bytes), |one| one.disk_bytes as f64),
     ];

@@ -90,7 +90,12 @@ fn table(stats: &control::Stats) -> String {
             (_, Some(reason)) => format!("does not work: {reason}"),
             _ => "is kept by a relay that runs".to_owned(),
         };
-        text.push_str(&format!("search of {path}: {told}\n"));
+        let full = if search.is_full {
+            "; its disk is full: nothing more is taken in until there is room"
+        } else {
+            ""
+        };
+        text.push_str(&format!("search of {path}: {told}{full}\n"));
     }
     for path in &stats.unused {
         text.push_str(&format!(

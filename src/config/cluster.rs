@@ -22,7 +22,7 @@ pub struct Cluster {
     pub user: Option<String>,
     /// The file of the password.
     pub password_file: Option<PathBuf>,
-    /// Certificates of authorities whom the servers' are from, in PEM, beside those that the system trusts.
+    /// Certificates of authorities whom the servers' are from, in PEM, in place of those that the system trusts.
     pub tls_ca: Option<PathBuf>,
     /// This node's certificate, where the servers ask for one, in PEM.
     pub tls_certificate: Option<PathBuf>,
@@ -64,6 +64,12 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)
 }
 
+/// Whether it is the address of a NATS server, without a name and a password.
+pub(super) fn is_server(address: &str) -> bool {
+    let rest = address.strip_prefix("nats://").or_else(|| address.strip_prefix("tls://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['@', '/', ' ']))
+}
+
 /// What must hold between these settings.
 pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), SectionFault> {
     let Cluster { servers, node, name, user, password_file, tls_certificate, tls_key, .. } = &config.cluster;
@@ -80,11 +86,7 @@ pub(super) fn check(config: &Config, settings: &Settings) -> Result<(), SectionF
     if !is_name(node) {
         return fault("cluster.node", letters, "give each node a name of its own, for example node = \"a\"");
     }
-    let is_address = |server: &String| {
-        let rest = server.strip_prefix("nats://").or_else(|| server.strip_prefix("tls://"));
-        rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['@', '/', ' ']))
-    };
-    if !servers.iter().all(is_address) {
+    if !servers.iter().all(|server| is_server(server)) {
         let remedy = "write addresses such as \"nats://10.0.0.1:4222\"; a name and a password stand in cluster.user and \
                       cluster.password_file";
         return fault("cluster.servers", "must be addresses that begin with nats:// or tls://", remedy);

@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::{Config, ModerationService, Tls};
@@ -26,12 +26,7 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
         *cache = folder.join(&*cache);
     }
     let (Tls { certificate, key, .. }, ca) = (&mut config.tls, &mut config.acme.directory_ca);
-    for (name, file) in [("tls.certificate", certificate), ("tls.key", key), ("acme.directory_ca", ca)] {
-        let Some(file) = file else { continue };
-        *file = folder.join(&*file);
-        // What is in it is read when it is needed, and a certificate whenever it changes.
-        File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
-    }
+    find([("tls.certificate", certificate), ("tls.key", key), ("acme.directory_ca", ca)], folder)?;
     for mirror in &mut config.mirrors {
         let Some(file) = &mut mirror.key_file else { continue };
         *file = folder.join(&*file);
@@ -51,11 +46,7 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
         ("cluster.tls_certificate", &mut cluster.tls_certificate),
         ("cluster.tls_key", &mut cluster.tls_key),
     ];
-    for (name, file) in files {
-        let Some(file) = file else { continue };
-        *file = folder.join(&*file);
-        File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
-    }
+    find(files, folder)?;
     for settings in std::iter::once(&mut config.root).chain(&mut config.communities) {
         for list in &mut settings.blocklist.files {
             *list = folder.join(&*list);
@@ -67,6 +58,7 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             *file = folder.join(&*file);
             service.secret = secret_of(file)?;
         }
+        find(service.files_of_nats(), folder)?;
         for plugin in &mut settings.plugins.chain {
             plugin.folder = folder.to_owned();
             let Some(program) = plugin.file() else { continue };
@@ -84,6 +76,20 @@ pub(super) fn read(config: &mut Config, relay_toml: &Path) -> Result<(), ConfigE
             .geohash
             .draw(text)
             .map_err(|fault| refused(&file, "geohash.polygon_file", &fault.problem, &fault.remedy, None))?;
+    }
+    Ok(())
+}
+
+/// Says where some files are, which must be there. What is in them is read when it is needed, and a certificate whenever
+/// it changes.
+fn find<const N: usize>(
+    files: [(&'static str, &mut Option<PathBuf>); N],
+    folder: &Path,
+) -> Result<(), ConfigError> {
+    for (name, file) in files {
+        let Some(file) = file else { continue };
+        *file = folder.join(&*file);
+        File::open(&*file).map_err(|cause| unreadable(file, name, cause))?;
     }
     Ok(())
 }

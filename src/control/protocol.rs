@@ -200,4 +200,7 @@ pub struct SearchStats {
     pub lag_seconds: u64,
     /// Bytes of its files.
     pub disk_bytes: u64,
+    /// Whether nothing more is taken in, as its disk is full.
+    #[serde(default)]
+    pub is_full: bool,
 }

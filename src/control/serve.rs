@@ -195,7 +195,8 @@ pub fn stats(communities: &Communities, store: &Store) -> Result<Stats, StoreErr
 }
 
 fn search(community: &Community) -> SearchStats {
-    let Status { state, events, lag_events, lag_seconds, disk_bytes, reason } = community.search.status();
+    let status = community.search.status();
+    let Status { state, events, lag_events, lag_seconds, disk_bytes, is_full, reason } = status;
     SearchStats {
         state: state.to_owned(),
         reason: reason.map(|reason| reason.to_string()),
@@ -203,6 +204,7 @@ fn search(community: &Community) -> SearchStats {
         lag_events,
         lag_seconds: lag_seconds as u64,
         disk_bytes,
+        is_full,
     }
 }
 

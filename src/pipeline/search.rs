@@ -69,8 +69,7 @@ impl Reader {
         let Search { query, asked, .. } = search;
         let ready = query.community.search.ready()?;
         let rules = query.community.rules();
-        let new = self.new_matches(search, &rules, &ready);
-        let mut is_whole = true;
+        let (new, mut is_whole) = self.new_matches(search, &rules, &ready);
         let mut seen = HashSet::new();
         for matching in [Match::All, Match::Any] {
             let mut hits = self.hits(search, &rules, &ready, matching)?;
@@ -144,11 +143,12 @@ impl Reader {
         (goes_on, found)
     }
 
-    /// Which of the events match that came after what the search index has, newest first.
-    fn new_matches(&self, search: &Search<'_>, rules: &Rules, ready: &Ready) -> Vec<Id> {
+    /// Which of the events match that came after what the search index has, newest first; false when there are too many
+    /// to look at.
+    fn new_matches(&self, search: &Search<'_>, rules: &Rules, ready: &Ready) -> (Vec<Id>, bool) {
         let Search { query, filter, as_of, by_kind, .. } = search;
         if ready.upto >= *as_of || *by_kind {
-            return Vec::new();
+            return (Vec::new(), true);
         }
         let (mut new, mut seen) = (Vec::new(), 0);
         let store = self.shared.store();
@@ -171,7 +171,7 @@ impl Reader {
             tracing::warn!("{}: what is newest cannot be read for a search", query.community.path());
         }
         new.sort_unstable_by(|(left, one), (right, other)| right.cmp(left).then(one.cmp(other)));
-        new.into_iter().map(|(_, id)| id).collect()
+        (new.into_iter().map(|(_, id)| id).collect(), seen <= NEW_EVENTS_MAX)
     }
 }
 

@@ -1,8 +1,9 @@
-//! The moderation service of a community (docs/moderation.md): events go out in batches by POST, signed, and verdicts
-//! come back with the answer or by the management API. In: what is stored, by number. Out: requests, verdicts to
+//! The moderation service of a community (docs/moderation.md): events go out in batches, signed, by POST or by a request to
+//! a NATS server, and verdicts come back with the answer or by the management API. In: what is stored, by number. Out: requests, verdicts to
 //! `src/admin/`. At least once: where it stands is kept in the store, and moves on only when a batch was taken.
 
 mod numbers;
+mod way;
 pub(crate) mod wire;
 
 pub use numbers::Numbers;
@@ -12,28 +13,20 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, header};
-use tokio_rustls::rustls::ClientConfig;
-
 use crate::admin::{Admin, Caller};
 use crate::community::{Communities, Community};
 use crate::config::{Config, ModerationService, UntilVerdict, WithoutVerdict};
 use crate::event::{Event, Id};
-use crate::net::https::{self, BoxError, Client};
+use crate::net::https::BoxError;
 use crate::nips::nip86::Method;
 use crate::pipeline::Pipeline;
 use crate::rule::RelayNames;
 use crate::store::record::{RecordError, decode};
 use crate::store::{CommunityId, Group, StateTable, Store, StoreError};
-use wire::{SIGNATURE, TIMESTAMP};
+use way::{Signed, Way};
 
 /// Where a service stands: the number of the first event that it was not sent.
 const POSITION: StateTable = StateTable(22);
-
-/// Bytes of the longest answer that is read.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of events that are sent at once, about.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -76,6 +69,16 @@ enum Trouble {
     Request(BoxError),
     #[error("it answers {0}")]
     Status(hyper::StatusCode),
+    #[error("nobody listens to {0} (moderation_service.subject)")]
+    Nobody(String),
+    #[error("no answer came within {0} ms (moderation_service.timeout_milliseconds)")]
+    Late(u64),
+    #[error("it answers that it failed: {0}")]
+    Failed(String),
+    #[error("its answer has {0} bytes")]
+    Long(usize),
+    #[error("the NATS server takes {0} bytes at most")]
+    TooLarge(usize),
 }
 
 /// Events to be sent, and where it stands when they are.
@@ -154,7 +157,7 @@ pub(crate) async fn serve_all<H: House>(house: Arc<H>) {
 
 /// Serves the service of one community until it has none any more.
 async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
-    let (mut failures, mut trusting) = (0, None);
+    let (mut failures, mut way) = (0, Way::default());
     loop {
         let settings = community.settings().moderation_service.clone();
         let is_there = house.communities().at(community.path()).is_some();
@@ -163,7 +166,7 @@ async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
             community.review.idle();
             return;
         }
-        let pause = match round(&house, &community, &settings, &mut trusting).await {
+        let pause = match round(&house, &community, &settings, &mut way).await {
             Ok(true) => {
                 failures = 0;
                 continue;
@@ -178,8 +181,8 @@ async fn serve<H: House>(house: Arc<H>, community: Arc<Community>) {
                     community = community.path(),
                     "the moderation service is not reached: {trouble}"
                 );
-                // Whom this machine trusts may be why.
-                trusting = None;
+                // Whom this machine trusts may be why, or the connection.
+                way = Way::default();
                 let pause = PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
                 failures += 1;
                 pause
@@ -207,7 +210,7 @@ async fn round<H: House>(
     house: &Arc<H>,
     community: &Arc<Community>,
     settings: &ModerationService,
-    trusting: &mut Option<Arc<ClientConfig>>,
+    way: &mut Way,
 ) -> Result<bool, Trouble> {
     let of_held = settings.clone();
     blocking(house, community, move |house, community| decide_overdue(house, community, &of_held)).await;
@@ -217,14 +220,7 @@ async fn round<H: House>(
     let batch =
         blocking(house, community, move |house, community| gather(house, community, &of_batch)).await?;
     let Some(Batch { events, next, records, is_passed_over }) = batch else { return Ok(false) };
-    for some in events.chunks(settings.batch_events_max) {
-        let client = client_for(url, settings, trusting).await?;
-        let verdicts = send(house, community, settings, (&client, url), some).await?;
-        community.review.sent.add(some.len());
-        if !verdicts.is_empty() {
-            blocking(house, community, move |house, community| take(house, community, verdicts)).await;
-        }
-    }
+    send_all(house, community, settings, (way, url), &events).await?;
     blocking(house, community, move |house, community| {
         house.pipeline().change_state(moved(community.id, next))
     })
@@ -305,45 +301,62 @@ fn gather<H: House>(
     Ok(Some(Batch { events, next, records, is_passed_over: passed_over > 0 }))
 }
 
-/// What asks a service. To read whom this machine trusts takes a while, so that is kept in `trusting`.
-async fn client_for(
-    url: &str,
+/// Sends a batch and carries out what is answered; what is too large for the way goes in halves. One event that is too
+/// large is never sent.
+async fn send_all<H: House>(
+    house: &Arc<H>,
+    community: &Arc<Community>,
     settings: &ModerationService,
-    trusting: &mut Option<Arc<ClientConfig>>,
-) -> Result<Client, Trouble> {
-    let time_max = Duration::from_millis(settings.timeout_milliseconds);
-    if !url.starts_with("https:") {
-        return Ok(Client::plain(time_max, ANSWER_BYTES_MAX));
+    (way, url): (&mut Way, &str),
+    events: &[Event],
+) -> Result<(), Trouble> {
+    let mut waiting: Vec<&[Event]> = events.chunks(settings.batch_events_max).rev().collect();
+    while let Some(some) = waiting.pop() {
+        let verdicts = match send(house, community, settings, (&mut *way, url), some).await {
+            Err(why @ Trouble::TooLarge(_)) => {
+                match some {
+                    [] => {}
+                    [event] => {
+                        let (path, id) = (community.path(), event.id);
+                        tracing::error!(
+                            community = path,
+                            "event {id} is not sent to the moderation service: {why}"
+                        );
+                        community.review.passed_over.add(1);
+                    }
+                    some => {
+                        let (first, rest) = some.split_at(some.len() / 2);
+                        waiting.extend([rest, first]);
+                    }
+                }
+                continue;
+            }
+            sent => sent?,
+        };
+        community.review.sent.add(some.len());
+        if !verdicts.is_empty() {
+            blocking(house, community, move |house, community| take(house, community, verdicts)).await;
+        }
     }
-    let trust = match trusting {
-        Some(trust) => trust,
-        None => trusting.insert(https::trusting_system().await.map_err(Trouble::Request)?),
-    };
-    Ok(Client::by(Arc::clone(trust), time_max, ANSWER_BYTES_MAX))
+    Ok(())
 }
 
 async fn send<H: House>(
     house: &Arc<H>,
     community: &Community,
     settings: &ModerationService,
-    (client, url): (&Client, &str),
+    (way, url): (&mut Way, &str),
     events: &[Event],
 ) -> Result<Vec<Verdict>, Trouble> {
-    let request = |error: BoxError| Trouble::Request(error);
     let body = wire::body(community.path(), events);
     let timestamp = house.pipeline().clock.now();
-    let asked = Request::post(url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(TIMESTAMP, timestamp)
-        .header(SIGNATURE, wire::sign(&settings.secret, timestamp, &body))
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| request(error.into()))?;
-    community.review.requests.add(1);
-    let answer = client.ask(asked).await.map_err(request)?;
-    if !answer.status().is_success() {
-        return Err(Trouble::Status(answer.status()));
+    let signature = wire::sign(&settings.secret, timestamp, &body);
+    let answer = way.ask(settings, url, Signed { body, timestamp, signature }).await;
+    if !matches!(answer, Err(Trouble::TooLarge(_))) {
+        community.review.requests.add(1);
     }
-    let verdicts = wire::answer(answer.body());
+    let answer = answer?;
+    let verdicts = wire::answer(&answer);
     Ok(verdicts.unwrap_or_else(|problem| {
         tracing::warn!(
             community = community.path(),

@@ -166,6 +166,13 @@ pub fn remove(store: &Path, community: CommunityId) -> io::Result<()> {
     }
 }
 
+/// Bytes that are free where a community's folder is or would be, if that can be told.
+pub(super) fn free_bytes(store: &Store, community: CommunityId) -> Option<u64> {
+    let path = path_of(store.path(), community);
+    let there = path.ancestors().find(|path| path.exists())?;
+    Store::disk_free_bytes_at(there).ok().flatten()
+}
+
 impl Folder {
     /// Opens the folder of a community where it can be gone on with, else makes a new one.
     pub(super) fn open(
@@ -190,7 +197,10 @@ impl Folder {
                 Err(error) => tracing::warn!("{}: {error}; it is built anew", path.display()),
             }
         }
-        Folder::make(store, community, settings, path)
+        Folder::make(store, community, settings, path).inspect_err(|_| {
+            // What is half made is of no use; what cannot be removed now is the next time.
+            let _ = remove(store.path(), community);
+        })
     }
 
     fn make(

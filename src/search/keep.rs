@@ -50,6 +50,8 @@ struct Kept {
     open: Option<Open>,
     rests_until: Option<Instant>,
     failures: u32,
+    /// Up to which number it had all when its disk was found to be full, while that lasts.
+    full_at: Option<u64>,
 }
 
 /// A folder that is read and written.
@@ -125,13 +127,15 @@ impl Keeper {
     }
 
     /// Does a piece of what is to be done for a community, with so much memory for the writer; whether there is more
-    /// that should not wait. Space that must stay free on the disk is not filled.
+    /// that should not wait. Space that must stay free on its disk is not filled; there is more of it than the writer may
+    /// write at once, so that this thread is not the one that fills the disk.
     pub fn step(&mut self, community: &Community, memory_bytes: usize, free_bytes_min: u64) -> bool {
         let id = community.id;
         if !community.settings().search.enabled {
             if self.kept.contains_key(&id) {
                 self.let_go(id);
                 community.search.set(State::Off);
+                community.search.set_full(false);
             }
             return false;
         }
@@ -140,6 +144,7 @@ impl Keeper {
         if wants_rebuild {
             tracing::info!("{}: the search index is built anew", community.path());
             self.let_go(id);
+            community.search.set_full(false);
             kept = Kept::default();
         }
         if kept.rests_until.is_some_and(|until| Instant::now() < until) {
@@ -159,7 +164,11 @@ impl Keeper {
                 goes_on
             }
             Err(error) => {
-                self.fail(community, &mut kept, &error);
+                let free = folder::free_bytes(&self.store, id);
+                match error.is_no_room(free, memory_bytes as u64) {
+                    true => self.wait_for_room(community, &mut kept, &error),
+                    false => self.fail(community, &mut kept, &error),
+                }
                 false
             }
         };
@@ -181,10 +190,53 @@ impl Keeper {
         kept.open = None;
         kept.failures += 1;
         kept.rests_until = Some(Instant::now() + RETRY_AFTER);
-        let is_its_own = !matches!(error, SearchError::DiskFull(_) | SearchError::Store(_));
-        if is_its_own && (kept.failures >= FAILURES_MAX || matches!(error, SearchError::Panicked)) {
+        if !matches!(error, SearchError::Store(_))
+            && (kept.failures >= FAILURES_MAX || matches!(error, SearchError::Panicked))
+        {
             // What cannot be removed now can be the next time.
             let _ = folder::remove(self.store.path(), community.id);
+        }
+    }
+
+    /// Its disk is full. What it has can be searched, and is gone on with when there is room; the operator is told once.
+    fn wait_for_room(&mut self, community: &Community, kept: &mut Kept, error: &SearchError) {
+        self.give_back(community.id);
+        let upto = kept.open.as_ref().map_or(0, |open| open.folder.payload.upto);
+        kept.rests_until = Some(Instant::now() + RETRY_AFTER);
+        if kept.full_at.replace(upto).is_none() {
+            tracing::error!(
+                "{}: search takes in nothing more until there is room: {error}; what it has is found, and all else goes on",
+                community.path()
+            );
+        }
+        community.search.set_full(true);
+        if let Some(open) = &mut kept.open {
+            // What was removed is looked for again, too.
+            (open.read_upto, open.compared_at) = (upto, None);
+        }
+        match kept.open.as_ref().filter(|open| open.is_complete) {
+            Some(open) => {
+                let (target, insertions) = {
+                    let index = community.index();
+                    (index.next_number(), index.insertions())
+                };
+                tell(community, open, target, insertions);
+            }
+            None => community.search.set(State::Broken(error.to_string().into())),
+        }
+    }
+
+    /// Gives back the room of what was written and does not count yet.
+    fn give_back(&mut self, community: CommunityId) {
+        let Some(mut writing) = self.writing.take_if(|writing| writing.community == community) else {
+            return;
+        };
+        let given = catch_unwind(AssertUnwindSafe(|| {
+            writing.writer.rollback()?;
+            writing.writer.garbage_collect_files().wait()
+        }));
+        if !matches!(given, Ok(Ok(_))) {
+            tracing::debug!("what was written of a search index stays until there is room");
         }
     }
 
@@ -206,7 +258,8 @@ impl Keeper {
         if kept.open.take_if(is_other).is_some() {
             self.writing.take_if(|writing| writing.community == community.id);
         }
-        let open = match &mut kept.open {
+        let Kept { open, full_at, .. } = kept;
+        let open = match open {
             Some(open) => open,
             none => none.insert(self.open(community)?),
         };
@@ -216,7 +269,9 @@ impl Keeper {
         };
         if open.read_upto < target {
             open.behind_since.get_or_insert_with(Instant::now);
-            if let Some(free) = self.store.disk_free_bytes()?.filter(|free| *free < free_bytes_min) {
+            let least = free_bytes_min.max(memory_bytes as u64);
+            let free = folder::free_bytes(&self.store, community.id);
+            if let Some(free) = free.filter(|free| *free < least) {
                 return Err(SearchError::DiskFull(free));
             }
             self.read_some(community, open, target, memory_bytes)?;
@@ -234,8 +289,13 @@ impl Keeper {
             open.is_complete |= is_level;
         }
         self.close_if_idle(community.id, open)?;
-        if open.folder.payload.upto >= target {
+        let upto = open.folder.payload.upto;
+        if upto >= target {
             (open.found, open.behind_since) = (insertions, None);
+        }
+        if full_at.take_if(|at| upto >= target || upto > *at).is_some() {
+            tracing::info!("{}: there is room for search again, and it takes in what came", community.path());
+            community.search.set_full(false);
         }
         tell(community, open, target, insertions);
         Ok(open.read_upto < target)
@@ -372,13 +432,8 @@ impl Keeper {
         let Some(writing) = self.writing.as_mut().filter(|writing| writing.community == community) else {
             return Ok(());
         };
-        open.folder.payload.upto = open.read_upto;
-        let payload = serde_json::to_string(&open.folder.payload).map_err(std::io::Error::other)?;
-        let mut prepared = writing.writer.prepare_commit()?;
-        prepared.set_payload(&payload);
-        prepared.commit()?;
+        make_safe(&mut writing.writer, open)?;
         (writing.pending_since, writing.pending_bytes) = (None, 0);
-        open.reader.reload()?;
         Ok(())
     }
 
@@ -404,12 +459,9 @@ impl Keeper {
             return Ok(());
         };
         if writing.pending_since.is_some() {
-            open.folder.payload.upto = open.read_upto;
-            let payload = serde_json::to_string(&open.folder.payload).map_err(std::io::Error::other)?;
-            let mut prepared = writing.writer.prepare_commit()?;
-            prepared.set_payload(&payload);
-            prepared.commit()?;
-            open.reader.reload()?;
+            // What is not safe is read again.
+            make_safe(&mut writing.writer, open)
+                .inspect_err(|_| open.read_upto = open.folder.payload.upto)?;
         }
         Ok(writing.writer.wait_merging_threads()?)
     }
@@ -423,6 +475,19 @@ impl Keeper {
             tracing::warn!("the search index is not saved: {error}");
         }
     }
+}
+
+/// Makes all safe that was handed to a writer, and has it found.
+fn make_safe(writer: &mut IndexWriter, open: &mut Open) -> Result<(), SearchError> {
+    let mut payload = open.folder.payload.clone();
+    payload.upto = open.read_upto;
+    let text = serde_json::to_string(&payload).map_err(std::io::Error::other)?;
+    let mut prepared = writer.prepare_commit()?;
+    prepared.set_payload(&text);
+    prepared.commit()?;
+    // Not before: what is not safe is read again.
+    open.folder.payload = payload;
+    Ok(open.reader.reload()?)
 }
 
 fn ready(open: &Open) -> Ready {

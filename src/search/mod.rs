@@ -11,6 +11,7 @@ mod folder;
 mod keep;
 pub mod text;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use crate::nips::nip50;
 use crate::rule::Refusal;
 use crate::store::StateTable;
+use crate::words;
 
 pub use find::{Hits, Match, Ready};
 pub use folder::{FOLDER, remove};
@@ -32,6 +34,8 @@ pub struct Handle {
     state: RwLock<State>,
     /// Somebody wants it built anew.
     rebuild: AtomicBool,
+    /// Nothing more is taken in, as its disk is full.
+    is_full: AtomicBool,
 }
 
 #[derive(Clone, Default)]
@@ -68,6 +72,8 @@ pub struct Status {
     pub lag_seconds: f64,
     /// Bytes of its files.
     pub disk_bytes: u64,
+    /// Whether nothing more is taken in, as its disk is full; what it has can be searched if it is ready.
+    pub is_full: bool,
     /// Why it is broken.
     pub reason: Option<Arc<str>>,
 }
@@ -117,8 +123,17 @@ impl Handle {
         self.set(State::Ready(Arc::new(make()), lag));
     }
 
+    /// Whether its disk is full.
+    fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
+        Status { is_full: self.is_full.load(Ordering::Relaxed), ..self.status_of_state() }
+    }
+
+    fn status_of_state(&self) -> Status {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Off => Status { state: "off", ..Status::default() },
             State::Building(done, of) => {
@@ -130,7 +145,7 @@ impl Handle {
                 lag_events: lag.events,
                 lag_seconds: lag.since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
                 disk_bytes: ready.disk_bytes,
-                reason: None,
+                ..Status::default()
             },
             State::Broken(reason) => {
                 Status { state: "broken", reason: Some(Arc::clone(reason)), ..Status::default() }
@@ -150,8 +165,33 @@ enum SearchError {
     Store(#[from] crate::store::StoreError),
     #[error("event number {0} of the store: {1}")]
     Record(u64, crate::store::record::RecordError),
-    #[error("only {0} bytes are free on the disk (store.disk_free_bytes_min)")]
+    #[error("only {} are free on its disk", words::bytes(*.0))]
     DiskFull(u64),
     #[error("the search engine panicked: its files may be damaged")]
     Panicked,
+}
+
+impl SearchError {
+    /// Whether it is that there is no room, where so many bytes are free and the engine may need so many at once. The
+    /// engine's own threads do not say why they ended.
+    fn is_no_room(&self, free_bytes: Option<u64>, needed_bytes: u64) -> bool {
+        use tantivy::TantivyError::{IoError, OpenWriteError};
+        use tantivy::directory::error::OpenWriteError as OpenWrite;
+        match self {
+            SearchError::DiskFull(_) => true,
+            SearchError::Store(_) | SearchError::Record(..) => false,
+            SearchError::Io(error) if is_full(error) => true,
+            SearchError::Engine(IoError(error)) if is_full(error) => true,
+            SearchError::Engine(OpenWriteError(OpenWrite::IoError { io_error, .. })) if is_full(io_error) => {
+                true
+            }
+            SearchError::Engine(_) | SearchError::Io(_) | SearchError::Panicked => {
+                free_bytes.is_some_and(|free| free < needed_bytes)
+            }
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

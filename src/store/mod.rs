@@ -391,7 +391,12 @@ impl Store {
 
     /// How many bytes are free for plaza where the store lies; `None` where the file system does not say.
     pub fn disk_free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        files::disk_free_bytes(&self.path)
+        Store::disk_free_bytes_at(&self.path)
+    }
+
+    /// The same where any file or folder lies.
+    pub fn disk_free_bytes_at(path: &Path) -> Result<Option<u64>, StoreError> {
+        files::disk_free_bytes(path)
     }
 
     /// Closes the store and tells whether everything is on disk. Dropping it does the same and logs instead.

@@ -63,7 +63,7 @@ fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot()
 /// Has the servers forget all entries up to one.
 fn purge(house: &House, up_to: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let address = format!("nats://127.0.0.1:{}", house.servers[0].port);
+    let address = house.servers[0].url();
     runtime.block_on(async {
         let client = async_nats::connect(address).await.expect("connected");
         let stream = async_nats::jetstream::new(client).get_stream("plaza-log").await.expect("the log");

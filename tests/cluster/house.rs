@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::http::{ask, authorization, get, token_tags};
+use crate::common::nats::Server;
 use crate::common::program::{Program, free_port, plaza, tool};
 use crate::common::{Client, Person};
 
@@ -40,39 +41,6 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Who manages all communities.
 pub(crate) fn owner() -> Person {
     Person::new(1)
-}
-
-/// One NATS server.
-pub(crate) struct Server {
-    folder: PathBuf,
-    host: String,
-    pub(crate) port: u16,
-    pub(crate) program: Option<Program>,
-}
-
-impl Server {
-    pub(crate) fn start(&mut self) {
-        let mut command = Command::new(tool("nats-server").expect("it was there a moment ago"));
-        command
-            .args(["-c", "nats.conf"])
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let program = Program::start(command);
-        program.says("Server is ready");
-        self.program = Some(program);
-    }
-
-    /// Adds to what it goes by at its next start.
-    pub(crate) fn configure(&self, more: &str) {
-        let file = self.folder.join("nats.conf");
-        let text = fs::read_to_string(&file).expect("a file");
-        fs::write(file, text + more).expect("a file");
-    }
-
-    pub(crate) fn kill(&mut self) {
-        drop(self.program.take());
-    }
 }
 
 /// One node of the relay.
@@ -216,7 +184,6 @@ impl House {
             House { servers: Vec::new(), nodes: Vec::new(), settings: settings.to_owned(), folder };
         for (at, [client, route]) in ports.iter().enumerate() {
             let own = house.folder.path().join(format!("nats-{at}"));
-            fs::create_dir(&own).expect("a folder");
             let routes: Vec<String> =
                 ports.iter().map(|[_, route]| format!("nats://{host}:{route}")).collect();
             let cluster = match servers {
@@ -227,11 +194,9 @@ impl House {
                 ),
             };
             let config = format!(
-                "listen: \"{host}:{client}\"\nserver_name: nats-{at}\njetstream {{ store_dir: \"js\", max_mem: 64MB, \
-                 max_file: 1GB }}\n{cluster}"
+                "server_name: nats-{at}\njetstream {{ store_dir: \"js\", max_mem: 64MB, max_file: 1GB }}\n{cluster}"
             );
-            fs::write(own.join("nats.conf"), config).expect("a file");
-            house.servers.push(Server { folder: own, host: host.to_owned(), port: *client, program: None });
+            house.servers.push(Server::new(own, host, *client, &config));
         }
         house.servers.iter_mut().for_each(Server::start);
         (0..nodes).for_each(|_| house.add_node(""));
@@ -305,8 +270,7 @@ impl House {
 
 /// The settings of a node.
 pub(crate) fn write_settings(folder: &Path, name: &str, servers: &[Server], settings: &str, more: &str) {
-    let addresses: Vec<String> =
-        servers.iter().map(|server| format!("\"nats://{}:{}\"", server.host, server.port)).collect();
+    let addresses: Vec<String> = servers.iter().map(|server| format!("\"{}\"", server.url())).collect();
     let text = format!(
         "[rate]\nenabled = false\n[log]\nlevel = \"info\"\n[server]\nshutdown_seconds_max = 5\n[admin]\nowners = [\"{}\"]\n\
          [store]\ncache_bytes = 16_777_216\n[cluster]\nservers = [{}]\nnode = \"{name}\"\nreplicas = {}\n\

@@ -61,7 +61,7 @@ fn one_node_after_the_other_is_replaced_while_the_rest_serves() {
 /// Publishes something to the log that no node of this version has written.
 fn publish(house: &House, subject: &str, bytes: Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let address = format!("nats://127.0.0.1:{}", house.servers[0].port);
+    let address = house.servers[0].url();
     let subject = subject.to_owned();
     runtime.block_on(async {
         let client = async_nats::connect(address).await.expect("connected");

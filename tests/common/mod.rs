@@ -9,6 +9,7 @@ pub mod folder;
 pub mod http;
 pub mod invoice;
 pub mod machine;
+pub mod nats;
 pub mod program;
 
 use std::io::{Read, Write};

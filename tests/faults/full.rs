@@ -47,7 +47,7 @@ struct House {
 }
 
 /// Whether a disk can be mounted that nobody else sees; says why not.
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let mut mount = Command::new("unshare");
     mount.args(["-m", "mount", "-t", "tmpfs", "-o", "size=1m", "plaza"]).arg(folder.path());

@@ -2,7 +2,7 @@
 //! says what a publisher, a reader and the operator see meanwhile, and all of them what holds afterwards: the relay
 //! takes events again, without a restart and on the same connections, and nothing that it acknowledged or showed is
 //! lost, even by a power cut. Then the same at random; a relay that ends because a group broke off half-way is started
-//! again, as systemd does. And a disk that is really full (`full.rs`), where one can be mounted. `PLAZA_SEED` runs
+//! again, as systemd does. And disks that are really full (`full.rs`, `search.rs`), where one can be mounted. `PLAZA_SEED` runs
 //! the chances of one seed again; `PLAZA_ROUNDS` sets how many rounds the long form has:
 //! `cargo test --test faults -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
@@ -31,6 +31,7 @@ mod promise;
 #[path = "../model/random.rs"]
 #[allow(dead_code, reason = "only its numbers are used here")]
 mod random;
+mod search;
 #[path = "../crash/server.rs"]
 #[allow(dead_code, reason = "it is started and killed here, and never told to stop")]
 mod server;

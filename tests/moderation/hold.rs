@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::common::{Client, NOW, Person, TestRelay};
-use crate::server::Service;
+use crate::server::{Service, Way};
 use crate::{number, owner, relay, service_key, wait_until};
 
 const HOLD: &str = "until_verdict = \"hold\"\n";
@@ -20,7 +20,11 @@ fn give(relay: &TestRelay, event: &plaza::event::Event, verdict: &str) {
 
 #[test]
 fn only_its_author_and_moderators_see_what_is_held() {
-    let service = Service::start(|_| (200, String::new()));
+    Way::all().iter().for_each(only_its_author_and_moderators_see_what_is_held_by);
+}
+
+fn only_its_author_and_moderators_see_what_is_held_by(way: &Way) {
+    let service = way.service(|_| (200, String::new()));
     let relay = relay(&service, HOLD);
     let (ann, bob, owner) = (Person::new(1), Person::new(2), owner());
     let people: [(&[&Person], bool); 5] =
@@ -130,8 +134,12 @@ fn some_events_are_not_held() {
 
 #[test]
 fn without_a_verdict_in_time_the_setting_decides() {
+    Way::all().iter().for_each(without_a_verdict_in_time_the_setting_decides_by);
+}
+
+fn without_a_verdict_in_time_the_setting_decides_by(way: &Way) {
     for (setting, is_shown) in [("show", true), ("remove", false)] {
-        let service = Service::start(|_| (500, String::new()));
+        let service = way.service(|_| (500, String::new()));
         let relay =
             relay(&service, &format!("{HOLD}verdict_seconds_max = 60\nwithout_verdict = \"{setting}\""));
         let note = Person::new(1).note("waits");

@@ -1,10 +1,12 @@
-//! Moderation services (docs/moderation.md): a real HTTP server is sent events, checks their signature, and gives verdicts
-//! with its answer or by the management API; dead, slow and wrong ones; what is held, and who sees it.
+//! Moderation services (docs/moderation.md): a real one, over HTTP or at a real NATS server, is sent events, checks their
+//! signature, and gives verdicts with its answer or by the management API; dead, slow and wrong ones; what is held, and
+//! who sees it. Where there is no nats-server that way is left out, and said so.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod hold;
+mod nats;
 mod server;
 mod verdicts;
 
@@ -32,9 +34,7 @@ fn owner() -> Person {
 
 /// A relay with a service at this address, and more settings of its section.
 fn relay(service: &Service, more: &str) -> TestRelay {
-    let text = settings(&service.url, more);
-    let parsed =
-        Config::parse(&text, Path::new("relay.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let parsed = parsed(service, more);
     TestRelay::with(|config| {
         config.root = parsed.root;
         config.root.moderation_service.secret = SECRET.to_vec();
@@ -43,11 +43,18 @@ fn relay(service: &Service, more: &str) -> TestRelay {
     })
 }
 
-fn settings(url: &str, more: &str) -> String {
+fn parsed(service: &Service, more: &str) -> Config {
+    let text = settings(service, more);
+    Config::parse(&text, Path::new("relay.toml")).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn settings(service: &Service, more: &str) -> String {
     format!(
-        "[admin]\nowners = [\"{}\"]\n[moderation_service]\nurl = \"{url}\"\nsecret_file = \"secret\"\n\
+        "[admin]\nowners = [\"{}\"]\n[moderation_service]\nurl = \"{}\"\n{}secret_file = \"secret\"\n\
          pubkey = \"{}\"\nbatch_milliseconds = 5\n{more}",
         owner().hex(),
+        service.url,
+        service.more,
         service_key().hex()
     )
 }

@@ -1,14 +1,21 @@
-//! A moderation service, as somebody writes one: it reads a request, checks the signature in a few lines, and answers.
+//! A moderation service, as somebody writes one: it reads a request, over HTTP or from a NATS server, checks the signature
+//! in a few lines, and answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
+use async_nats::{ConnectOptions, HeaderMap};
+use futures_util::StreamExt as _;
 use ring::hmac;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 
 use crate::common::authority::Pair;
+use crate::common::nats::Server;
+use crate::common::program::{free_port, tool};
 use crate::{PATIENCE, SECRET};
 
 /// What a request was.
@@ -36,11 +43,48 @@ struct State {
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
 
-/// A server that serves until the test ends.
+/// A service that serves until the test ends.
 pub(crate) struct Service {
     pub(crate) url: String,
+    /// What stands in its section beside the url.
+    pub(crate) more: String,
     shared: Shared,
+    /// It ends with this, if it is reached by NATS.
+    _stop: Option<oneshot::Sender<()>>,
 }
+
+/// A way to services.
+pub(crate) enum Way {
+    Http,
+    Nats(Box<Server>, TempDir),
+}
+
+impl Way {
+    /// All that there are here.
+    pub(crate) fn all() -> Vec<Way> {
+        std::iter::once(Way::Http).chain(Way::nats("")).collect()
+    }
+
+    /// A NATS server with these settings, if one can be had here.
+    pub(crate) fn nats(settings: &str) -> Option<Way> {
+        tool("nats-server")?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::new(folder.path().join("nats"), "127.0.0.1", free_port(), settings);
+        server.start();
+        Some(Way::Nats(Box::new(server), folder))
+    }
+
+    /// A service that is reached by it, and answers so.
+    pub(crate) fn service(&self, answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Service {
+        match self {
+            Way::Http => Service::start(answer),
+            Way::Nats(server, _) => Service::start_nats(ConnectOptions::new(), &server.url(), answer),
+        }
+    }
+}
+
+/// The subject that services listen to.
+pub(crate) const SUBJECT: &str = "moderation.events";
 
 /// An answer with these verdicts.
 pub(crate) fn verdicts(verdicts: Value) -> (u16, String) {
@@ -74,8 +118,7 @@ impl Service {
     ) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = listener.local_addr().expect("an address").port();
-        let state = State { asked: Vec::new(), answer: Box::new(answer) };
-        let shared: Shared = Arc::new((Mutex::new(state), Condvar::new()));
+        let shared = shared(answer);
         let of_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -83,7 +126,36 @@ impl Service {
                 std::thread::spawn(move || open(stream).and_then(|stream| serve(stream, &shared)));
             }
         });
-        Service { url: format!("{origin}:{port}/events"), shared }
+        Service { url: format!("{origin}:{port}/events"), more: String::new(), shared, _stop: None }
+    }
+
+    /// None, at a NATS server where somebody else listens.
+    pub(crate) fn nowhere(url: &str) -> Service {
+        let more = format!("subject = \"{SUBJECT}\"\n");
+        Service { url: url.to_owned(), more, shared: shared(|_| (200, String::new())), _stop: None }
+    }
+
+    /// One that listens at a NATS server; it does so when this returns.
+    pub(crate) fn start_nats(
+        options: ConnectOptions,
+        url: &str,
+        answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static,
+    ) -> Service {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let shared = shared(answer);
+        let (of_thread, address) = (Arc::clone(&shared), url.to_owned());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                tokio::select! {
+                    () = serve_nats(options, &address, &of_thread, ready) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        is_ready.recv_timeout(PATIENCE).expect("it listens");
+        Service { shared, _stop: Some(stop), ..Service::nowhere(url) }
     }
 
     /// All that it was asked so far.
@@ -114,6 +186,49 @@ impl Service {
     }
 }
 
+fn shared(answer: impl FnMut(&Asked) -> (u16, String) + Send + 'static) -> Shared {
+    let state = State { asked: Vec::new(), answer: Box::new(answer) };
+    Arc::new((Mutex::new(state), Condvar::new()))
+}
+
+/// Notes a request, and says what the answer is.
+fn answer(shared: &Shared, timestamp: u64, signature: &str, body: &[u8]) -> (u16, String) {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    let signed = [format!("{timestamp}.").as_bytes(), body].concat();
+    let is_signed = hex::decode(signature).is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok());
+    let asked = Asked { body: serde_json::from_slice(body).expect("JSON"), timestamp, is_signed };
+    let answer = {
+        let mut state = shared.0.lock().expect("no test failed in it");
+        state.asked.push(asked.clone());
+        (state.answer)(&asked)
+    };
+    shared.1.notify_all();
+    answer
+}
+
+async fn serve_nats(options: ConnectOptions, url: &str, shared: &Shared, ready: std::sync::mpsc::Sender<()>) {
+    let options = options.reconnect_delay_callback(|_| std::time::Duration::from_millis(20));
+    let client = options.connect(url).await.expect("a connection");
+    let mut requests = client.queue_subscribe(SUBJECT, "services".to_owned()).await.expect("a subscription");
+    client.flush().await.expect("the server knows of it");
+    let _ = ready.send(());
+    while let Some(request) = requests.next().await {
+        let headers = request.headers.expect("headers");
+        let header = |name: &str| headers.get(name).expect("a header").as_str().to_owned();
+        let timestamp = header("plaza-timestamp").parse().expect("a time");
+        let (status, text) = answer(shared, timestamp, &header("plaza-signature"), &request.payload);
+        let reply = request.reply.expect("somebody waits for an answer");
+        // As services of NATS say that they failed.
+        let mut failed = HeaderMap::new();
+        failed.insert("Nats-Service-Error-Code", status.to_string());
+        let sent = match status {
+            200..300 => client.publish(reply, text.into()).await,
+            _ => client.publish_with_headers(reply, failed, text.into()).await,
+        };
+        sent.expect("it is sent");
+    }
+}
+
 fn serve(stream: impl Read + Write, shared: &Shared) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let (mut length, mut timestamp, mut signature, mut line) = (0, 0, String::new(), String::new());
@@ -132,20 +247,11 @@ fn serve(stream: impl Read + Write, shared: &Shared) -> Option<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
-    let signed = [format!("{timestamp}.").as_bytes(), &body].concat();
-    let is_signed = hex::decode(&signature).is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok());
-    let asked = Asked { body: serde_json::from_slice(&body).ok()?, timestamp, is_signed };
-    let (status, answer) = {
-        let mut state = shared.0.lock().ok()?;
-        state.asked.push(asked.clone());
-        (state.answer)(&asked)
-    };
+    let (status, answer) = answer(shared, timestamp, &signature, &body);
     let head =
         format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
     // Who has gone meanwhile needs no answer.
     let stream = reader.get_mut();
     let _ = stream.write_all(format!("{head}{answer}").as_bytes()).and_then(|()| stream.flush());
-    shared.1.notify_all();
     Some(())
 }

@@ -1,19 +1,21 @@
 //! What services are sent, and what their verdicts do.
 
-use std::path::Path;
-
 use plaza::config::Config;
 use serde_json::{Value, json};
 
 use crate::common::authority::Authority;
 use crate::common::folder::{Folder, Serving};
 use crate::common::{Client, NOW, Person, json_of};
-use crate::server::{Service, verdicts};
+use crate::server::{Asked, Service, Way, verdicts};
 use crate::{number, owner, relay, service_key, wait_until};
 
 #[test]
 fn events_are_sent_in_batches_signed_and_in_order() {
-    let service = Service::start(|_| (204, String::new()));
+    Way::all().iter().for_each(events_are_sent_in_batches_signed_and_in_order_by);
+}
+
+fn events_are_sent_in_batches_signed_and_in_order_by(way: &Way) {
+    let service = way.service(|_| (204, String::new()));
     let relay = relay(&service, "batch_events_max = 7");
     let ann = Person::new(1);
     let mut client = relay.connect();
@@ -39,12 +41,15 @@ fn events_are_sent_in_batches_signed_and_in_order() {
 /// What was stored before there was a service is not sent; what came while either side was down is.
 #[test]
 fn what_came_while_either_side_was_down_is_sent_later() {
-    let service = Service::start(|_| (500, String::new()));
+    Way::all().iter().for_each(what_came_while_either_side_was_down_is_sent_later_by);
+}
+
+fn what_came_while_either_side_was_down_is_sent_later_by(way: &Way) {
+    let service = way.service(|_| (500, String::new()));
     let ann = Person::new(1);
     let mut relay = crate::common::TestRelay::configured("");
     relay.connect().publish_ok(&ann.note("before"));
-    let text = crate::settings(&service.url, "");
-    let parsed = Config::parse(&text, Path::new("relay.toml")).expect("settings");
+    let parsed = crate::parsed(&service, "");
     let mut config = (*relay.relay().config()).clone();
     config.root = parsed.root;
     config.root.moderation_service.secret = crate::SECRET.to_vec();
@@ -60,7 +65,7 @@ fn what_came_while_either_side_was_down_is_sent_later() {
     let before = service.asked().len();
     let again = plaza::net::Relay::start(config, relay.clock.clone()).expect("it starts again");
     wait_until("both are sent", || {
-        let ids: Vec<String> = service.asked()[before..].iter().flat_map(crate::server::Asked::ids).collect();
+        let ids: Vec<String> = service.asked()[before..].iter().flat_map(Asked::ids).collect();
         ids == [notes[0].id.to_string(), notes[1].id.to_string()]
     });
     assert!(!service.ids().contains(&ann.note("before").id.to_string()));
@@ -70,71 +75,72 @@ fn what_came_while_either_side_was_down_is_sent_later() {
 /// Each verdict, with the answer or by a call; the event, and who sees what afterwards.
 #[test]
 fn verdicts_take_effect_by_either_way() {
-    for by_call in [false, true] {
-        let service = Service::start(|_| (200, String::new()));
-        let relay = relay(&service, "labels_hidden = [\"spam\"]");
-        let author = |number| Person::new(10 + number);
-        let events = ["fine", "bad", "spam", "nsfw", "banned"].map(|text| {
-            let number = text.len() as u32 + u32::from(text == "spam");
-            author(number * 7 + text.as_bytes()[0] as u32).note(text)
-        });
-        let id = |at: usize| events[at].id.to_string();
-        let given = json!([
-            {"id": id(0), "verdict": "accept"},
-            {"id": id(1), "verdict": "remove", "reason": "rude"},
-            {"id": id(2), "verdict": "label", "label": "spam"},
-            {"id": id(3), "verdict": "label", "label": "nsfw"},
-            {"id": id(4), "verdict": "ban", "reason": "again"},
-            {"id": "ab".repeat(32), "verdict": "remove"},
-        ]);
-        let mut client = relay.connect();
-        events.iter().for_each(|event| client.publish_ok(event));
-        service.wait_for(5);
-        if by_call {
-            let said = relay.call_ok(&service_key(), "giveverdicts", json!([given]));
-            let done: Vec<bool> = said
-                .as_array()
-                .expect("a list")
-                .iter()
-                .map(|one| one["done"].as_bool().expect("a flag"))
-                .collect();
-            assert_eq!(done, [true, true, true, true, true, false], "{said}");
-            assert_eq!(said[5]["why"], "there is no such event");
-        } else {
-            let given = given.clone();
-            service.answer(move |_| verdicts(given.clone()));
-            client.publish_ok(&author(1_000).event(7, NOW, &[], "+"));
-            wait_until("all count", || {
-                number(&relay, "plaza_moderation_verdicts_total{community=\"/\",verdict=\"ban\"}") == 1.0
-            });
-        }
-        wait_until("they hold", || client.count(&[json!({"kinds": [1]})]) == 2);
-        let mut shown = client.ids(json!({"kinds": [1]}));
-        shown.sort();
-        let mut wanted = vec![id(0), id(3)];
-        wanted.sort();
-        assert_eq!(shown, wanted, "by call: {by_call}");
-        assert!(client.publish_refused(&events[1]).contains("the moderators have removed this event"));
-        let banned = author(6 * 7 + u32::from(b'b'));
-        assert!(
-            client.publish_refused(&banned.note("more")).contains("the moderators have banned this author")
-        );
-        let labels = relay.call_ok(&owner(), "listlabels", json!([]));
-        let labels: Vec<&Value> =
-            labels.as_array().expect("a list").iter().map(|one| &one["label"]).collect();
-        assert!(labels.len() == 2 && labels.contains(&&json!("spam")), "{labels:?}");
-        // The record names the service.
-        let record = relay.call_ok(&owner(), "listauditlog", json!([]));
-        assert_eq!(
-            (&record[0]["by"], &record[0]["method"]),
-            (&json!(service_key().hex()), &json!("giveverdicts"))
-        );
-        assert_eq!(record[0]["about"]["verdicts"][1]["reason"], "rude");
-        // They survive a restart.
-        let mut relay = relay;
-        relay.restart();
-        assert_eq!(relay.connect().ids(json!({"kinds": [1]})).len(), 2);
+    for way in Way::all() {
+        [false, true].into_iter().for_each(|by_call| verdicts_take_effect(&way, by_call));
     }
+}
+
+fn verdicts_take_effect(way: &Way, by_call: bool) {
+    let service = way.service(|_| (200, String::new()));
+    let relay = relay(&service, "labels_hidden = [\"spam\"]");
+    let author = |number| Person::new(10 + number);
+    let events = ["fine", "bad", "spam", "nsfw", "banned"].map(|text| {
+        let number = text.len() as u32 + u32::from(text == "spam");
+        author(number * 7 + text.as_bytes()[0] as u32).note(text)
+    });
+    let id = |at: usize| events[at].id.to_string();
+    let given = json!([
+        {"id": id(0), "verdict": "accept"},
+        {"id": id(1), "verdict": "remove", "reason": "rude"},
+        {"id": id(2), "verdict": "label", "label": "spam"},
+        {"id": id(3), "verdict": "label", "label": "nsfw"},
+        {"id": id(4), "verdict": "ban", "reason": "again"},
+        {"id": "ab".repeat(32), "verdict": "remove"},
+    ]);
+    let mut client = relay.connect();
+    events.iter().for_each(|event| client.publish_ok(event));
+    service.wait_for(5);
+    if by_call {
+        let said = relay.call_ok(&service_key(), "giveverdicts", json!([given]));
+        let done: Vec<bool> = said
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["done"].as_bool().expect("a flag"))
+            .collect();
+        assert_eq!(done, [true, true, true, true, true, false], "{said}");
+        assert_eq!(said[5]["why"], "there is no such event");
+    } else {
+        let given = given.clone();
+        service.answer(move |_| verdicts(given.clone()));
+        client.publish_ok(&author(1_000).event(7, NOW, &[], "+"));
+        wait_until("all count", || {
+            number(&relay, "plaza_moderation_verdicts_total{community=\"/\",verdict=\"ban\"}") == 1.0
+        });
+    }
+    wait_until("they hold", || client.count(&[json!({"kinds": [1]})]) == 2);
+    let mut shown = client.ids(json!({"kinds": [1]}));
+    shown.sort();
+    let mut wanted = vec![id(0), id(3)];
+    wanted.sort();
+    assert_eq!(shown, wanted, "by call: {by_call}");
+    assert!(client.publish_refused(&events[1]).contains("the moderators have removed this event"));
+    let banned = author(6 * 7 + u32::from(b'b'));
+    assert!(client.publish_refused(&banned.note("more")).contains("the moderators have banned this author"));
+    let labels = relay.call_ok(&owner(), "listlabels", json!([]));
+    let labels: Vec<&Value> = labels.as_array().expect("a list").iter().map(|one| &one["label"]).collect();
+    assert!(labels.len() == 2 && labels.contains(&&json!("spam")), "{labels:?}");
+    // The record names the service.
+    let record = relay.call_ok(&owner(), "listauditlog", json!([]));
+    assert_eq!(
+        (&record[0]["by"], &record[0]["method"]),
+        (&json!(service_key().hex()), &json!("giveverdicts"))
+    );
+    assert_eq!(record[0]["about"]["verdicts"][1]["reason"], "rude");
+    // They survive a restart.
+    let mut relay = relay;
+    relay.restart();
+    assert_eq!(relay.connect().ids(json!({"kinds": [1]})).len(), 2);
 }
 
 #[test]
@@ -167,7 +173,11 @@ fn who_is_no_service_gives_no_verdicts() {
 
 #[test]
 fn in_shadow_mode_verdicts_are_recorded_and_nothing_else() {
-    let service = Service::start(|asked| {
+    Way::all().iter().for_each(in_shadow_mode_verdicts_are_recorded_and_nothing_else_by);
+}
+
+fn in_shadow_mode_verdicts_are_recorded_and_nothing_else_by(way: &Way) {
+    let service = way.service(|asked| {
         let ids = asked.ids();
         verdicts(ids.iter().map(|id| json!({"id": id, "verdict": "remove", "reason": "no"})).collect())
     });
@@ -183,9 +193,13 @@ fn in_shadow_mode_verdicts_are_recorded_and_nothing_else() {
 /// A service that is dead, slow, or answers nonsense delays nobody, and is sent everything when it is well.
 #[test]
 fn a_service_that_is_not_well_delays_nobody() {
+    Way::all().iter().for_each(a_service_that_is_not_well_delays_nobody_by);
+}
+
+fn a_service_that_is_not_well_delays_nobody_by(way: &Way) {
     let answers: [(u16, &str); 4] = [(500, ""), (200, "<html>"), (302, ""), (200, "{\"verdicts\":[{}]}")];
     for (status, body) in answers {
-        let service = Service::start(move |_| (status, body.to_owned()));
+        let service = way.service(move |_| (status, body.to_owned()));
         let relay = relay(&service, "timeout_milliseconds = 100");
         let note = Person::new(1).note("fine");
         relay.connect().publish_ok(&note);
@@ -198,7 +212,7 @@ fn a_service_that_is_not_well_delays_nobody() {
         assert_eq!(relay.connect().ids(json!({})), [note.id.to_string()]);
     }
     // Slow: longer than it may.
-    let service = Service::start(|_| {
+    let service = way.service(|_| {
         std::thread::sleep(std::time::Duration::from_millis(400));
         (200, String::new())
     });
@@ -212,7 +226,11 @@ fn a_service_that_is_not_well_delays_nobody() {
 
 #[test]
 fn a_backlog_has_a_bound() {
-    let service = Service::start(|_| (500, String::new()));
+    Way::all().iter().for_each(a_backlog_has_a_bound_by);
+}
+
+fn a_backlog_has_a_bound_by(way: &Way) {
+    let service = way.service(|_| (500, String::new()));
     let relay = relay(&service, "backlog_max = 5");
     let mut client = relay.connect();
     let notes: Vec<_> = (0..20).map(|number| Person::new(1).note(&number.to_string())).collect();
@@ -273,7 +291,7 @@ fn a_service_over_tls_is_asked_if_its_certificate_is_trusted() {
         let folder = Folder::new();
         folder.write("root.pem", root);
         folder.write("secret", crate::SECRET);
-        folder.write("relay.toml", crate::settings(&service.url, ""));
+        folder.write("relay.toml", crate::settings(&service, ""));
         let mut command = folder.command(&["--listen", "127.0.0.1:0"]);
         command.env("SSL_CERT_FILE", folder.path("root.pem"));
         let mut relay = Serving::start(command);

@@ -812,6 +812,36 @@ fn groups_lie_below_one_another_and_never_in_a_circle() {
     );
 }
 
+/// The key beside `parent` is of the admin above who put the group there, also of one that was made there; an admin of the
+/// group alone who leaves it there is not named. Who is not in a hidden group is not told that there is one.
+#[test]
+fn a_parent_is_attested_by_who_is_an_admin_there() {
+    let house = House::with("create = \"all\"\n");
+    let mut client = house.relay.connect();
+    let (admin, member) = (house.admin.hex(), house.member.hex());
+    client.publish_ok(&managing(&house.admin, 9_007, "above", &[]));
+    client.publish_ok(&managing(&house.admin, 9_007, "below", &[&["parent", "above"]]));
+    let attested = json!(["parent", "above", admin]);
+    assert_eq!(house.tags(39_000, "below"), std::slice::from_ref(&attested));
+    assert_eq!(house.tags(39_000, "above"), [json!(["child", "below"])]);
+    client.publish_ok(&managing(&house.admin, 9_000, "below", &[&["p", &member, "admin"]]));
+    let edit = |person: &Person, name: &str| {
+        managing(person, 9_002, "below", &[&["parent", "above"], &["name", name]])
+    };
+    client.publish_ok(&edit(&house.member, "Below"));
+    assert_eq!(house.tags(39_000, "below"), [json!(["name", "Below"]), attested]);
+    // Who takes it away does not put it back.
+    client.publish_ok(&managing(&house.member, 9_002, "below", &[]));
+    let why = client.publish_refused(&edit(&house.member, "Again"));
+    assert_eq!(why, "restricted: who puts a group below \"above\" is an admin there (nip29.subgroups)");
+    let hide = [&["hidden"][..]];
+    client.publish_ok(&managing(&house.admin, 9_002, "above", &hide));
+    let why = client.publish_refused(&edit(&house.member, "Again"));
+    assert_eq!(why, "invalid: there is no group \"above\" to be below (nip29.subgroups)");
+    client.publish_ok(&edit(&house.admin, "There"));
+    client.publish_ok(&edit(&house.member, "Still there"));
+}
+
 #[test]
 fn a_group_has_only_so_many_members_and_codes() {
     let house = House::with_group("members_max = 4\ncodes_max = 1\n", &[]);

@@ -37,6 +37,8 @@ pub(crate) struct Maker<'m> {
     pub(crate) now: u64,
     /// What was sent to this community.
     pub(crate) known: &'m [Event],
+    /// The codes with which people become its members.
+    pub(crate) codes: &'m [String],
 }
 
 /// Kind, tags and content, and who signs; the time comes last.
@@ -79,6 +81,7 @@ impl Maker<'_> {
             Theme::Access => self.access(),
             Theme::Limits => self.large(),
             Theme::Groups => self.grouped(),
+            Theme::Members => self.joining(),
         };
         self.adorn(&mut draft);
         let event = self.sign(draft);

@@ -19,8 +19,9 @@ pub(crate) enum Theme {
     Media,
     Access,
     Limits,
-    /// Not one of those that come in turn: there is one such community in every relay.
+    /// Neither is one of those that come in turn: there is one such community of each in every relay.
     Groups,
+    Members,
 }
 
 impl Theme {
@@ -49,6 +50,8 @@ const POLYGON: &str = r#"{"type": "Polygon", "coordinates": [[[13.3, 52.45], [13
 
 /// A blocklist that suspends and silences some of the domains of random events.
 const BLOCKLIST: &str = "#domain,#severity\nspam.example,suspend\nloud.example,silence\nfine.example,noop\n";
+
+const PRESETS: [&str; 6] = ["geohash-hub", "marketplace", "town-square", "members-only", "bridge", "video"];
 
 /// The sections of a community: keys and values as relay.toml has them.
 struct Draft<'c> {
@@ -110,14 +113,16 @@ fn sections(chance: &mut Chance, theme: Theme, folder: &Path) -> BTreeMap<&'stat
     if draft.wants(Theme::Media) {
         media(&mut draft);
     }
-    if draft.wants(Theme::Access) {
+    if theme != Theme::Members && draft.wants(Theme::Access) {
         access(&mut draft);
     }
     if draft.wants(Theme::Limits) {
         limits(&mut draft);
     }
-    if theme == Theme::Groups {
-        groups(&mut draft);
+    match theme {
+        Theme::Groups => groups(&mut draft),
+        Theme::Members => members(&mut draft),
+        _ => {}
     }
     draft.sections
 }
@@ -136,6 +141,24 @@ fn groups(draft: &mut Draft<'_>) {
     draft.some(20, "nip29", "memberships_max", &["4"]);
     draft.some(40, "nip29", "codes_max", &["1"]);
     draft.some(40, "nip29", "pins_max", &["1"]);
+}
+
+/// Members, who may do what others may not.
+fn members(draft: &mut Draft<'_>) {
+    draft.set("nip43", "enabled", "true");
+    draft.some(40, "nip43", "invite", &["\"staff\"", "\"members\""]);
+    draft.some(50, "nip43", "code_seconds_max", &["60"]);
+    draft.some(50, "nip43", "code_uses_max", &["2", "3"]);
+    draft.some(30, "nip43", "codes_max", &["1", "2"]);
+    draft.some(60, "nip43", "window_seconds", &["2", "50"]);
+    draft.some(25, "nip43", "publish_members", &["false"]);
+    draft.mode("access");
+    draft.some(75, "access", "write", &["\"members\"", "\"members\"", "\"authenticated\""]);
+    draft.some(50, "access", "read", &["\"members\"", "\"members\"", "\"authenticated\""]);
+    if draft.chance.percent(60) {
+        let people = draft.people();
+        draft.set("authors", "members", &people);
+    }
 }
 
 fn place(draft: &mut Draft<'_>, folder: &Path) {
@@ -325,40 +348,50 @@ fn limits(draft: &mut Draft<'_>) {
     }
 }
 
-/// A relay.toml with a root and several communities, each of a theme; the root is at the first one. The last one, of
-/// groups, is drawn by `groups`, so that the others of a seed are what they are without it.
+/// A relay.toml with a root and several communities, each of a theme; the root is at the first one. The last ones, of
+/// groups and of members, are drawn by chances of their own, so that the others of a seed are what they are without them.
 pub(crate) fn relay_toml(
     chance: &mut Chance,
-    groups: &mut Chance,
+    [groups, members]: [&mut Chance; 2],
     themes: &[Theme],
     folder: &Path,
 ) -> String {
     let mut text = String::new();
     for (number, theme) in themes.iter().enumerate() {
-        let is_of_groups = *theme == Theme::Groups;
-        let chance = if is_of_groups { &mut *groups } else { &mut *chance };
+        let (chance, speaks) = match theme {
+            Theme::Groups => (&mut *groups, true),
+            Theme::Members => (&mut *members, true),
+            _ => (&mut *chance, false),
+        };
         let (relay, prefix) = if number == 0 { ("[relay]", "") } else { ("[[community]]", "community.") };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{relay}");
         if number > 0 {
             let _ = writeln!(text, "path = \"/{}\"", path_of(number).trim_start_matches('/'));
         }
-        if is_of_groups {
+        if speaks {
             // A key of the seed's, so that what the relay says has the same ids again.
             let file = folder.join("key");
             std::fs::write(&file, Person::new(RELAY).secret()).expect("a file");
             let _ = writeln!(text, "secret_key_file = '{}'", file.display());
         }
-        // Few presets let groups be.
-        if chance.percent(if is_of_groups { 8 } else { 25 }) {
-            let presets = ["geohash-hub", "marketplace", "town-square", "members-only", "bridge", "video"];
-            let _ = writeln!(text, "preset = \"{}\"", chance.pick(&presets));
+        // Few presets let groups and members be.
+        let preset = chance.percent(if speaks { 8 } else { 25 }).then(|| *chance.pick(&PRESETS));
+        if let Some(preset) = preset {
+            let _ = writeln!(text, "preset = \"{preset}\"");
         }
-        for (section, lines) in sections(chance, *theme, folder) {
+        let mut sections = sections(chance, *theme, folder);
+        if let Some(lines) = sections.get_mut("nip70").filter(|_| preset == Some("members-only")) {
+            // Who joins sends what is protected.
+            lines.retain(|line| line != "accept = false");
+        }
+        for (section, lines) in sections {
             let _ = writeln!(text, "[{prefix}{section}]\n{}", lines.join("\n"));
         }
         // What a preset has the relay say itself is nobody's here.
-        let _ = writeln!(text, "[{prefix}nip43]\npublish_members = false");
+        if *theme != Theme::Members {
+            let _ = writeln!(text, "[{prefix}nip43]\npublish_members = false");
+        }
     }
     text
 }

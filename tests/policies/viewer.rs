@@ -29,6 +29,8 @@ pub(crate) struct Viewer {
     pub(crate) keys: Vec<PublicKey>,
     /// Whether a subscription to everything is open.
     is_listening: bool,
+    /// Why the relay ended it, until that was looked at.
+    ended: Option<String>,
     due: VecDeque<Due>,
 }
 
@@ -44,7 +46,7 @@ impl Viewer {
             client.authenticate(person, &relay.url_at(path), relay.clock.now());
         }
         let keys = people.iter().map(Person::key).collect();
-        Viewer { client, keys, is_listening: false, due: VecDeque::new() }
+        Viewer { client, keys, is_listening: false, ended: None, due: VecDeque::new() }
     }
 
     /// Asks for everything that comes from now on; returns why not, when it is refused.
@@ -62,8 +64,40 @@ impl Viewer {
         }
     }
 
-    /// Whether a message is a live event, which must be the next that is due.
+    /// What is refused now to these keys must have been ended, for that reason and no other, and what is not is asked for
+    /// again. Whether it was ended.
+    pub(crate) fn assert_ended(&mut self, refusal: Option<String>) -> bool {
+        if refusal.is_some() && self.is_listening {
+            let message = self.hear_ended();
+            assert!(self.ended.is_some(), "the end of what is refused now was awaited, not {message}");
+        }
+        let ended = self.ended.take();
+        assert!(ended.is_none() || ended == refusal, "ended: {ended:?}, refused now: {refusal:?}");
+        if refusal.is_none() && !self.is_listening {
+            assert_eq!(self.listen(), None);
+        }
+        ended.is_some()
+    }
+
+    /// Hears live events until the subscription is ended.
+    fn hear_ended(&mut self) -> Value {
+        loop {
+            let message = self.client.receive();
+            if !self.is_live(&message) || self.ended.is_some() {
+                return message;
+            }
+        }
+    }
+
+    /// Whether a message is a live event, which must be the next that is due, or the end of all.
     fn is_live(&mut self, message: &Value) -> bool {
+        if message[0] == "CLOSED" && message[1] == "live" {
+            self.is_listening = false;
+            self.ended = message[2].as_str().map(str::to_owned);
+            // What is due comes no more.
+            self.due.clear();
+            return true;
+        }
         if message[0] != "EVENT" || message[1] != "live" {
             return false;
         }

@@ -27,8 +27,10 @@ const MAYOR: u32 = 30;
 /// Communities of one relay, its root among them, whose themes come in turn.
 const COMMUNITIES: usize = 4;
 
-/// One more, which has groups; it has chances of its own.
+/// Two more, of groups and of members; each has chances of its own.
+const APART: [Theme; 2] = [Theme::Groups, Theme::Members];
 const GROUPS: usize = COMMUNITIES;
+const MEMBERS: usize = COMMUNITIES + 1;
 
 /// Events that it is sent for each one of the others: what groups are comes of many.
 const GROUPS_STEPS: usize = 2;
@@ -38,8 +40,8 @@ pub(crate) struct World {
     chance: Chance,
     /// What moderators do is drawn by itself.
     whim: Chance,
-    /// The chances of the community with groups: they change places with the others when its turn comes.
-    others: [Chance; 2],
+    /// The chances of the communities apart: they change places with the others when one's turn comes.
+    others: [[Chance; 2]; APART.len()],
     towns: Vec<Town>,
     /// How often each rule refused, or hid something.
     spoke: BTreeMap<&'static str, u64>,
@@ -59,8 +61,8 @@ struct Town {
 }
 
 /// The settings of a seed; they read back from what they are written as.
-fn config_of(chance: &mut Chance, groups: &mut Chance, themes: &[Theme], folder: &TempDir) -> Config {
-    let text = relay_toml(chance, groups, themes, folder.path());
+fn config_of(chance: &mut Chance, apart: [&mut Chance; 2], themes: &[Theme], folder: &TempDir) -> Config {
+    let text = relay_toml(chance, apart, themes, folder.path());
     let load = |text: &str| {
         let file = folder.path().join("relay.toml");
         std::fs::write(&file, text).expect("a file");
@@ -76,10 +78,13 @@ impl World {
         let mut chance = Chance::new(seed);
         // All themes come in turn, from seed to seed.
         let at = |number: usize| Theme::ALL[(seed as usize * COMMUNITIES + number) % Theme::ALL.len()];
-        let themes: Vec<Theme> = (0..COMMUNITIES).map(at).chain([Theme::Groups]).collect();
+        let themes: Vec<Theme> = (0..COMMUNITIES).map(at).chain(APART).collect();
         let folder = tempfile::tempdir().expect("a folder");
-        let mut others = [seed.rotate_left(32), !seed.rotate_left(32)].map(Chance::new);
-        let parsed = config_of(&mut chance, &mut others[0], &themes, &folder);
+        let mut others = [32, 16]
+            .map(|by| [seed.rotate_left(by), !seed.rotate_left(by)])
+            .map(|pair| pair.map(Chance::new));
+        let [[groups, _], [members, _]] = &mut others;
+        let parsed = config_of(&mut chance, [groups, members], &themes, &folder);
         let relay = TestRelay::with(|config| {
             (config.root, config.communities) = (parsed.root, parsed.communities);
             let all = std::iter::once(&mut config.root).chain(&mut config.communities);
@@ -97,7 +102,10 @@ impl World {
                 let people: Vec<Person> = people.iter().copied().map(Person::new).collect();
                 Viewer::new(&relay, &path, &people)
             });
-            Town { theme, community, known: Vec::new(), said: None, viewers: viewers.into() }
+            let mut town = Town { theme, community, known: Vec::new(), said: None, viewers: viewers.into() };
+            // Who the members are was said at the start.
+            town.known = town.said_by_relay(&relay, relay.clock.now());
+            town
         };
         let towns = themes.into_iter().enumerate().map(town).collect();
         let now = relay.clock.now();
@@ -118,11 +126,12 @@ impl World {
                 self.relay.clock.set(self.now);
             }
             if step % COMMUNITIES == 0 {
-                self.with_groups(|world| (0..GROUPS_STEPS).for_each(|_| world.step(GROUPS)));
+                self.apart(GROUPS, |world| (0..GROUPS_STEPS).for_each(|_| world.step(GROUPS)));
+                self.apart(MEMBERS, |world| world.step(MEMBERS));
             }
         }
         (0..COMMUNITIES).for_each(|town| self.look(town));
-        self.with_groups(|world| world.look(GROUPS));
+        [GROUPS, MEMBERS].into_iter().for_each(|town| self.apart(town, |world| world.look(town)));
         self.spoke
     }
 
@@ -144,10 +153,10 @@ impl World {
         self.look_at_hidden(town);
     }
 
-    /// Does something by the chances of the community with groups.
-    fn with_groups(&mut self, run: impl FnOnce(&mut World)) {
+    /// Does something by the chances of a community apart.
+    fn apart(&mut self, town: usize, run: impl FnOnce(&mut World)) {
         let swap = |world: &mut World| {
-            let [chance, whim] = &mut world.others;
+            let [chance, whim] = &mut world.others[town - COMMUNITIES];
             std::mem::swap(&mut world.chance, chance);
             std::mem::swap(&mut world.whim, whim);
         };
@@ -158,31 +167,36 @@ impl World {
 
     /// The moderators of a community take back what they said, and say something else.
     fn moderate(&mut self, at: usize) {
-        let town = &mut self.towns[at];
-        let mayor = Person::new(MAYOR);
-        let call = |method: &str, about: Value| {
-            let (status, answer) = self.relay.call_at(town.community.path(), &mayor, method, json!([about]));
-            assert!(status == 200 && answer["result"] == true, "{method} {about}: {status} {answer}");
-        };
+        self.relay.relay().learn_now();
+        let World { relay, whim, towns, now, .. } = self;
+        let town = &mut towns[at];
+        let before = town.community.rules();
         if let Some((method, about)) = town.said.take() {
-            call(method, about);
+            town.call(relay, method, json!([about]));
         }
+        town.hear_said(relay, &before, *now);
         // What the relay itself says is its own.
-        let relay = Person::new(RELAY).key();
-        let stored: Vec<&Event> = town.stored().filter(|event| event.pubkey != relay).collect();
-        if stored.is_empty() {
+        let own = Person::new(RELAY).key();
+        let stored: Vec<&Event> = town.stored().filter(|event| event.pubkey != own).collect();
+        if stored.is_empty() && town.theme != Theme::Members {
             return;
         }
-        let event = *self.whim.pick(&stored);
+        let before = town.community.rules();
+        if town.theme == Theme::Members && (stored.is_empty() || whim.percent(70)) {
+            town.admit_somebody(relay, whim);
+            return town.hear_said(relay, &before, *now);
+        }
+        let event = *whim.pick(&stored);
         // Who is banned is sent away; those who watch must stay.
         let watches = town.viewers.iter().any(|viewer| viewer.keys.contains(&event.pubkey));
-        let (ban, lift, about) = match self.whim.below(4) {
+        let (ban, lift, about) = match whim.below(4) {
             0 => ("disallowkind", "allowkind", json!(event.kind.0)),
             1 if !watches => ("banpubkey", "unbanpubkey", json!(event.pubkey.to_string())),
             _ => ("banevent", "unbanevent", json!(event.id.to_string())),
         };
-        call(ban, about.clone());
+        town.call(relay, ban, json!([about]));
         town.said = Some((lift, about));
+        town.hear_said(relay, &before, *now);
     }
 
     fn heard_refusal(&mut self, said: &str) {
@@ -201,10 +215,11 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        let World { relay, chance, towns, now, .. } = self;
+        let World { relay, chance, towns, now, spoke, .. } = self;
         let town = &mut towns[at];
-        let event = Maker { chance, now: *now, known: &town.known }.event(town.theme);
-        let sender = chance.below(town.viewers.len() as u64) as usize;
+        let codes = crate::members::codes(&town.community);
+        let event = Maker { chance, now: *now, known: &town.known, codes: &codes }.event(town.theme);
+        let sender = town.sender(chance, &event);
         relay.relay().learn_now();
         let before = town.community.rules();
         let keys = town.viewers[sender].keys.clone();
@@ -212,19 +227,28 @@ impl World {
         let answer = town.viewers[sender].publish(&event);
         let path = town.community.path().to_owned();
         let told = || format!("{} in {path:?} by {keys:?}: {:?}", json_of(&event), explained.steps);
-        assert_eq!(answer, answer_of(&explained), "{}", told());
+        let done = with_context(&before, *now, &keys, |context| crate::members::answer(&event, context));
+        assert_eq!(answer, answer_of(&explained, done.as_deref()), "{}", told());
         let shown = ShownOnFailure(&told);
         // What is kept for those who come late is passed on once.
         let is_copy = town.known.iter().any(|known| known.id == event.id);
         town.known.push(event.clone());
         let is_new = answer == (true, String::new());
-        if is_new {
+        if is_new || answer.0 && done.is_some() {
             relay.relay().learn_now();
             let said = town.said_by_relay(relay, *now);
-            town.expect(&before, &event, is_copy, *now);
+            if is_new {
+                town.expect(&before, &event, is_copy, *now);
+            }
             said.iter().for_each(|event| town.expect(&before, event, false, *now));
             town.viewers.iter_mut().for_each(Viewer::hear_all);
             town.known.extend(said);
+            let times = [
+                ("people who joined", done.iter().any(|done| done.starts_with("info: welcome")).into()),
+                ("people who left", done.iter().any(|done| done == "info: you are a member no more").into()),
+                ("subscriptions that ended", town.assert_ended(*now)),
+            ];
+            times.into_iter().for_each(|(what, times)| *spoke.entry(what).or_default() += times);
             if event.kind.0 == 62 {
                 relay.relay().sweep_now();
                 assert_eq!(town.said_by_relay(relay, *now), [], "all was said with the event");
@@ -309,6 +333,61 @@ impl World {
 }
 
 impl Town {
+    /// Who sends an event. Among members mostly who wrote it, if they are there: nobody else may ask to join for them.
+    fn sender(&self, chance: &mut Chance, event: &Event) -> usize {
+        let wrote = self.viewers.iter().position(|viewer| viewer.keys.contains(&event.pubkey));
+        match wrote.filter(|_| self.theme == Theme::Members && chance.percent(75)) {
+            Some(wrote) => wrote,
+            None => chance.below(self.viewers.len() as u64) as usize,
+        }
+    }
+
+    /// The mayor calls a method of the management API, which carries it out.
+    fn call(&self, relay: &TestRelay, method: &str, params: Value) -> Value {
+        let (status, mut answer) =
+            relay.call_at(self.community.path(), &Person::new(MAYOR), method, params.clone());
+        assert!(status == 200 && answer["error"].is_null(), "{method} {params}: {status} {answer}");
+        answer["result"].take()
+    }
+
+    /// Moderators make codes and take them back, and say who is a member.
+    fn admit_somebody(&self, relay: &TestRelay, whim: &mut Chance) {
+        let codes = crate::members::codes(&self.community);
+        let person = json!([whim.person().hex()]);
+        match whim.below(6) {
+            0 if !codes.is_empty() => drop(self.call(relay, "deleteclaim", json!([whim.pick(&codes)]))),
+            1 => drop(self.call(relay, "allowpubkey", person)),
+            2 => drop(self.call(relay, "unallowpubkey", person)),
+            _ if codes.is_empty() => drop(self.call(relay, "createclaim", json!([1 + whim.below(3)]))),
+            _ => {}
+        }
+    }
+
+    /// What the relay says of itself after a decision comes to everybody who may see it.
+    fn hear_said(&mut self, relay: &TestRelay, before: &Rules, now: u64) {
+        relay.relay().learn_now();
+        if self.theme != Theme::Members {
+            return;
+        }
+        let said = self.said_by_relay(relay, now);
+        said.iter().for_each(|event| self.expect(before, event, false, now));
+        self.viewers.iter_mut().for_each(Viewer::hear_all);
+        self.known.extend(said);
+        self.assert_ended(now);
+    }
+
+    /// Subscriptions of those who may read no more are ended, and no others; who may read again asks again. How many ended.
+    fn assert_ended(&mut self, now: u64) -> u64 {
+        if self.theme != Theme::Members {
+            return 0;
+        }
+        let ended = self.viewers.iter_mut().map(|viewer| {
+            let refusal = refusal_of_query(&self.community, &[json!({"limit": 0})], now, &viewer.keys);
+            u64::from(viewer.assert_ended(refusal.map(|refusal| refusal.to_string())))
+        });
+        ended.sum()
+    }
+
     /// A new event was taken, before which these rules held: who may see it hears it.
     fn expect(&mut self, before: &Rules, event: &Event, is_copy: bool, now: u64) {
         let after = self.community.rules();
@@ -327,7 +406,7 @@ impl Town {
 
     /// What the relay itself has said of groups that was not known, in the order in which it was said.
     fn said_by_relay(&self, relay: &TestRelay, now: u64) -> Vec<Event> {
-        if self.theme != Theme::Groups {
+        if !APART.contains(&self.theme) {
             return Vec::new();
         }
         let own = Some(vec![Person::new(RELAY).key()]);
@@ -389,10 +468,11 @@ impl Drop for ShownOnFailure<'_> {
     }
 }
 
-/// What the wire says, if the explanation is right.
-fn answer_of(explained: &Explanation) -> (bool, String) {
+/// What the wire says, if the explanation is right; `done` of an event that is carried out, and not stored.
+fn answer_of(explained: &Explanation, done: Option<&str>) -> (bool, String) {
     match &explained.decision {
         Err(refusal) => (false, refusal.to_string()),
+        Ok(()) if done.is_some() => (true, done.unwrap_or_default().to_owned()),
         Ok(()) if explained.is_duplicate => (true, "duplicate: already have this event".to_owned()),
         Ok(()) => (true, String::new()),
     }
@@ -440,6 +520,7 @@ fn refusal_of(
 fn questions(chance: &mut Chance, now: u64, known: &[Event], theme: Theme) -> Vec<Value> {
     let mut filters = match chance.below(10) {
         0..=5 if theme == Theme::Groups => vec![crate::groups::question(chance)],
+        0..=5 if theme == Theme::Members => vec![crate::members::question(chance)],
         0..=2 => vec![json!({})],
         3 => vec![json!({"kinds": [4, 1_059]})],
         4 => vec![json!({"kinds": [*chance.pick(&[1, 20, 1_111])]})],

@@ -27,7 +27,9 @@ pub fn apply(groups: &mut Groups, id: &str, action: &Action, by: By<'_>, touched
         let mut about = about.clone();
         let parent = about.parent.take();
         about.children.clear();
-        groups.insert(Group::new(id.into(), *by.author, about));
+        let mut group = Group::new(id.into(), *by.author, about);
+        group.attested_by = parent.is_some().then_some(*by.author);
+        groups.insert(group);
         let id: Arc<str> = id.into();
         groups.move_below(&id, parent, touched);
         let kinds = [Kind::GROUP_ADMINS, Kind::GROUP_MEMBERS, Kind::GROUP_ROLES];
@@ -125,7 +127,10 @@ fn edit(groups: &mut Groups, id: &Arc<str>, about: &super::About, by: By<'_>, to
     about.children = children;
     touched.narrows |= about.private && !group.about.private || about.hidden && !group.about.hidden;
     group.about = about;
-    group.attested_by = parent.is_some().then_some(*by.author);
+    // Who leaves it where it is need not be an admin above.
+    if parent != group.about.parent {
+        group.attested_by = parent.is_some().then_some(*by.author);
+    }
     groups.move_below(id, parent, touched);
 }
 

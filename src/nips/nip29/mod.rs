@@ -431,13 +431,17 @@ fn subgroups(event: &Verified, _: &Related, context: &Context<'_>) -> Decision {
     let refuse = |prefix, sentence: String| refuse(prefix, "nip29.subgroups", sentence);
     let before = groups.alive(id);
     if let Some(parent) = &about.parent {
-        let Some(above) = groups.alive(parent) else {
+        let is_there_already = before.is_some_and(|group| group.about.parent.as_deref() == Some(parent));
+        // A hidden one is none to who is not in it.
+        let is_known = |above: &&Arc<Group>| {
+            !above.about.hidden || is_there_already || above.has(&event.pubkey) || is_own(event, context)
+        };
+        let Some(above) = groups.alive(parent).filter(is_known) else {
             return refuse(Prefix::Invalid, format!("there is no group {parent:?} to be below"));
         };
         if groups.is_above(id, parent) {
             return refuse(Prefix::Invalid, format!("{parent:?} is below {id:?}, or is the same group"));
         }
-        let is_there_already = before.is_some_and(|group| group.about.parent.as_deref() == Some(parent));
         let is_admin = above.role(&event.pubkey) == Some(Role::Admin) || is_own(event, context);
         if !is_there_already && !is_admin {
             return refuse(

@@ -1,4 +1,4 @@
-//! The one place that speaks to NATS. In: what this node publishes. Out: what all nodes have published, in order, to the
+//! Speaks to NATS for the log. In: what this node publishes. Out: what all nodes have published, in order, to the
 //! writer; and whether the log is reached. One thread with a runtime of its own.
 
 use std::pin::Pin;
@@ -24,6 +24,7 @@ use crate::admin::Decided;
 use crate::community::Communities;
 use crate::event::Checker;
 use crate::memory::LOG_AHEAD_BYTES_MAX;
+use crate::nats::Keys;
 use crate::pipeline::writer::{Checked, WriterInput};
 use crate::pipeline::{Outcome, Permits, Reply};
 use crate::store::{Store, record};
@@ -142,7 +143,7 @@ async fn connect(log: &Arc<Log>) -> Client {
     let settings = &log.settings;
     loop {
         let heard = Arc::clone(log);
-        let mut options = ConnectOptions::new()
+        let options = ConnectOptions::new()
             .name(format!("plaza {}", settings.node))
             .retry_on_initial_connect()
             .subscription_capacity(2 * BATCH_ENTRIES)
@@ -163,18 +164,21 @@ async fn connect(log: &Arc<Log>) -> Client {
                     }
                 }
             });
-        if let (Some(user), Some(file)) = (&settings.user, &settings.password_file) {
-            match tokio::fs::read_to_string(file).await {
-                Ok(password) => options = options.user_and_password(user.clone(), password.trim().to_owned()),
-                Err(error) => tracing::error!("{}: {error}", file.display()),
+        let keys = Keys {
+            user: settings.user.as_deref(),
+            password_file: settings.password_file.as_deref(),
+            tls_ca: settings.tls_ca.as_deref(),
+            tls_certificate: settings.tls_certificate.as_deref(),
+            tls_key: settings.tls_key.as_deref(),
+        };
+        let options = match keys.add_to(options).await {
+            Ok(options) => options,
+            Err(error) => {
+                tracing::error!("cannot connect to the cluster's log: {error}");
+                sleep(PAUSE).await;
+                continue;
             }
-        }
-        if let Some(ca) = &settings.tls_ca {
-            options = options.add_root_certificates(ca.clone());
-        }
-        if let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) {
-            options = options.add_client_certificate(certificate.clone(), key.clone());
-        }
+        };
         match options.connect(settings.servers.clone()).await {
             Ok(client) => return client,
             Err(error) => {

@@ -43,7 +43,10 @@ pub(super) fn write(settings: &Settings) -> (u64, String) {
     settings.search = Search::default();
     settings.outbox = Outbox::default();
     settings.shared_lists = SharedLists::default();
-    settings.moderation_service.secret_file = None;
+    let service = &mut settings.moderation_service;
+    service.secret_file = None;
+    (service.user, service.password_file) = (None, None);
+    (service.tls_ca, service.tls_certificate, service.tls_key) = (None, None, None);
     settings.relay.secret_key_file = None;
     let drawn = settings.geohash.drawn().map(str::to_owned);
     let written = Written { settings: beside_defaults(&settings), drawn };
