@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::http::{ask, authorization, get, token_tags};
+use crate::common::http::{ask, authorization, token_tags, try_ask};
 use crate::common::program::{Program, free_port, plaza, tool};
 use crate::common::{Client, Person};
 
@@ -135,7 +135,8 @@ impl Node {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        get(self.address, "/ready").status == 200
+        // A node that opens another store is away for a moment.
+        try_ask(self.address, "GET", "/ready", &[], "").is_ok_and(|answer| answer.status == 200)
     }
 
     pub(crate) fn wait_until_ready(&self) {
@@ -323,4 +324,15 @@ pub(crate) fn heard(client: &mut Client, subscription: &str) -> String {
     let message = client.receive();
     assert_eq!((&message[0], &message[1]), (&json!("EVENT"), &json!(subscription)), "{message}");
     message[2]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Has the servers forget all entries up to one.
+pub(crate) fn purge(house: &House, up_to: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = format!("nats://127.0.0.1:{}", house.servers[0].port);
+    runtime.block_on(async {
+        let client = async_nats::connect(address).await.expect("connected");
+        let stream = async_nats::jetstream::new(client).get_stream("plaza-log").await.expect("the log");
+        stream.purge().sequence(up_to + 1).await.expect("purged");
+    });
 }

@@ -10,6 +10,7 @@ mod chaos;
 mod converge;
 mod failures;
 mod guarded;
+mod heal;
 mod house;
 mod partition;
 mod spoken;

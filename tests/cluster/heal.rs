@@ -1,0 +1,244 @@
+//! Nodes that the log cannot help any more, because it does not keep what they lack: each comes by a copy of another node by
+//! itself, whoever is killed on the way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::dice::Dice;
+use crate::common::{Client, Person};
+use crate::house::{House, Node, SPOKEN, now, purge, until};
+
+/// Notes of somebody, with texts of a length.
+fn notes(author: u32, range: std::ops::Range<u32>, bytes: usize) -> Vec<plaza::event::Event> {
+    let time = now();
+    let text = |number: u32| format!("{number} {}", "x".repeat(bytes));
+    range.map(|number| Person::new(author).event(1, time, &[], &text(number))).collect()
+}
+
+/// Sends notes to a node, many at a time.
+fn send(node: &Node, author: u32, range: std::ops::Range<u32>, bytes: usize) {
+    let mut client = node.connect();
+    for some in notes(author, range, bytes).chunks(100) {
+        some.iter().for_each(|note| client.submit(note));
+        for note in some {
+            let (is_taken, why) = client.answer_to(note);
+            assert!(is_taken, "{why}");
+        }
+    }
+}
+
+/// A node stops, and what comes then is kept no more when it is started.
+fn fall_behind(house: &mut House, at: usize, author: u32, count: u32, bytes: usize) {
+    house.settle();
+    house.nodes[at].stop();
+    let writer = (0..house.nodes.len()).find(|other| *other != at).expect("another node");
+    send(&house.nodes[writer], author, 0..count, bytes);
+    let last = house.nodes[writer].status()["last"].as_u64().expect("a number");
+    purge(house, last);
+    send(&house.nodes[writer], author, count..count + 5, bytes);
+}
+
+fn trouble(node: &Node) -> String {
+    node.status()["trouble"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Folders of a node's data whose names begin so.
+fn folders(node: &Node, beginning: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(node.folder.join("data")).expect("a folder").flatten();
+    let is_meant =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(beginning));
+    entries.map(|entry| entry.path()).filter(is_meant).collect()
+}
+
+fn count(client: &mut Client) -> u64 {
+    client.count(&[json!({"kinds": [1]})])
+}
+
+#[test]
+fn a_node_that_fell_behind_what_the_log_keeps_and_a_new_one_heal_by_themselves() {
+    let settings = format!("{SPOKEN}[search]\nenabled = true\n");
+    let Some(mut house) = House::build(1, 2, &settings) else { return };
+    send(&house.nodes[0], 60, 0..30, 10);
+    house.settle();
+    let own = house.nodes[1].folder.join("data/keys/own");
+    fs::create_dir_all(own.parent().expect("a folder")).expect("a folder");
+    fs::write(&own, "its own").expect("a file");
+    fall_behind(&mut house, 1, 61, 40, 10);
+    house.nodes[1].start();
+    // The log tells why, whoever was quicker; the process stays the same.
+    let pid = house.nodes[1].program().id();
+    let kept = house.nodes[1].program().says("the one that was here is kept in ");
+    house.nodes[1].program().says("listening on ws://");
+    house.nodes[1].wait_until_ready();
+    assert_eq!(house.nodes[1].program().id(), pid);
+    house.add_node("");
+    house.nodes[2].wait_until_ready();
+    house.settle();
+    for node in &house.nodes {
+        let mut client = node.connect();
+        assert_eq!(count(&mut client), 75, "{}", node.name);
+        until("what came by the copy can be searched for", || {
+            let found = client.ids(json!({"search": "xxxxxxxxxx", "limit": 500}));
+            found.len() == 75
+        });
+    }
+    assert_eq!(fs::read_to_string(&own).expect("a file"), "its own", "what is the node's stays");
+    assert!(folders(&house.nodes[2], "before-copy").is_empty(), "a new node had nothing");
+    // What it had is there, and what it alone had could be brought back from there.
+    let (is_done, lines, words) = house.nodes[1].run(&["export", "--data", &format!("data/{kept}")]);
+    assert!(is_done && lines.lines().count() >= 30, "{words}");
+    fs::write(house.nodes[1].folder.join("old.jsonl"), &lines).expect("a file");
+    let (is_done, _, words) = house.nodes[1].run(&["import", "old.jsonl", "--relay", &house.nodes[1].url()]);
+    assert!(is_done, "{words}");
+    // It does not stay longer than until the next one.
+    fall_behind(&mut house, 1, 62, 5, 10);
+    house.nodes[1].start();
+    house.nodes[1].wait_until_ready();
+    let folders = folders(&house.nodes[1], "before-copy");
+    assert!(folders.len() == 1 && !folders[0].ends_with(&kept), "{folders:?}");
+    assert!(!house.nodes[1].folder.join("data/copy").exists());
+    send(&house.nodes[1], 63, 0..3, 10);
+    send(&house.nodes[2], 64, 0..3, 10);
+    until("nobody keeps what was given", || {
+        house.nodes.iter().all(|node| !node.folder.join("data/copy-given").exists())
+    });
+    house.end_all_equal(&["/"]);
+}
+
+#[test]
+fn when_nobody_can_give_a_copy_a_node_says_so_and_serves_what_it_has() {
+    let Some(mut house) = House::build(1, 2, "") else { return };
+    send(&house.nodes[0], 60, 0..10, 10);
+    fall_behind(&mut house, 1, 61, 10, 10);
+    house.nodes[0].stop();
+    house.nodes[1].start();
+    until("it says so", || trouble(&house.nodes[1]).contains("no other node answers"));
+    let why = trouble(&house.nodes[1]);
+    assert!(why.contains("what is between is kept no more; a copy of another node is wanted"), "{why}");
+    let (is_well, words, _) = house.nodes[1].run(&["cluster", "status"]);
+    assert!(!is_well && words.contains("no other node answers"), "{words}");
+    assert!(!house.nodes[1].is_ready());
+    let mut client = house.nodes[1].connect();
+    assert_eq!(count(&mut client), 10, "reads go on");
+    assert!(client.publish_refused(&notes(62, 0..1, 10)[0]).ends_with("(cluster.log)"));
+    // Another that cannot follow gives none either, nor one that was told not to.
+    house.add_node("");
+    until("it says so too", || trouble(&house.nodes[2]).contains("not ready itself"));
+    let settings = house.nodes[0].folder.join("relay.toml");
+    let text = fs::read_to_string(&settings).expect("a file");
+    fs::write(&settings, text.replace("[cluster]\n", "[cluster]\nheals_from_peers = false\n"))
+        .expect("a file");
+    house.nodes[0].start();
+    house.nodes[0].wait_until_ready();
+    let failed = |node: &Node| node.status()["copies_failed"].as_u64().expect("a number");
+    let before = failed(&house.nodes[1]);
+    until("it is asked again", || failed(&house.nodes[1]) > before + 1);
+    assert!(
+        trouble(&house.nodes[1]).contains("node-2: it is not ready itself"),
+        "{}",
+        trouble(&house.nodes[1])
+    );
+    // One that gives comes: both heal, one after the other.
+    house.nodes[0].stop();
+    fs::write(&settings, text).expect("a file");
+    house.nodes[0].start();
+    house.nodes.iter().for_each(Node::wait_until_ready);
+    house.nodes.iter().for_each(|node| assert_eq!(count(&mut node.connect()), 25, "{}", node.name));
+    house.end_all_equal(&["/"]);
+}
+
+/// Waits until a file is there; whether it was before the node had healed.
+fn is_seen(path: &Path, node: &Node) -> bool {
+    let began = Instant::now();
+    let mut looks = 0_u32;
+    while !path.exists() {
+        looks += 1;
+        if looks.is_multiple_of(200) && node.is_ready() {
+            return false;
+        }
+        assert!(began.elapsed() < crate::house::PATIENCE, "{} heals", node.name);
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    true
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_heals_has_the_old_store_or_the_new_one() {
+    let Some(mut house) = House::build(1, 2, "") else { return };
+    let seed = secp256k1::rand::random::<u64>();
+    eprintln!("seed {seed}");
+    let mut dice = Dice(seed);
+    // Enough for the moments to be told apart.
+    send(&house.nodes[0], 50, 0..2_000, 2_000);
+    let moments =
+        ["copy/files", "copy/files/manifest", "copy/store", "copy/store/groups", "copy/take", "copy/moved"];
+    let mut seen = 0;
+    for (round, moment) in (0_u32..).zip(moments) {
+        fall_behind(&mut house, 1, 60 + round, 5, 10);
+        house.nodes[1].start();
+        let path = house.nodes[1].folder.join("data").join(moment);
+        if is_seen(&path, &house.nodes[1]) {
+            seen += 1;
+            std::thread::sleep(Duration::from_millis(dice.below(20)));
+        }
+        house.nodes[1].kill();
+        eprintln!("killed at {moment}");
+        house.nodes[1].start();
+        house.nodes[1].wait_until_ready();
+        let wanted = 2_000 + 10 * u64::from(round + 1);
+        house.settle();
+        assert_eq!(count(&mut house.nodes[1].connect()), wanted, "after a kill at {moment}");
+        assert!(!house.nodes[1].folder.join("data/copy").exists(), "nothing is left over");
+    }
+    assert!(seen >= 3, "some were killed in the midst: {seen}");
+    house.end_all_equal(&["/"]);
+}
+
+#[test]
+fn when_who_gives_a_copy_is_killed_another_one_does() {
+    let Some(mut house) = House::build(1, 3, "") else { return };
+    send(&house.nodes[0], 50, 0..2_000, 2_000);
+    fall_behind(&mut house, 2, 60, 5, 10);
+    house.nodes[2].start();
+    let mut giver = None;
+    until("somebody gives one", || {
+        giver = (0..2).find(|at| house.nodes[*at].folder.join("data/copy-given").exists());
+        giver.is_some()
+    });
+    let giver = giver.expect("a node");
+    assert_eq!(house.nodes[giver].status()["giving"], Value::from("node-2"));
+    house.nodes[giver].kill();
+    house.nodes[2].wait_until_ready();
+    assert_eq!(count(&mut house.nodes[2].connect()), 2_010);
+    house.nodes[giver].start();
+    house.nodes[giver].wait_until_ready();
+    assert!(!house.nodes[giver].folder.join("data/copy-given").exists(), "nothing is left over");
+    house.end_all_equal(&["/"]);
+}
+
+#[test]
+fn a_node_whose_log_was_lost_waits_for_its_operator() {
+    let Some(mut house) = House::build(1, 2, "") else { return };
+    send(&house.nodes[0], 60, 0..10, 10);
+    house.settle();
+    house.nodes.iter_mut().for_each(Node::stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = format!("nats://127.0.0.1:{}", house.servers[0].port);
+    runtime.block_on(async {
+        let client = async_nats::connect(address).await.expect("connected");
+        async_nats::jetstream::new(client).delete_stream("plaza-log").await.expect("deleted");
+    });
+    // A new one begins another log, which would give it a copy of next to nothing.
+    house.add_node("");
+    house.nodes[2].wait_until_ready();
+    house.nodes[0].start();
+    until("it says so", || trouble(&house.nodes[0]).contains("another log"));
+    let status = house.nodes[0].status();
+    assert_eq!(status["healing"], Value::Null, "{status}");
+    assert!(trouble(&house.nodes[0]).contains("restore a backup of another node"), "{status}");
+    assert!(!house.nodes[0].folder.join("data/copy").exists());
+    assert_eq!(count(&mut house.nodes[0].connect()), 10);
+}
