@@ -46,7 +46,7 @@ fn something(author: u32, number: u32, time: u64, acknowledged: &mut Vec<String>
 }
 
 /// Publishes at a node until told to stop; what was acknowledged. Others may be stored as well.
-fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
+pub(crate) fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::http::{ask, authorization, token_tags, try_ask};
-use crate::common::program::{Program, free_port, plaza, tool};
+use crate::common::program::{Program, free_port, tool};
 use crate::common::{Client, Person};
 
 /// How long something may take to come about, on a machine that has much else to do.
@@ -75,9 +75,16 @@ impl Server {
     }
 }
 
+/// The program that is tested: that of this build, or the one that `PLAZA_PROGRAM` names.
+pub(crate) fn tested() -> PathBuf {
+    std::env::var_os("PLAZA_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_plaza").into(), PathBuf::from)
+}
+
 /// One node of the relay.
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// What it runs.
+    pub(crate) build: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) program: Option<Program>,
     pub(crate) address: SocketAddr,
@@ -89,7 +96,7 @@ impl Node {
     /// Starts it; it serves when this returns, and may yet be about to reach the log.
     pub(crate) fn start(&mut self) {
         let listen = self.address.to_string();
-        let mut command = plaza(&self.folder, &["--listen", &listen]);
+        let mut command = self.command(&["run", "--listen", &listen]);
         if let Some(pid) = self.within {
             let mut within = Command::new("nsenter");
             within.args(["-t", &pid.to_string(), "-n"]).arg(command.get_program()).args(command.get_args());
@@ -99,6 +106,12 @@ impl Node {
         let program = Program::start(command);
         self.address = program.says("listening on ws://").parse().expect("an address");
         self.program = Some(program);
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.build);
+        command.args(arguments).current_dir(&self.folder).env_clear();
+        command
     }
 
     pub(crate) fn program(&self) -> &Program {
@@ -145,17 +158,14 @@ impl Node {
 
     /// `plaza cluster status --json`.
     pub(crate) fn status(&self) -> Value {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
-        command.args(["cluster", "status", "--json"]).current_dir(&self.folder).env_clear();
-        let output = command.output().expect("it runs");
+        let output = self.command(&["cluster", "status", "--json"]).output().expect("it runs");
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Runs the program beside it to its end; what it wrote, and what it said.
     pub(crate) fn run(&self, arguments: &[&str]) -> (bool, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
-        let output = command.args(arguments).current_dir(&self.folder).env_clear().output().expect("it runs");
+        let output = self.command(arguments).output().expect("it runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
@@ -255,7 +265,7 @@ impl House {
         fs::write(folder.join("relay.key"), RELAY_KEY).expect("a file");
         // Its port stays its own, so that clients and balancers find it again.
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        self.nodes.push(Node { name, folder, program: None, address, within: None });
+        self.nodes.push(Node { name, build: tested(), folder, program: None, address, within: None });
     }
 
     /// The settings of nodes that are added from now on, beside `[cluster]`.

@@ -9,6 +9,7 @@ mod bootstrap;
 mod chaos;
 mod converge;
 mod failures;
+mod figures;
 mod guarded;
 mod heal;
 mod house;
