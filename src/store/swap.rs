@@ -74,7 +74,7 @@ pub(crate) fn take_next_time(path: &Path, keeps: bool, now: u64) -> Result<Optio
         file.sync_all()
     });
     written.map_err(|source| io_error(&unfinished, "write", source))?;
-    files::sync_folder(&new_store(path))?;
+    files::sync_all(&new_store(path), &[])?;
     files::sync_folder(path)?;
     fs::rename(&unfinished, &note).map_err(|source| io_error(&note, "write", source))?;
     files::sync_folder(&path.join(COPY))?;

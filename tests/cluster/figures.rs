@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,8 +20,11 @@ use crate::house::{House, Node, now, purge, tested};
 /// Notes whose latency is measured, one at a time.
 const NOTES: u32 = 250;
 
-/// Clients that read, spread over the nodes.
-const READERS: usize = 6;
+/// Clients that read at each node.
+const READERS: usize = 4;
+
+/// Seconds for which is read before it is measured: what is asked for is in caches then, wherever it is asked.
+const WARM_UP: u64 = 2;
 
 /// Ticks of a process's clock in a second, on all Linux that there is.
 const TICKS: f64 = 100.0;
@@ -138,29 +141,28 @@ fn latencies(house: &House) -> [Vec<Duration>; 3] {
 /// nodes a query.
 fn read(house: &House, authors: &[String], nodes: usize) -> [String; 2] {
     let lasts = Duration::from_secs(u64::from(number("PLAZA_SECONDS", 10)));
-    let stop = AtomicBool::new(false);
+    let (stop, asked) = (&AtomicBool::new(false), &AtomicU64::new(0));
     let urls: Vec<String> = house.nodes[..nodes].iter().map(Node::url).collect();
-    let (before, began) = (cpu_of_nodes(house), Instant::now());
-    let queries: u64 = std::thread::scope(|scope| {
-        let stop = &stop;
-        let readers: Vec<_> = (0..READERS)
-            .zip(urls.iter().cycle())
-            .map(|(at, url)| scope.spawn(move || ask(url, authors, at, stop)))
-            .collect();
+    let (queries, micros) = std::thread::scope(|scope| {
+        for (at, url) in (0..READERS * nodes).zip(urls.iter().cycle()) {
+            scope.spawn(move || ask(url, authors, at, stop, asked));
+        }
+        std::thread::sleep(Duration::from_secs(WARM_UP));
+        let (before, cpu_before, began) = (asked.load(Ordering::SeqCst), cpu_of_nodes(house), Instant::now());
         std::thread::sleep(lasts);
+        let queries = (asked.load(Ordering::SeqCst) - before) as f64;
+        let (cpu, took) = (cpu_of_nodes(house) - cpu_before, began.elapsed().as_secs_f64());
         stop.store(true, Ordering::SeqCst);
-        readers.into_iter().map(|reader| reader.join().expect("it reads")).sum()
+        (queries / took, cpu * 1e6 / queries)
     });
-    let (took, micros) =
-        (began.elapsed().as_secs_f64(), (cpu_of_nodes(house) - before) * 1e6 / queries as f64);
-    [grouped(queries as f64 / took), format!("{micros:.0} µs")]
+    [grouped(queries), format!("{micros:.0} µs")]
 }
 
-/// Asks until told to stop; how often.
-fn ask(url: &str, authors: &[String], at: usize, stop: &AtomicBool) -> u64 {
-    let (mut client, mut asked) = (Client::connect(url), 0);
+/// Asks until told to stop, and counts how often.
+fn ask(url: &str, authors: &[String], at: usize, stop: &AtomicBool, all: &AtomicU64) {
+    let (mut client, mut asked) = (Client::connect(url), 0_usize);
     while !stop.load(Ordering::SeqCst) {
-        let from = (at * 7_919 + asked as usize * 50) % authors.len();
+        let from = (at * 7_919 + asked * 50) % authors.len();
         let some: Vec<&String> = authors.iter().cycle().skip(from).take(50).collect();
         let filter = json!({"authors": some, "kinds": [1], "limit": 50});
         client.try_send(Message::text(json!(["REQ", "feed", filter]).to_string())).expect("sent");
@@ -172,8 +174,8 @@ fn ask(url: &str, authors: &[String], at: usize, stop: &AtomicBool) -> u64 {
             assert!(text.starts_with("[\"EVENT\""), "{text}");
         }
         asked += 1;
+        all.fetch_add(1, Ordering::SeqCst);
     }
-    asked
 }
 
 /// A new node reads the log from its beginning: entries a second, and for how long.
@@ -185,7 +187,12 @@ fn catch_up(house: &mut House) -> String {
     node.start();
     soon("it is there", || node.status()["position"].as_u64() >= Some(last));
     let took = began.elapsed().as_secs_f64();
-    format!("{} entries a second ({} in {took:.1} s)", grouped(last as f64 / took), grouped(last as f64))
+    let most = resident_at_most(node);
+    format!(
+        "{} entries a second ({} in {took:.1} s, {most})",
+        grouped(last as f64 / took),
+        grouped(last as f64)
+    )
 }
 
 /// A new node fetches a copy, as the log keeps nothing of what it lacks: bytes and events a second, and for how long until
@@ -207,12 +214,21 @@ fn copy(house: &mut House, events: f64) -> String {
     });
     let took = began.elapsed().as_secs_f64();
     format!(
-        "{:.1} MB/s, {} events a second ({:.1} MB and {} events in {took:.1} s)",
+        "{:.1} MB/s, {} events a second ({:.1} MB and {} events in {took:.1} s, {})",
         bytes as f64 / took / 1e6,
         grouped(events / took),
         bytes as f64 / 1e6,
-        grouped(events)
+        grouped(events),
+        resident_at_most(node)
     )
+}
+
+/// The most memory that a node had at any moment so far.
+fn resident_at_most(node: &Node) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", node.program().id())).expect("a process");
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a number");
+    let kib: u64 = kib.trim().trim_end_matches(" kB").parse().expect("a number");
+    format!("{} MiB of memory at most", kib / 1_024)
 }
 
 /// A relay without a cluster.
@@ -261,7 +277,7 @@ fn what_a_cluster_costs_and_brings() {
         let [one, two, three] = by_nodes.each_ref().map(|read| read[at].clone());
         format!("at one {one}, at two {two}, at three {three}")
     };
-    let what = format!("queries a second (home feeds of 50 authors), {READERS} clients");
+    let what = format!("queries a second (home feeds of 50 authors), {READERS} clients a node");
     print(&what, [own[0].clone(), one_of_one[0].clone(), spread(0)]);
     print("CPU of all nodes for one of them", [own[1].clone(), one_of_one[1].clone(), spread(1)]);
     drop((alone, one));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::dice::Dice;
+use crate::common::program::Program;
 use crate::common::{Client, Person};
 use crate::house::{House, Node, SPOKEN, now, purge, until};
 
@@ -95,6 +96,16 @@ fn a_node_that_fell_behind_what_the_log_keeps_and_a_new_one_heal_by_themselves()
     assert!(is_done, "{words}");
     // It does not stay longer than until the next one.
     fall_behind(&mut house, 1, 62, 5, 10);
+    // Under a service manager the process ends, and is started anew.
+    let listen = house.nodes[1].address.to_string();
+    let mut command = house.nodes[1].command(&["run", "--listen", &listen]);
+    let mut program = Program::start({
+        command.env("NOTIFY_SOCKET", house.folder.path().join("nobody"));
+        command
+    });
+    program.says("it ends, to be started on the new store");
+    assert_eq!(program.wait().code(), Some(75));
+    assert!(house.nodes[1].folder.join("data/copy/take").exists());
     house.nodes[1].start();
     house.nodes[1].wait_until_ready();
     let folders = folders(&house.nodes[1], "before-copy");

@@ -108,7 +108,8 @@ impl Node {
         self.program = Some(program);
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command of its program in its folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.build);
         command.args(arguments).current_dir(&self.folder).env_clear();
         command

@@ -127,7 +127,7 @@ impl Link {
             client: client.clone(),
             store: Arc::clone(&store),
             free_bytes_min,
-            has_events: has_events(&communities, &store),
+            communities: Arc::clone(&communities),
         };
         let copies = async {
             match log.settings.heals_from_peers {
@@ -376,7 +376,7 @@ enum Read {
 }
 
 /// Whether a store holds anything.
-fn has_events(communities: &Communities, store: &Store) -> bool {
+pub(super) fn has_events(communities: &Communities, store: &Store) -> bool {
     communities.in_memory().any(|community| {
         !community.index().is_empty()
             || store.state(community.id, crate::community::moderation::AUDIT).next().is_some()

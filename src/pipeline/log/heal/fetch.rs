@@ -17,11 +17,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::apply::Stored;
+use super::super::link::has_events;
 use super::super::{Health, Log};
 use super::wire::{self, Call, Offer, Told, Wanted};
 use super::{Fallen, Healing, piece_bytes, to_all, to_one};
 use crate::backup::{self, BackupError, Content, FileEntry, Manifest};
 use crate::clock::Clock;
+use crate::community::Communities;
 use crate::memory::COPY_CACHE_BYTES;
 use crate::store::{Durability, Options, Restorer, Store, StoreError, swap};
 use crate::words;
@@ -58,8 +60,7 @@ pub(in super::super) struct Healer {
     pub(in super::super) store: Arc<Store>,
     /// Bytes of the disk that must be left.
     pub(in super::super) free_bytes_min: u64,
-    /// Whether the store that is there holds anything.
-    pub(in super::super) has_events: bool,
+    pub(in super::super) communities: Arc<Communities>,
 }
 
 /// Why there is no copy yet.
@@ -156,7 +157,8 @@ impl Healer {
         let folder = fetched?;
         peer.send(&Wanted::Done { copy: peer.copy }).await;
         self.restore(&folder, fallen).await?;
-        let kept = swap::take_next_time(self.store.path(), self.has_events, Clock::system().now())?;
+        let keeps = has_events(&self.communities, &self.store);
+        let kept = swap::take_next_time(self.store.path(), keeps, Clock::system().now())?;
         match kept {
             Some(name) => tracing::warn!(
                 "a store was made of a copy of {}: it is opened now, and the one that was here is kept in {name}",
