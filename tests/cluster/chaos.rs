@@ -17,7 +17,8 @@ use crate::common::dice::Dice;
 use crate::common::{Client, Person, json_of};
 use crate::house::{House, Node, SPOKEN, now, owner, try_call, until};
 
-fn seed() -> u64 {
+/// The seed that `PLAZA_SEED` gives, or a new one; it is told.
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("PLAZA_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| u64::from(secp256k1::rand::random::<u32>()));
     eprintln!("PLAZA_SEED={seed}");

@@ -1,12 +1,15 @@
 //! Nodes that the log cannot help any more, because it does not keep what they lack: each comes by a copy of another node by
 //! itself, whoever is killed on the way.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::chaos::seed;
 use crate::common::dice::Dice;
 use crate::common::program::Program;
 use crate::common::{Client, Person};
@@ -179,9 +182,7 @@ fn is_seen(path: &Path, node: &Node) -> bool {
 #[test]
 fn a_node_that_is_killed_while_it_heals_has_the_old_store_or_the_new_one() {
     let Some(mut house) = House::build(1, 2, "") else { return };
-    let seed = secp256k1::rand::random::<u64>();
-    eprintln!("seed {seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice(seed());
     // Enough for the moments to be told apart.
     send(&house.nodes[0], 50, 0..2_000, 2_000);
     let moments =
@@ -228,6 +229,73 @@ fn when_who_gives_a_copy_is_killed_another_one_does() {
     house.nodes[giver].wait_until_ready();
     assert!(!house.nodes[giver].folder.join("data/copy-given").exists(), "nothing is left over");
     house.end_all_equal(&["/"]);
+}
+
+/// Publishes notes at a node until told to stop; what was acknowledged.
+fn load(url: &str, author: u32, stop: &AtomicBool) -> Vec<String> {
+    let (mut client, mut acknowledged) = (Client::connect(url), Vec::new());
+    for number in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let note = &notes(author, number..number + 1, 6_000)[0];
+        let (is_taken, why) = client.publish(note);
+        assert!(is_taken, "{why}");
+        acknowledged.push(note.id.to_string());
+        std::thread::sleep(Duration::from_millis(4));
+    }
+    acknowledged
+}
+
+#[test]
+fn under_load_a_node_heals_while_the_log_forgets_what_it_lacks_again_and_again() {
+    let Some(mut house) = House::build(1, 0, "") else { return };
+    let mut dice = Dice(seed());
+    for _ in 0..3 {
+        house.prepare_node("");
+        let node = house.nodes.last_mut().expect("it was added");
+        let settings = node.folder.join("relay.toml");
+        let text = fs::read_to_string(&settings).expect("a file");
+        let (usual, little) = ("log_bytes_max = 100_000_000", "log_bytes_max = 1_048_576");
+        assert!(text.contains(usual), "{text}");
+        fs::write(&settings, text.replace(usual, little)).expect("a file");
+        node.start();
+    }
+    house.nodes.iter().for_each(Node::wait_until_ready);
+    let urls: Vec<String> = house.nodes.iter().map(Node::url).collect();
+    let stop = AtomicBool::new(false);
+    let acknowledged: Vec<String> = std::thread::scope(|scope| {
+        let loads: Vec<_> = [0_u32, 1]
+            .map(|at| (at, urls[at as usize].clone(), &stop))
+            .map(|(at, url, stop)| scope.spawn(move || load(&url, 70 + at, stop)))
+            .into();
+        for round in 0..3 {
+            let position = house.nodes[2].status()["position"].as_u64().expect("a number");
+            house.nodes[2].kill();
+            until("the log forgets", || {
+                house.nodes[0].status()["first"].as_u64().is_some_and(|first| first > position + 1)
+            });
+            house.nodes[2].start();
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(dice.below(1_500)));
+                house.nodes[2].kill();
+                house.nodes[2].start();
+            }
+            house.nodes[2].wait_until_ready();
+            eprintln!("round {round}: it has healed");
+        }
+        stop.store(true, Ordering::SeqCst);
+        loads.into_iter().flat_map(|load| load.join().expect("it loads")).collect()
+    });
+    let stored = house.end_all_equal(&["/"]);
+    eprintln!("{} acknowledged", acknowledged.len());
+    assert_eq!(stored.len(), acknowledged.len());
+    let ids: HashSet<String> = stored
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an event")["id"].take())
+        .map(|id| id.as_str().expect("an id").to_owned())
+        .collect();
+    acknowledged.iter().for_each(|id| assert!(ids.contains(id), "{id} was acknowledged and is lost"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! NATS servers and nodes of the test's own, each in a folder, and what is asked of them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -297,12 +298,14 @@ impl House {
         let mut root = Vec::new();
         for community in communities {
             let first = self.nodes[0].export(community);
+            let of_first: HashSet<&String> = first.iter().collect();
             for node in &self.nodes[1..] {
                 let other = node.export(community);
-                let lacks: Vec<&String> = first.iter().filter(|line| !other.contains(line)).collect();
-                let more: Vec<&String> = other.iter().filter(|line| !first.contains(line)).collect();
+                let of_other: HashSet<&String> = other.iter().collect();
+                let lacks: Vec<_> = of_first.difference(&of_other).collect();
+                let more: Vec<_> = of_other.difference(&of_first).collect();
                 assert!(
-                    lacks.is_empty() && more.is_empty(),
+                    lacks.is_empty() && more.is_empty() && first.len() == other.len(),
                     "{}: lacks {lacks:#?}, has {more:#?}",
                     node.name
                 );
