@@ -2,7 +2,7 @@
 //! order that a seed decides: no acknowledged event is lost, all stores are equal in the end, and a subscription on a
 //! node that lives hears every event once.
 //!
-//! `PLAZA_SEED` repeats a run; the long form is `cargo test --test cluster -- --ignored`.
+//! `PLAZA_SEED` repeats a run; the long form is `cargo test --test cluster the_same_for_long -- --ignored`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

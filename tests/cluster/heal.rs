@@ -155,9 +155,27 @@ fn when_nobody_can_give_a_copy_a_node_says_so_and_serves_what_it_has() {
         "{}",
         trouble(&house.nodes[1])
     );
+    // Nor one whose disk has no room for it; and who has none for a copy fetches none.
+    let no_room =
+        |text: &str| text.replace("[store]\n", "[store]\ndisk_free_bytes_min = 1_000_000_000_000_000\n");
+    house.nodes[0].stop();
+    fs::write(&settings, no_room(&text)).expect("a file");
+    house.nodes[0].start();
+    until("it is asked again", || trouble(&house.nodes[1]).contains("node-0: its disk has"));
+    house.nodes[0].stop();
+    fs::write(&settings, &text).expect("a file");
+    let own = house.nodes[1].folder.join("relay.toml");
+    let own_text = fs::read_to_string(&own).expect("a file");
+    house.nodes[1].stop();
+    fs::write(&own, no_room(&own_text)).expect("a file");
+    house.nodes[0].start();
+    house.nodes[1].start();
+    until("it says so", || trouble(&house.nodes[1]).contains("are free on the disk, and a copy may take"));
+    house.nodes[1].stop();
+    fs::write(&own, own_text).expect("a file");
+    house.nodes[1].start();
     // One that gives comes: both heal, one after the other.
     house.nodes[0].stop();
-    fs::write(&settings, text).expect("a file");
     house.nodes[0].start();
     house.nodes.iter().for_each(Node::wait_until_ready);
     house.nodes.iter().for_each(|node| assert_eq!(count(&mut node.connect()), 25, "{}", node.name));
