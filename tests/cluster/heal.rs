@@ -317,6 +317,50 @@ fn under_load_a_node_heals_while_the_log_forgets_what_it_lacks_again_and_again()
 }
 
 #[test]
+fn what_a_relay_had_before_it_was_a_node_comes_by_a_copy_also_to_itself() {
+    let Some(mut house) = House::build(1, 0, "") else { return };
+    house.prepare_node("");
+    let settings = house.nodes[0].folder.join("relay.toml");
+    let with = fs::read_to_string(&settings).expect("a file");
+    let (head, _) = with.split_once("[cluster]").expect("the section");
+    fs::write(&settings, head).expect("a file");
+    house.nodes[0].start();
+    send(&house.nodes[0], 60, 0..20, 10);
+    house.nodes[0].stop();
+    fs::write(&settings, &with).expect("a file");
+    house.nodes[0].start();
+    house.nodes[0].wait_until_ready();
+    send(&house.nodes[0], 61, 0..5, 10);
+    // The whole log is there, and does not have what was before it.
+    house.add_node("");
+    house.nodes[1].wait_until_ready();
+    assert_eq!(count(&mut house.nodes[1].connect()), 25);
+    // Who has begun the log, and has lost its store, is as new.
+    house.nodes[0].kill();
+    fs::remove_dir_all(house.nodes[0].folder.join("data")).expect("removed");
+    send(&house.nodes[1], 62, 0..5, 10);
+    house.nodes[0].start();
+    house.nodes[0].wait_until_ready();
+    assert_eq!(count(&mut house.nodes[0].connect()), 30);
+    // One with events of its own is not healed by losing them.
+    house.prepare_node("");
+    let settings = house.nodes[2].folder.join("relay.toml");
+    let with = fs::read_to_string(&settings).expect("a file");
+    let (head, _) = with.split_once("[cluster]").expect("the section");
+    fs::write(&settings, head).expect("a file");
+    house.nodes[2].start();
+    send(&house.nodes[2], 63, 0..3, 10);
+    house.nodes[2].stop();
+    fs::write(&settings, &with).expect("a file");
+    house.nodes[2].start();
+    until("it says so", || trouble(&house.nodes[2]).contains("restore a backup of another node"));
+    assert_eq!(house.nodes[2].status()["healing"], Value::Null);
+    assert_eq!(count(&mut house.nodes[2].connect()), 3);
+    house.nodes.pop();
+    house.end_all_equal(&["/"]);
+}
+
+#[test]
 fn a_node_whose_log_was_lost_waits_for_its_operator() {
     let Some(mut house) = House::build(1, 2, "") else { return };
     send(&house.nodes[0], 60, 0..10, 10);

@@ -179,7 +179,7 @@ impl Healer {
         let until = Instant::now() + OFFERS_TIME;
         let (mut offers, mut refusals) = (Vec::new(), Vec::new());
         while let Ok(Some(answer)) = timeout_at(until, answers.next()).await {
-            let Some(offer) = wire::read::<Offer>(&answer) else { continue };
+            let Some(offer) = wire::read::<Offer>(&answer.payload) else { continue };
             match offer.refuses.clone() {
                 None => offers.push(offer),
                 Some(why) => refusals.push(format!("{}: {why}", offer.node)),
@@ -291,7 +291,7 @@ impl Peer<'_> {
 
     async fn ask<T: DeserializeOwned>(&self, wanted: &Wanted) -> Result<T, Unhealed> {
         let answer = self.request(wanted).await?;
-        wire::read(&answer).ok_or_else(|| format!("{} answers something else", self.node).into())
+        wire::read(&answer.payload).ok_or_else(|| format!("{} answers something else", self.node).into())
     }
 
     async fn piece(&self, file: &str, offset: u64, bytes: usize) -> Result<Bytes, Unhealed> {

@@ -116,7 +116,7 @@ impl Giver {
 
     /// Tells who calls all nodes whether this one can give a copy.
     async fn offer(&self, message: &Message) {
-        let Some(call) = wire::read::<Call>(message) else { return };
+        let Some(call) = wire::read::<Call>(&message.payload) else { return };
         if call.from == self.log.settings.node {
             return;
         }
@@ -152,7 +152,7 @@ impl Giver {
     }
 
     async fn answer(&mut self, message: &Message) {
-        let Some(wanted) = wire::read::<Wanted>(message) else { return };
+        let Some(wanted) = wire::read::<Wanted>(&message.payload) else { return };
         let is_given = |given: &&mut Given, copy: u64| given.number == copy;
         let told = match wanted {
             Wanted::Begin(call) => self.begin(call).await,

@@ -1,7 +1,6 @@
 //! What nodes say to one another about copies, as bytes. In: bytes of other nodes, maybe of other versions. Out: what they
 //! mean; what is not understood is no answer.
 
-use async_nats::Message;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -72,8 +71,8 @@ pub(super) fn write<T: Serialize>(said: &T) -> Bytes {
 }
 
 /// A message, if this version understands it.
-pub(super) fn read<T: DeserializeOwned>(message: &Message) -> Option<T> {
-    let read: Versioned<T> = serde_json::from_slice(&message.payload).ok()?;
+pub(super) fn read<T: DeserializeOwned>(message: &Bytes) -> Option<T> {
+    let read: Versioned<T> = serde_json::from_slice(message).ok()?;
     (read.version == VERSION).then_some(read.said)
 }
 
@@ -95,5 +94,45 @@ pub(super) fn read_piece(answer: &Bytes) -> Result<Bytes, String> {
         Some(&PIECE) => Ok(answer.slice(1..)),
         Some(_) => Err(String::from_utf8_lossy(&answer[1..]).into_owned()),
         None => Err("an answer without anything in it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_understood_and_nothing_else() {
+        let call = Call { from: "a".to_owned(), stream: u64::MAX, after: 7 };
+        assert_eq!(read(&write(&call)), Some(call.clone()));
+        for wanted in [
+            Wanted::Begin(call),
+            Wanted::Look { copy: u64::MAX },
+            Wanted::Piece { copy: 1, file: "state-1".to_owned(), offset: 3, bytes: 9 },
+            Wanted::Done { copy: 0 },
+        ] {
+            assert_eq!(read(&write(&wanted)), Some(wanted));
+        }
+        for told in [Told::Making { copy: 5 }, Told::Made, Told::No("why".to_owned())] {
+            assert_eq!(read(&write(&told)), Some(told));
+        }
+        // Its bytes stay as they are: nodes of two versions speak to one another.
+        assert_eq!(write(&Wanted::Look { copy: 1 }), r#"{"version":1,"said":{"look":{"copy":1}}}"#);
+        for (what, bytes) in [
+            ("a later version", r#"{"version":2,"said":{"look":{"copy":1}}}"#),
+            ("a question that is new", r#"{"version":1,"said":{"dance":{}}}"#),
+            ("no JSON", "{"),
+            ("nothing", ""),
+        ] {
+            assert_eq!(read::<Wanted>(&Bytes::from_static(bytes.as_bytes())), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_bytes_or_a_reason() {
+        for piece in [Ok(vec![]), Ok(vec![0, 1, 255]), Err("gone".to_owned()), Err(String::new())] {
+            assert_eq!(read_piece(&write_piece(piece.clone())), piece.map(Bytes::from));
+        }
+        assert!(read_piece(&Bytes::new()).is_err());
     }
 }
