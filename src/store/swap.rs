@@ -184,7 +184,7 @@ fn move_all(
                 .map_err(|source| io_error(&path, "move", source))?;
         }
     }
-    // What is in two folders after a power cut is moved again; what is in none would be lost.
+    // By now each name is in one of the two folders, whenever the power goes: a journal moves it whole or not at all.
     files::sync_folder(to)?;
     files::sync_folder(from)
 }
