@@ -228,6 +228,22 @@ fn a_node_that_is_killed_while_it_heals_has_the_old_store_or_the_new_one() {
 }
 
 #[test]
+fn a_copy_that_nobody_fetches_any_more_goes() {
+    let Some(mut house) = House::build(1, 2, "") else { return };
+    send(&house.nodes[0], 50, 0..2_000, 2_000);
+    fall_behind(&mut house, 1, 60, 5, 10);
+    house.nodes[1].start();
+    let given = house.nodes[0].folder.join("data/copy-given");
+    assert!(is_seen(&given, &house.nodes[1]), "it is given");
+    house.nodes[1].kill();
+    until("it goes", || !given.exists());
+    assert_eq!(house.nodes[0].status()["giving"], Value::Null);
+    house.nodes[1].start();
+    house.nodes[1].wait_until_ready();
+    house.end_all_equal(&["/"]);
+}
+
+#[test]
 fn when_who_gives_a_copy_is_killed_another_one_does() {
     let Some(mut house) = House::build(1, 3, "") else { return };
     send(&house.nodes[0], 50, 0..2_000, 2_000);

@@ -1,5 +1,6 @@
-//! The one place that speaks to NATS, but for copies of whole stores (`heal/`), which it starts. In: what this node publishes. Out: what all nodes have published, in order, to the
-//! writer; and whether the log is reached. One thread with a runtime of its own.
+//! The one place that speaks to NATS, but for copies of whole stores (`heal/`), which it starts. In: what this node
+//! publishes. Out: what all nodes have published, in order, to the writer; and whether the log is reached. One thread with
+//! a runtime of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
