@@ -426,6 +426,8 @@ const SENT: &[(&str, &str)] = &[("answer", "answered"), ("live", "delivered")];
 /// How the node stands in its cluster.
 fn cluster_of(log: &Log, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let status = log.status();
+    let healing = &status.healing;
+    let fetched = healing.as_ref().map_or((0, 0), |healing| (healing.bytes, healing.bytes_max));
     let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
     let families = [
         ("cluster_ready", "Whether the node takes events", gauge, u64::from(status.trouble.is_none())),
@@ -435,6 +437,16 @@ fn cluster_of(log: &Log, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         ("cluster_redeliveries", "Times that the log was read again", counter, status.redelivered),
         ("cluster_outages", "Times that the log was out of reach", counter, status.outages),
         ("cluster_other_settings", "Events of nodes with other settings", counter, status.other_settings),
+        ("cluster_copying", "Whether it needs a copy of another node", gauge, u64::from(healing.is_some())),
+        ("cluster_copy_bytes", "Bytes of that copy that are here", gauge, fetched.0),
+        ("cluster_copy_bytes_max", "Bytes of all of that copy", gauge, fetched.1),
+        ("cluster_copies_failed", "Attempts to fetch a copy that failed", counter, status.copies_failed),
+        (
+            "cluster_giving",
+            "Whether another node gets a copy of it",
+            gauge,
+            u64::from(status.giving.is_some()),
+        ),
     ];
     families.into_iter().try_for_each(|(name, help, metric_type, number)| {
         let numbers = vec![(Labels::new(), number as f64)];

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{BackupError, damaged, io_error};
 use crate::store::copy::{Copied, Part, Stamp};
 
-/// Its name in the folder.
-pub(super) const NAME: &str = "manifest";
+/// The manifest's name in the folder.
+pub const NAME: &str = "manifest";
 
 /// The only version of backups that this build writes and reads.
 const VERSION: u32 = 1;

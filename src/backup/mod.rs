@@ -1,6 +1,6 @@
 //! Backups: a folder of files that holds all of a store as of one moment, and is brought up to date by adding to
 //! it. In: copies from the store (`store/copy.rs`), of this process or of a relay that runs. Out: files, and what
-//! is in them. Never opens a store.
+//! is in them; a store that is made of them. Never opens one that is there.
 //!
 //! | file | holds |
 //! |---|---|
@@ -16,13 +16,15 @@ mod manifest;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod probe;
 mod read;
+mod restore;
 mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use manifest::{FileEntry, Manifest};
+pub use manifest::{FileEntry, Manifest, NAME as MANIFEST};
 pub use read::{Content, Entry};
+pub use restore::restore;
 pub use write::{Finished, Writer};
 
 /// Why a backup cannot be written or read.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::data::Data;
+use super::data::ask_relay;
 use super::{Failure, StoreArguments};
-use crate::control::{Answer, Command, Received};
+use crate::control::{Answer, Command};
 use crate::pipeline::log::ClusterStatus;
 use crate::words;
 
@@ -50,14 +50,10 @@ impl Cluster {
 impl Status {
     fn run(self) -> Result<bool, Failure> {
         let config = self.store.load()?;
-        let mut client = match Data::reach(&config.store)? {
-            Data::Running(client) => client,
-            Data::Idle(_) => return Err("no relay runs on this data".into()),
-        };
-        client.send(&Command::Cluster)?;
-        let status = match client.receive()? {
-            Received::Answer(Answer::Cluster(Some(status))) => status,
-            Received::Answer(Answer::Cluster(None)) => {
+        let why = "it stands nowhere, or is about to start or to stop";
+        let status = match ask_relay(&config.store, &Command::Cluster, why)? {
+            Answer::Cluster(Some(status)) => status,
+            Answer::Cluster(None) => {
                 return Err("this relay is alone: its settings have no [cluster]".into());
             }
             other => return Err(format!("the relay answers something else: {other:?}").into()),
@@ -84,10 +80,12 @@ fn lines(status: &ClusterStatus) -> String {
         false => format!("{name} (not in step)"),
     });
     let number = words::number;
+    let giving =
+        status.giving.iter().map(|to| format!("{to} gets a copy of this node\n")).collect::<String>();
     format!(
         "node {}: {takes}\nlog: entries {} to {} are kept; this node is at {}, {} behind; {} of its own are under \
          way\nread again: {} times; out of reach: {} times; events of nodes with other settings: {}\nservers of the log: \
-         {}\n",
+         {}\n{giving}",
         status.node,
         number(status.first),
         number(status.last),

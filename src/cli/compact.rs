@@ -17,6 +17,7 @@ use crate::community::{LOCAL_STATE, own_key};
 use crate::config::Config;
 use crate::net::{acme, store_options};
 use crate::store::copy::{Part, Piece, next_record, next_state};
+use crate::store::swap::KEPT;
 use crate::store::{Restorer, Store};
 use crate::words;
 
@@ -59,6 +60,7 @@ impl Compact {
         take_over(&path, &beside)?;
         swap(&path, &beside)?;
         drop(old);
+        keep_older_stores(&beside, &path)?;
         fs::remove_dir_all(&beside)?;
         eprintln!(
             "plaza: {}: {} before, {} now, {} given back",
@@ -149,6 +151,16 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
         if path.is_file() {
             fs::copy(&path, &copy)?;
             File::open(&copy)?.sync_all()?;
+        }
+    }
+    File::open(to)?.sync_all()
+}
+
+/// Moves stores that a node of a cluster has kept to the new folder.
+fn keep_older_stores(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)?.flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(KEPT)) {
+            fs::rename(entry.path(), to.join(entry.file_name()))?;
         }
     }
     File::open(to)?.sync_all()

@@ -41,6 +41,9 @@ use crate::store::{Store, StoreError};
 /// With this code a relay ends whose store is damaged: nobody should start it again until a person has looked.
 const EXIT_DAMAGED: u8 = 65;
 
+/// With this code it ends to be started again on another store, where that is somebody's job.
+const EXIT_TEMPORARY: u8 = 75;
+
 /// Where the settings are looked for when `--config` is not given.
 const CONFIG_FILE: &str = "relay.toml";
 
@@ -245,8 +248,8 @@ type Failure = Box<dyn std::error::Error>;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        None => arguments.serve.run(),
-        Some(Command::Run(command)) => command.run(),
+        None => return ended(arguments.serve.run()),
+        Some(Command::Run(command)) => return ended(command.run()),
         Some(Command::CheckConfig(command)) => command.run(),
         Some(Command::Generate(command)) => command.run(),
         Some(Command::Import(command)) => command.run(),
@@ -268,20 +271,24 @@ pub fn main() -> ExitCode {
         Some(Command::Verify(command)) => return command.run(),
         Some(Command::Salvage(command)) => return command.run(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("plaza: {failure}");
-            if !is_damage(&failure) {
-                return ExitCode::FAILURE;
-            }
-            eprintln!(
-                "plaza: restore a backup into another folder (`plaza restore`); without one save what can be read \
-                 (`plaza salvage`)"
-            );
-            ExitCode::from(EXIT_DAMAGED)
-        }
+    ended(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// With what the program ends.
+fn ended(done: Result<ExitCode, Failure>) -> ExitCode {
+    let failure = match done {
+        Ok(code) => return code,
+        Err(failure) => failure,
+    };
+    eprintln!("plaza: {failure}");
+    if !is_damage(&failure) {
+        return ExitCode::FAILURE;
     }
+    eprintln!(
+        "plaza: restore a backup into another folder (`plaza restore`); without one save what can be read \
+         (`plaza salvage`)"
+    );
+    ExitCode::from(EXIT_DAMAGED)
 }
 
 /// Whether a relay does not start because its store is damaged.

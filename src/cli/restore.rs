@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, StoreArguments, progress};
-use crate::backup::{Content, Entry};
-use crate::community::NUMBERS;
+use crate::backup::{self, Content};
 use crate::net::store_options;
-use crate::store::{CommunityId, Restorer};
+use crate::store::Restorer;
 use crate::words;
 
 #[derive(Debug, Args)]
@@ -58,34 +57,12 @@ fn number_of(content: &Content, path: &str) -> Result<u32, Failure> {
 }
 
 /// Fills the store with the backup, or with one community of it; how many events that were.
-fn restore(content: &Content, mut restorer: Restorer, only: Option<u32>) -> Result<u64, Failure> {
+fn restore(content: &Content, restorer: Restorer, only: Option<u32>) -> Result<u64, Failure> {
     let bar = progress(None, "events");
-    let is_wanted = |community: CommunityId| only.is_none_or(|only| community.0 == only);
-    let mut events = 0;
-    content.each::<Failure>(|entry| {
-        match entry {
-            Entry::Record(entry) if is_wanted(entry.community) => {
-                restorer.record(entry.community, entry.location, entry.record)?;
-                events += 1;
-                bar.inc(1);
-            }
-            // Which number a community has is said with the root's state.
-            Entry::State(entry)
-                if is_wanted(entry.community)
-                    || entry.community == CommunityId(0) && entry.table == NUMBERS =>
-            {
-                restorer.state(entry.community, entry.table, entry.key, entry.value)?;
-            }
-            Entry::Record(_) | Entry::State(_) => {}
-        }
+    let events = backup::restore::<Failure>(content, restorer, only, true, |_| {
+        bar.inc(1);
         Ok(())
     })?;
-    let manifest = content.manifest();
-    let mut copied = manifest.copied.clone();
-    copied.next_numbers.retain(|community, _| is_wanted(CommunityId(*community)));
-    // The next backup into the same folder may go on from here, if all of it is here.
-    let goes_on = only.is_none().then_some((&manifest.folder, &manifest.stamp));
-    restorer.finish(&copied, goes_on)?.close()?;
     bar.finish_and_clear();
     Ok(events)
 }

@@ -1,10 +1,11 @@
-//! `plaza run`: serve until told to stop, and go by new settings when told to.
+//! `plaza run`: serve until told to stop, go by new settings when told to, and start anew when there is another store.
 
 use std::fs;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use super::{Failure, StoreArguments};
+use super::{EXIT_TEMPORARY, Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::net::{Relay, Sockets, tell_systemd_of_stop};
@@ -44,7 +45,16 @@ struct Signals {
 enum Happened {
     Stop(&'static str),
     Reload(&'static str),
+    Reopen,
     Looked,
+}
+
+/// Why a relay does not serve any more.
+enum Ended {
+    /// Somebody stopped it.
+    Stopped(&'static str),
+    /// Another store is to be opened in place of its own.
+    Reopens,
 }
 
 impl Signals {
@@ -56,8 +66,9 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Happened {
+    async fn next(&mut self, relay: &Relay) -> Happened {
         tokio::select! {
+            () = relay.reopening() => Happened::Reopen,
             _ = self.interrupt.recv() => Happened::Stop("Ctrl-C"),
             _ = self.terminate.recv() => Happened::Stop("SIGTERM"),
             _ = self.hangup.recv() => Happened::Reload("SIGHUP"),
@@ -75,16 +86,47 @@ impl Run {
         Ok(config)
     }
 
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.load()?;
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let mut config = self.load()?;
         let level = start_log(&config.log);
+        // Its sockets, and the time that a start may take, are its own affair.
+        let is_managed = ["NOTIFY_SOCKET", "LISTEN_FDS"].iter().any(|name| std::env::var_os(name).is_some());
+        let (mut sockets, mut signals) = (Sockets::inherited()?, None);
+        loop {
+            let before = config.clone();
+            match self.run_once(std::mem::take(&mut sockets), config, &mut signals, level.as_ref())? {
+                Ended::Stopped(_) => return Ok(ExitCode::SUCCESS),
+                Ended::Reopens if is_managed => {
+                    eprintln!("plaza: it ends, to be started on the new store");
+                    return Ok(ExitCode::from(EXIT_TEMPORARY));
+                }
+                Ended::Reopens => {}
+            }
+            config = self.load().unwrap_or_else(|error| {
+                eprintln!("plaza: settings stay as they were: {error}");
+                before
+            });
+        }
+    }
+
+    /// Serves until it is stopped, or another store is to be opened.
+    fn run_once(
+        &self,
+        sockets: Sockets,
+        config: Config,
+        signals: &mut Option<Signals>,
+        level: Option<&LogLevel>,
+    ) -> Result<Ended, Failure> {
         let began = Instant::now();
         let folder = config.store.path.clone();
         let again = self.clone();
         let load = self.store.file().map(|_| Box::new(move || again.load()) as crate::reload::Load);
-        let relay = Relay::start_on(Sockets::inherited()?, config, Clock::system(), load)?;
+        let relay = Relay::start_on(sockets, config, Clock::system(), load)?;
         // From here on a signal stops it in order: who reads that it listens may send one at once.
-        let mut signals = relay.block_on(async { Signals::new() })?;
+        let signals = match signals {
+            Some(signals) => signals,
+            none => none.insert(relay.block_on(async { Signals::new() })?),
+        };
         // A relay that was given port 0 is found by this line.
         for address in relay.addresses() {
             eprintln!("plaza: listening on ws://{address}");
@@ -102,22 +144,26 @@ impl Run {
         }
         eprintln!("plaza: {events} events loaded in {:.1} s", began.elapsed().as_secs_f64());
         relay.tell_systemd();
-        let stopped_by = self.serve(&relay, &mut signals, level.as_ref());
-        eprintln!("plaza: stopping ({stopped_by})");
+        let ended = self.serve(&relay, signals, level);
+        match ended {
+            Ended::Stopped(why) => eprintln!("plaza: stopping ({why})"),
+            Ended::Reopens => eprintln!("plaza: closing the store, to open a copy of another node's"),
+        }
         tell_systemd_of_stop();
         relay.stop()?;
         eprintln!("plaza: stopped, everything is on disk");
-        Ok(())
+        Ok(ended)
     }
 
     /// Serves until it is to stop; says why.
-    fn serve(&self, relay: &Relay, signals: &mut Signals, level: Option<&LogLevel>) -> &'static str {
+    fn serve(&self, relay: &Relay, signals: &mut Signals, level: Option<&LogLevel>) -> Ended {
         let file = self.store.file();
         let stamp = || file.as_ref().and_then(stamp_of);
         let mut seen = stamp();
         loop {
-            match relay.block_on(signals.next()) {
-                Happened::Stop(why) => return why,
+            match relay.block_on(signals.next(relay)) {
+                Happened::Stop(why) => return Ended::Stopped(why),
+                Happened::Reopen => return Ended::Reopens,
                 Happened::Reload(why) => reload_settings(relay, why, level),
                 Happened::Looked if relay.config().server.reload_on_change => {
                     let now = stamp();

@@ -28,7 +28,7 @@ pub struct Cluster {
     pub tls_certificate: Option<PathBuf>,
     /// Its key.
     pub tls_key: Option<PathBuf>,
-    /// Seconds for which the servers keep entries: a node that was away for longer begins from a backup.
+    /// Seconds for which the servers keep entries: a node that was away for longer begins from a copy of another one.
     pub log_seconds_max: u64,
     /// Bytes of entries that the servers keep; the oldest go first.
     pub log_bytes_max: u64,
@@ -36,6 +36,8 @@ pub struct Cluster {
     pub publish_seconds_max: u64,
     /// Whether this node sends events to moderation services.
     pub asks_services: bool,
+    /// Whether a node that cannot follow the log fetches a copy of another one, and gives one to those that ask.
+    pub heals_from_peers: bool,
 }
 
 impl Default for Cluster {
@@ -54,6 +56,7 @@ impl Default for Cluster {
             log_bytes_max: 10 << 30,
             publish_seconds_max: 5,
             asks_services: true,
+            heals_from_peers: true,
         }
     }
 }

@@ -74,6 +74,10 @@ const COMPARED_EVENT_BYTES: u64 = 80;
 /// Entries of a cluster's log that wait for the writer.
 pub(crate) const LOG_AHEAD_BYTES_MAX: usize = 16 << 20;
 
+/// The cache of a store that is made of another node's copy, and what making it takes with that.
+pub(crate) const COPY_CACHE_BYTES: u64 = 8 * MIB;
+const COPYING_BYTES: u64 = 64 * MIB;
+
 /// What a relay whose lists are followed takes: messages, and a list that is read; and what an entry takes, as it is
 /// kept and as it is read anew.
 const FOLLOWED_BYTES: u64 = 8 * MIB;
@@ -265,12 +269,14 @@ fn term(what: &'static str, settings: &'static str, bytes: u64) -> Term {
     Term { what, settings, bytes }
 }
 
-/// What a node reads ahead in its cluster's log and what has come of it, and a copy of each event that is on its way there.
+/// What a node reads ahead in its cluster's log and what has come of it, and a copy of each event that is on its way there;
+/// and a copy of another node, when it fetches one.
 fn of_log(config: &Config, plan: &Plan) -> u64 {
-    match config.cluster.servers.is_empty() {
-        true => 0,
-        false => 2 * LOG_AHEAD_BYTES_MAX as u64 + 2 * plan.ingest_bytes as u64,
+    if config.cluster.servers.is_empty() {
+        return 0;
     }
+    let copying = if config.cluster.heals_from_peers { COPYING_BYTES } else { 0 };
+    2 * LOG_AHEAD_BYTES_MAX as u64 + 2 * plan.ingest_bytes as u64 + copying
 }
 
 fn events(plan: &Plan) -> u64 {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rule::{Prefix, Refusal};
 
-pub(crate) use bound::{BLOCKING_THREADS_MAX, LOG_AHEAD_BYTES_MAX, rate_keys_max};
+pub(crate) use bound::{BLOCKING_THREADS_MAX, COPY_CACHE_BYTES, LOG_AHEAD_BYTES_MAX, rate_keys_max};
 pub use bound::{Bound, INDEX_EVENT_BYTES, Plan, Term};
 
 /// What a connection takes by itself: its task, session and listener, and the shares below.

@@ -522,6 +522,15 @@ impl Relay {
         self.pipeline.learn_now();
     }
 
+    /// Returns when the relay is to stop and to be started again on the same settings: a node of a cluster has a copy of
+    /// another one's store, which takes the place of its own then.
+    pub async fn reopening(&self) {
+        match &self.pipeline.log {
+            Some(log) => log.reopening().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Runs a future on the relay's runtime: for a caller that waits for signals.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

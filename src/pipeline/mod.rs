@@ -278,16 +278,18 @@ fn spawn<T: Send + 'static>(
 /// What is sent to in place of the writer: in a cluster its log, from which all comes to the writer.
 fn in_front_of(
     writer: Sender<WriterInput>,
-    settings: &config::Cluster,
+    config: &config::Config,
     store: &Arc<Store>,
     communities: &Arc<Communities>,
 ) -> Result<(Sender<WriterInput>, Option<log::Started>), StartError> {
+    let settings = &config.cluster;
     if settings.servers.is_empty() {
         log::leave(store)?;
         return Ok((writer, None));
     }
     let (inlet, input) = unbounded();
-    let start = log::Start { settings, store, communities, input, writer };
+    let disk_free_bytes_min = config.store.disk_free_bytes_min;
+    let start = log::Start { settings, disk_free_bytes_min, store, communities, input, writer };
     Ok((inlet, Some(log::Started::prepare(start)?)))
 }
 
@@ -363,7 +365,7 @@ impl Pipeline {
         // What waits in these is bounded by the permits that each submission holds.
         let verify = Entrance(Arc::new(Fair::new()));
         let (writer, writer_input) = unbounded();
-        let (writer, log) = in_front_of(writer, &config.cluster, &store, &communities)?;
+        let (writer, log) = in_front_of(writer, &config, &store, &communities)?;
         let passages = Arc::new(Passages::new(GROUPS_UNDER_WAY * config.store.group_events_max));
         let (fanout, fanout_input) = bounded(fanout_groups_max);
         let desks = Desks::new(writer.clone(), Arc::clone(&passages), clock.clone(), ingest_bytes);

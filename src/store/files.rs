@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::StoreError;
+use super::{StoreError, swap};
 use crate::search::FOLDER;
 use crate::splitmix::SplitMix;
 
@@ -258,8 +258,9 @@ fn walk(path: &Path) -> Result<Vec<Entry>, StoreError> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             metadata => metadata.map_err(|source| io_error(&path, "look at the file", source))?,
         };
-        if metadata.is_dir() && path.ends_with(FOLDER) {
-            // Another's, made of what the store has: its files come and go.
+        let is_another = || entry.file_name().to_str().is_some_and(swap::is_another);
+        if metadata.is_dir() && (path.ends_with(FOLDER) || is_another()) {
+            // Another's, made of what the store has: its files come and go. Or another store.
             continue;
         }
         if metadata.is_dir() {

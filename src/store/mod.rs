@@ -25,6 +25,7 @@ mod restore;
 mod salvage;
 mod scan;
 mod stable;
+pub(crate) mod swap;
 mod tail;
 mod tally;
 #[cfg(test)]
@@ -166,6 +167,7 @@ impl Store {
     /// Opens the store, or makes one, and makes all of it durable before the first commit.
     pub fn open(options: Options) -> Result<Store, StoreError> {
         let Options { path, cache_bytes, durability, touches } = options;
+        swap::take_over(&path)?;
         let engine = Engine::open(&path, cache_bytes)?;
         let mark = mark::Mark::read(&path);
         let mut store = Store {

@@ -1,9 +1,12 @@
-//! New nodes, and nodes that were away for too long.
+//! New nodes, and nodes that were away for too long, where they do not heal by themselves.
 
 use std::fs;
 
 use crate::common::Person;
-use crate::house::{House, now, until};
+use crate::house::{House, now, purge, until};
+
+/// What has a node wait for its operator.
+const ALONE: &str = "heals_from_peers = false\n";
 
 #[test]
 fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot() {
@@ -15,7 +18,7 @@ fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot()
     let mut client = house.nodes[0].connect();
     notes(0, 20).for_each(|note| client.publish_ok(&note));
     // All of it is there yet.
-    house.add_node("");
+    house.add_node(ALONE);
     house.nodes[1].wait_until_ready();
     house.settle();
 
@@ -28,7 +31,7 @@ fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot()
     for at in [1, 2] {
         match at {
             1 => house.nodes[1].start(),
-            _ => house.add_node(""),
+            _ => house.add_node(ALONE),
         }
         let node = &house.nodes[at];
         let trouble = || node.status()["trouble"].as_str().unwrap_or_default().to_owned();
@@ -60,17 +63,6 @@ fn a_new_node_begins_at_the_beginning_or_from_a_backup_and_says_when_it_cannot()
     assert_eq!(house.end_all_equal(&["/"]).len(), 81);
 }
 
-/// Has the servers forget all entries up to one.
-fn purge(house: &House, up_to: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let address = house.servers[0].url();
-    runtime.block_on(async {
-        let client = async_nats::connect(address).await.expect("connected");
-        let stream = async_nats::jetstream::new(client).get_stream("plaza-log").await.expect("the log");
-        stream.purge().sequence(up_to + 1).await.expect("purged");
-    });
-}
-
 #[test]
 fn a_relay_that_was_alone_becomes_the_first_node() {
     let Some(mut house) = House::build(1, 0, "") else { return };
@@ -95,7 +87,7 @@ fn a_relay_that_was_alone_becomes_the_first_node() {
     house.nodes[0].connect().publish_ok(&Person::new(70).event(1, time, &[], "as a node"));
 
     // One that has none of it cannot begin at the beginning of the log.
-    house.add_node("");
+    house.add_node(ALONE);
     let trouble = |house: &House| house.nodes[1].status()["trouble"].as_str().unwrap_or_default().to_owned();
     until("it says so", || trouble(&house).contains("it goes on from what node-0 had stored before"));
     house.nodes[1].kill();

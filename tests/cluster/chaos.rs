@@ -2,7 +2,7 @@
 //! order that a seed decides: no acknowledged event is lost, all stores are equal in the end, and a subscription on a
 //! node that lives hears every event once.
 //!
-//! `PLAZA_SEED` repeats a run; the long form is `cargo test --test cluster -- --ignored`.
+//! `PLAZA_SEED` repeats a run; the long form is `cargo test --test cluster the_same_for_long -- --ignored`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,7 +17,8 @@ use crate::common::dice::Dice;
 use crate::common::{Client, Person, json_of};
 use crate::house::{House, Node, SPOKEN, now, owner, try_call, until};
 
-fn seed() -> u64 {
+/// The seed that `PLAZA_SEED` gives, or a new one; it is told.
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("PLAZA_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| u64::from(secp256k1::rand::random::<u32>()));
     eprintln!("PLAZA_SEED={seed}");
@@ -46,7 +47,7 @@ fn something(author: u32, number: u32, time: u64, acknowledged: &mut Vec<String>
 }
 
 /// Publishes at a node until told to stop; what was acknowledged. Others may be stored as well.
-fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
+pub(crate) fn load(url: &str, author: u32, time: u64, stop: &AtomicBool) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {

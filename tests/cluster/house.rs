@@ -1,5 +1,6 @@
 //! NATS servers and nodes of the test's own, each in a folder, and what is asked of them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::http::{ask, authorization, get, token_tags};
+use crate::common::http::{ask, authorization, token_tags, try_ask};
 use crate::common::nats::Server;
-use crate::common::program::{Program, free_port, plaza, tool};
+use crate::common::program::{Program, free_port, tool};
 use crate::common::{Client, Person};
 
 /// How long something may take to come about, on a machine that has much else to do.
@@ -43,9 +44,16 @@ pub(crate) fn owner() -> Person {
     Person::new(1)
 }
 
+/// The program that is tested: that of this build, or the one that `PLAZA_PROGRAM` names.
+pub(crate) fn tested() -> PathBuf {
+    std::env::var_os("PLAZA_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_plaza").into(), PathBuf::from)
+}
+
 /// One node of the relay.
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// What it runs.
+    pub(crate) build: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) program: Option<Program>,
     pub(crate) address: SocketAddr,
@@ -57,7 +65,7 @@ impl Node {
     /// Starts it; it serves when this returns, and may yet be about to reach the log.
     pub(crate) fn start(&mut self) {
         let listen = self.address.to_string();
-        let mut command = plaza(&self.folder, &["--listen", &listen]);
+        let mut command = self.command(&["run", "--listen", &listen]);
         if let Some(pid) = self.within {
             let mut within = Command::new("nsenter");
             within.args(["-t", &pid.to_string(), "-n"]).arg(command.get_program()).args(command.get_args());
@@ -67,6 +75,13 @@ impl Node {
         let program = Program::start(command);
         self.address = program.says("listening on ws://").parse().expect("an address");
         self.program = Some(program);
+    }
+
+    /// A command of its program in its folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.build);
+        command.args(arguments).current_dir(&self.folder).env_clear();
+        command
     }
 
     pub(crate) fn program(&self) -> &Program {
@@ -103,7 +118,8 @@ impl Node {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        get(self.address, "/ready").status == 200
+        // A node that opens another store is away for a moment.
+        try_ask(self.address, "GET", "/ready", &[], "").is_ok_and(|answer| answer.status == 200)
     }
 
     pub(crate) fn wait_until_ready(&self) {
@@ -112,17 +128,14 @@ impl Node {
 
     /// `plaza cluster status --json`.
     pub(crate) fn status(&self) -> Value {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
-        command.args(["cluster", "status", "--json"]).current_dir(&self.folder).env_clear();
-        let output = command.output().expect("it runs");
+        let output = self.command(&["cluster", "status", "--json"]).output().expect("it runs");
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Runs the program beside it to its end; what it wrote, and what it said.
     pub(crate) fn run(&self, arguments: &[&str]) -> (bool, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plaza"));
-        let output = command.args(arguments).current_dir(&self.folder).env_clear().output().expect("it runs");
+        let output = self.command(arguments).output().expect("it runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
@@ -219,7 +232,7 @@ impl House {
         fs::write(folder.join("relay.key"), RELAY_KEY).expect("a file");
         // Its port stays its own, so that clients and balancers find it again.
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        self.nodes.push(Node { name, folder, program: None, address, within: None });
+        self.nodes.push(Node { name, build: tested(), folder, program: None, address, within: None });
     }
 
     /// The settings of nodes that are added from now on, beside `[cluster]`.
@@ -250,12 +263,14 @@ impl House {
         let mut root = Vec::new();
         for community in communities {
             let first = self.nodes[0].export(community);
+            let of_first: HashSet<&String> = first.iter().collect();
             for node in &self.nodes[1..] {
                 let other = node.export(community);
-                let lacks: Vec<&String> = first.iter().filter(|line| !other.contains(line)).collect();
-                let more: Vec<&String> = other.iter().filter(|line| !first.contains(line)).collect();
+                let of_other: HashSet<&String> = other.iter().collect();
+                let lacks: Vec<_> = of_first.difference(&of_other).collect();
+                let more: Vec<_> = of_other.difference(&of_first).collect();
                 assert!(
-                    lacks.is_empty() && more.is_empty(),
+                    lacks.is_empty() && more.is_empty() && first.len() == other.len(),
                     "{}: lacks {lacks:#?}, has {more:#?}",
                     node.name
                 );
@@ -287,4 +302,15 @@ pub(crate) fn heard(client: &mut Client, subscription: &str) -> String {
     let message = client.receive();
     assert_eq!((&message[0], &message[1]), (&json!("EVENT"), &json!(subscription)), "{message}");
     message[2]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Has the servers forget all entries up to one.
+pub(crate) fn purge(house: &House, up_to: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = house.servers[0].url();
+    runtime.block_on(async {
+        let client = async_nats::connect(address).await.expect("connected");
+        let stream = async_nats::jetstream::new(client).get_stream("plaza-log").await.expect("the log");
+        stream.purge().sequence(up_to + 1).await.expect("purged");
+    });
 }

@@ -38,24 +38,36 @@ pub fn http(relay: &TestRelay, method: &str, path: &str, headers: &[(&str, &str)
 
 /// The same of a relay at an address.
 pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("it accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    try_ask(address, method, path, headers, body).expect("the relay accepts, answers and closes")
+}
+
+/// The same of one that may not be there at this moment.
+pub fn try_ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: relay.example\r\nConnection: close\r\n");
     headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
     if !body.is_empty() {
         request.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    stream.write_all(format!("{request}\r\n{body}").as_bytes()).expect("the relay reads");
+    stream.write_all(format!("{request}\r\n{body}").as_bytes())?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("the relay answers and closes");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    stream.read_to_string(&mut text)?;
+    let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(cut)?;
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Answer { status, headers, body: body.to_owned() }
+    Ok(Answer { status, headers, body: body.to_owned() })
 }
 
 /// The tags of a token for a request with this body (NIP-98).

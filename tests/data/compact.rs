@@ -17,9 +17,12 @@ fn space_of_removed_events_is_given_back() {
     succeed(&folder, &["backup", "kept"]);
     assert_eq!(relay.end("TERM"), 0);
     let before = all_of(&folder, "data");
+    // What a node of a cluster has kept stays.
+    std::fs::create_dir(folder.path("data/before-copy-2026-11-28")).expect("a folder");
     let done = succeed(&folder, &["compact"]);
     assert!(done.said("given back"), "{done:?}");
     assert!(!folder.path("data.compact").exists());
+    assert!(folder.path("data/before-copy-2026-11-28").exists());
     assert_eq!(all_of(&folder, "data"), before);
     assert_eq!(before.map(|events| events.lines().count()), [99 * 7, 1]);
     assert!(succeed(&folder, &["verify"]).said("all is well"));

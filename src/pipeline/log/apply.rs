@@ -208,7 +208,7 @@ impl What {
             What::Release { done, .. } => drop(done),
             What::Decide(decision, _) => decision.refuse(&log.store),
             What::Refresh { is_own: true, .. } => log.has_said(),
-            What::Refresh { .. } | What::Rules { .. } | What::Nothing => {}
+            What::Refresh { .. } | What::Rules { .. } | What::Note(_) | What::Nothing => {}
         }
     }
 }
@@ -263,6 +263,11 @@ impl Writer {
                 }
             }
             What::Rules { digest, text } => self.learn_rules(digest, &text, position),
+            What::Note(done) => {
+                self.note_position();
+                // Who no longer waits does not need the answer.
+                let _ = done.send(());
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! Speaks to NATS for the log. In: what this node publishes. Out: what all nodes have published, in order, to the
-//! writer; and whether the log is reached. One thread with a runtime of its own.
+//! Speaks to NATS for the log, but for copies of whole stores (`heal/`), which it starts. In: what this node publishes.
+//! Out: what all nodes have published, in order, to the writer; and whether the log is reached. One thread with a runtime
+//! of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::entry::{Base, Origin, Said, Unreadable, decode, encode};
+use super::heal::{Fallen, Giver, Healer};
 use super::{Entry, Log, Outbound, Place, Reading, Waiting, What, rulebook};
 use crate::admin::Decided;
 use crate::community::Communities;
@@ -63,6 +65,8 @@ pub(super) struct Link {
     pub(super) store: Arc<Store>,
     /// The stream in which the store has its place, if it has one.
     pub(super) known: Option<u64>,
+    /// Bytes of the disk that must be left.
+    pub(super) disk_free_bytes_min: u64,
     pub(super) to_send: mpsc::UnboundedReceiver<Outbound>,
     pub(super) writer: Sender<WriterInput>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -77,6 +81,9 @@ enum Halt {
     /// Somebody must do something.
     #[error("{0}")]
     Broken(String),
+    /// It needs a copy of another node.
+    #[error("{0}")]
+    Fallen(String, Fallen),
     /// The writer asked for an earlier part.
     #[error("it is read again")]
     Again,
@@ -96,7 +103,7 @@ impl Link {
     }
 
     async fn serve(self) {
-        let Link { log, communities, store, known, to_send, writer, mut stopped } = self;
+        let Link { log, communities, store, known, disk_free_bytes_min, to_send, writer, mut stopped } = self;
         let client = tokio::select! {
             client = connect(&log) => client,
             _ = stopped.changed() => return,
@@ -107,6 +114,28 @@ impl Link {
             log: Arc::clone(&log),
             context: context.clone(),
             communities: Arc::clone(&communities),
+        };
+        let free_bytes_min = disk_free_bytes_min;
+        let giver = Giver {
+            log: Arc::clone(&log),
+            client: client.clone(),
+            store: Arc::clone(&store),
+            writer: writer.clone(),
+            free_bytes_min,
+            given: None,
+        };
+        let healer = Healer {
+            log: Arc::clone(&log),
+            client: client.clone(),
+            store: Arc::clone(&store),
+            free_bytes_min,
+            communities: Arc::clone(&communities),
+        };
+        let copies = async {
+            match log.settings.heals_from_peers {
+                true => drop(tokio::join!(giver.run(), healer.run())),
+                false => std::future::pending().await,
+            }
         };
         let reader = Reader {
             log: Arc::clone(&log),
@@ -133,6 +162,7 @@ impl Link {
             () = reader.run() => {}
             () = probe(&log, &context) => {}
             () = late => {}
+            () = copies => {}
             _ = stopped.changed() => {}
         }
     }
@@ -350,6 +380,14 @@ enum Read {
     Stored(Result<Box<jetstream::Message>, pull::MessagesError>),
 }
 
+/// Whether a store holds anything.
+pub(super) fn has_events(communities: &Communities, store: &Store) -> bool {
+    communities.in_memory().any(|community| {
+        !community.index().is_empty()
+            || store.state(community.id, crate::community::moderation::AUDIT).next().is_some()
+    })
+}
+
 impl Reader {
     async fn run(mut self) {
         let mut readings = self.log.reading.subscribe();
@@ -366,7 +404,14 @@ impl Reader {
                 Ok(()) => Halt::Away("the server ended the reading".to_owned()),
             };
             match &halt {
-                Halt::Broken(why) => self.log.broken(Some(why.clone())),
+                Halt::Broken(why) => {
+                    self.log.broken(Some(why.clone()));
+                    self.log.fallen.send_if_modified(|fallen| fallen.take().is_some());
+                }
+                Halt::Fallen(why, fallen) => {
+                    self.log.broken(Some(why.clone()));
+                    self.log.fallen.send_if_modified(|before| before.replace(*fallen) != Some(*fallen));
+                }
                 Halt::Away(why) if *why != said => {
                     tracing::warn!("the cluster's log is not read: {why}; it is tried again every second");
                     said.clone_from(why);
@@ -487,21 +532,33 @@ impl Reader {
                 )));
             }
             Some(_) => {}
-            None => self.found(stream, last).await?,
+            None => self.found(stream, made, first, last).await?,
         }
         if last > after && first > after + 1 {
-            return Err(Halt::Broken(format!(
-                "it begins at {first}, and this node is at {after}: what is between is kept no more; {remedy}"
-            )));
+            let why =
+                format!("it begins at {first}, and this node is at {after}: what is between is kept no more");
+            // What a store holds that has no place in the log is in no copy: somebody must decide.
+            let may_go = self.known.is_some() || !has_events(&self.communities, &self.store);
+            return Err(self.fallen(why, Fallen { stream: made, after: first - 1 }, may_go));
         }
         self.log.stream.store(made, Ordering::Release);
         self.known = Some(made);
+        self.log.fallen.send_if_modified(|fallen| fallen.take().is_some());
         Ok(after)
     }
 
+    /// What cannot be followed without a copy of another node; whether that may take the place of the store.
+    fn fallen(&self, why: String, fallen: Fallen, may_go: bool) -> Halt {
+        match self.log.settings.heals_from_peers && may_go {
+            true => Halt::Fallen(why, fallen),
+            false => Halt::Broken(format!("{why}; {REMEDY}")),
+        }
+    }
+
     /// A store that has no place in the log begins at its beginning: what the log begins upon must be what it has.
-    async fn found(&self, stream: &Stream, last: u64) -> Result<(), Halt> {
-        let own = Base { node: self.log.settings.node.clone(), has_events: self.has_events()? };
+    async fn found(&self, stream: &Stream, made: u64, first: u64, last: u64) -> Result<(), Halt> {
+        let has_events = has_events(&self.communities, &self.store);
+        let own = Base { node: self.log.settings.node.clone(), has_events };
         if last == 0 {
             let origin = Origin { process: self.log.process, number: 0 };
             let bytes = encode(origin, &Said::Base(own));
@@ -514,16 +571,21 @@ impl Reader {
                 _ => Err(away("another node has begun it")),
             };
         }
-        let first = stream.get_raw_message(1).await;
-        // When it is kept no more this is found out from the stream's bounds.
-        let Ok(first) = first else { return Ok(()) };
+        if first > 1 {
+            // This is found out from the stream's bounds.
+            return Ok(());
+        }
+        let first = stream.get_raw_message(1).await.map_err(away)?;
         let remedy = "start this node on a restored backup of another node (docs/cluster.md)";
         match decode(&first.payload) {
-            Ok((_, Said::Base(base))) if base.node == own.node => Ok(()),
-            Ok((_, Said::Base(base))) if base.has_events => Err(Halt::Broken(format!(
-                "it goes on from what {} had stored before, which this node does not have; {remedy}",
-                base.node
-            ))),
+            // Who has begun it, and has lost its store since, is as new.
+            Ok((_, Said::Base(base))) if base.node == own.node && own.has_events >= base.has_events => Ok(()),
+            Ok((_, Said::Base(base))) if base.has_events => {
+                let before = &base.node;
+                let why =
+                    format!("it goes on from what {before} had stored before, which this node does not have");
+                Err(self.fallen(why, Fallen { stream: made, after: 1 }, !own.has_events))
+            }
             Ok((_, Said::Base(_))) if own.has_events => {
                 Err(Halt::Broken(format!("this node's store holds events that are not from it; {remedy}")))
             }
@@ -531,16 +593,6 @@ impl Reader {
             Ok(_) => Err(Halt::Broken("its first entry is none of plaza's".to_owned())),
             Err(error) => Err(Halt::Broken(format!("its first entry cannot be read: {error}"))),
         }
-    }
-
-    /// Whether the store holds anything that is not from the log.
-    fn has_events(&self) -> Result<bool, Halt> {
-        let mut communities = self.communities.in_memory();
-        let has_any = communities.any(|community| {
-            !community.index().is_empty()
-                || self.store.state(community.id, crate::community::moderation::AUDIT).next().is_some()
-        });
-        Ok(has_any)
     }
 
     /// Hands an entry to the writer, when there is room.

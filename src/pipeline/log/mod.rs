@@ -6,6 +6,7 @@
 
 mod apply;
 mod entry;
+mod heal;
 mod inlet;
 mod link;
 mod rulebook;
@@ -24,6 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 pub(super) use self::apply::{Follower, leave};
 use self::entry::Taken;
+use self::heal::Fallen;
+pub use self::heal::Healing;
 use self::inlet::Inlet;
 use self::link::Link;
 pub(super) use self::voice::Voice;
@@ -141,6 +144,8 @@ enum What {
     Refresh { community: Arc<Community>, now: u64, taken: Taken, is_own: bool },
     /// Settings that entries after it name.
     Rules { digest: u64, text: String },
+    /// The store says up to where it is; told when it does.
+    Note(Sender<()>),
     /// Nothing for the writer.
     Nothing,
 }
@@ -214,6 +219,15 @@ pub struct ClusterStatus {
     pub other_settings: u64,
     /// Servers that have the log, with whether each is in step.
     pub servers: Vec<(String, bool)>,
+    /// How it comes by a copy of another node, while it cannot follow without one.
+    #[serde(default)]
+    pub healing: Option<Healing>,
+    /// The node that gets a copy of this one.
+    #[serde(default)]
+    pub giving: Option<String>,
+    /// Attempts to fetch a copy that came to nothing.
+    #[serde(default)]
+    pub copies_failed: u64,
 }
 
 /// What is known of the log.
@@ -228,6 +242,9 @@ struct Health {
     first: u64,
     last: u64,
     servers: Vec<(String, bool)>,
+    healing: Option<Healing>,
+    giving: Option<String>,
+    copies_failed: u64,
 }
 
 /// What the node has published.
@@ -250,6 +267,10 @@ pub struct Log {
     applied: watch::Sender<u64>,
     reading: watch::Sender<Reading>,
     settings_changed: watch::Sender<u64>,
+    /// What is wanted of a copy of another node, while this one cannot follow without.
+    fallen: watch::Sender<Option<Fallen>>,
+    /// Whether there is a store of such a copy, to be opened in place of this one.
+    reopens: watch::Sender<bool>,
     redelivered: AtomicU64,
     outages: AtomicU64,
     other_settings: AtomicU64,
@@ -414,9 +435,13 @@ impl Log {
         let waiting = self.waiting() as u64;
         let health = self.health();
         let out = || "the log is out of reach".to_owned();
+        let heals = |why: &String| match &health.healing {
+            Some(healing) => format!("{why}; {}", healing.words()),
+            None => why.clone(),
+        };
         ClusterStatus {
             node: self.settings.node.clone(),
-            trouble: health.broken.clone().or_else(|| (!health.is_reached).then(out)),
+            trouble: health.broken.as_ref().map(heals).or_else(|| (!health.is_reached).then(out)),
             position,
             first: health.first,
             last: health.last.max(position),
@@ -425,6 +450,9 @@ impl Log {
             outages: self.outages.load(Ordering::Relaxed),
             other_settings: self.other_settings.load(Ordering::Relaxed),
             servers: health.servers.clone(),
+            healing: health.healing.clone(),
+            giving: health.giving.clone(),
+            copies_failed: health.copies_failed,
         }
     }
 
@@ -432,6 +460,11 @@ impl Log {
     pub fn unready(&self) -> Option<&'static str> {
         let position = *self.applied.borrow();
         let health = self.health();
+        if health.healing.is_some() {
+            return Some(
+                "this node fetches a copy of another one, as the cluster's log does not keep what it lacks\n",
+            );
+        }
         if health.broken.is_some() {
             return Some("this node cannot follow the cluster's log; see its log\n");
         }
@@ -449,6 +482,15 @@ impl Log {
     /// Whether this node sends events to moderation services.
     pub(crate) fn asks_services(&self) -> bool {
         self.settings.asks_services
+    }
+
+    /// Returns when there is a store of another node's copy: the process is to stop, and to open its store again, which
+    /// then is that one.
+    pub async fn reopening(&self) {
+        let mut reopens = self.reopens.subscribe();
+        if reopens.wait_for(|reopens| *reopens).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Changes whenever a setting was changed by an entry of the log.
@@ -478,6 +520,8 @@ impl Waiting {
 /// What starts a log's threads.
 pub(super) struct Start<'a> {
     pub(super) settings: &'a Cluster,
+    /// Bytes of the disk that must be left.
+    pub(super) disk_free_bytes_min: u64,
     pub(super) store: &'a Arc<Store>,
     pub(super) communities: &'a Arc<Communities>,
     /// What would go to the writer.
@@ -500,7 +544,8 @@ impl Started {
     /// # Errors
     /// When the store cannot be read.
     pub(super) fn prepare(start: Start<'_>) -> Result<Started, StartError> {
-        let Start { settings, store, communities, input, writer } = start;
+        let Start { settings, disk_free_bytes_min, store, communities, input, writer } = start;
+        heal::clear(store.path())?;
         let stored = apply::Stored::read(store, &settings.name)?;
         let after = stored.position();
         let log = Arc::new(Log {
@@ -512,6 +557,8 @@ impl Started {
             applied: watch::Sender::new(after),
             reading: watch::Sender::new(Reading { number: 0, after }),
             settings_changed: watch::Sender::new(0),
+            fallen: watch::Sender::new(None),
+            reopens: watch::Sender::new(false),
             redelivered: AtomicU64::new(0),
             outages: AtomicU64::new(0),
             other_settings: AtomicU64::new(0),
@@ -536,6 +583,7 @@ impl Started {
             communities: Arc::clone(communities),
             store: Arc::clone(store),
             known,
+            disk_free_bytes_min,
             to_send,
             writer,
             stopped,
