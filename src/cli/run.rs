@@ -18,6 +18,7 @@ use super::{EXIT_TEMPORARY, Failure, StoreArguments};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::net::{Relay, Sockets, tell_systemd_of_stop};
+use crate::store::LOG_OF_STOP;
 
 /// How often the settings file is looked at, where `server.reload_on_change` says so.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -199,8 +200,8 @@ fn reload_settings(relay: &Relay, why: &str, level: Option<&LogLevel>) {
 }
 
 /// What others log of themselves and the relay says better, or brings about, unless somebody asks for it: the client of
-/// the cluster's log of its connections, and sled of what makes it stop at a start (`store/files.rs`).
-const QUIET: &[(&str, &str)] = &[("async_nats", "off"), ("sled::pagecache::blob_io", "error")];
+/// the cluster's log of its connections, and sled of what makes it stop at a start.
+const QUIET: &[(&str, &str)] = &[("async_nats", "off"), (LOG_OF_STOP, "error")];
 
 /// What is logged at a level.
 fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {

@@ -93,6 +93,9 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     sync(path)
 }
 
+/// Where sled logs that it removes that, as a file of somebody else's (a target of a log directive).
+pub(crate) const LOG_OF_STOP: &str = "sled::pagecache::blob_io";
+
 /// What keeps sled from opening a store when it has written its snapshot.
 pub(super) struct Stop(PathBuf);
 

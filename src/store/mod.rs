@@ -46,6 +46,7 @@ use self::tally::Numbering;
 use self::value::{Head, Long, Meta, PACK_SLOTS, Unreadable};
 
 pub use self::error::StoreError;
+pub(crate) use self::files::LOG_OF_STOP;
 pub use self::group::{Group, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
 pub use self::restore::Restorer;
 pub use self::salvage::{Found, Salvage};
