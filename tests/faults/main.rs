@@ -262,8 +262,16 @@ struct House {
 impl House {
     fn new(cached: bool) -> House {
         let metrics = free_port();
-        let machine =
-            Machine::new(Names::InOneJournal, &format!("[metrics]\nlisten = \"127.0.0.1:{metrics}\""));
+        House::build(cached, metrics, &format!("[metrics]\nlisten = \"127.0.0.1:{metrics}\""))
+    }
+
+    /// One that tells no numbers, and so needs no port that stays free.
+    fn without_numbers(cached: bool) -> House {
+        House::build(cached, 0, "")
+    }
+
+    fn build(cached: bool, metrics: u16, settings: &str) -> House {
+        let machine = Machine::new(Names::InOneJournal, settings);
         if cached {
             machine.power.cache();
         }

@@ -36,7 +36,7 @@ fn steps(stride: u64) -> impl Fn() -> std::iter::StepBy<std::ops::RangeFrom<u64>
 
 /// A relay with a store of some megabytes, or of a few events.
 fn filled(is_long: bool) -> House {
-    let mut house = House::new(true);
+    let mut house = House::without_numbers(true);
     let (mut publisher, _) = house.start();
     let (long, short) = if is_long { (LONG_EVENTS, EVENTS) } else { (0, FEW_EVENTS) };
     for number in 0..long + short {
