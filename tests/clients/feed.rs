@@ -71,7 +71,7 @@ fn a_feed_with_zaps() {
         assert_eq!(thread, expected);
         let concerns =
             Filter::new().pubkey(alice.key()).kinds([Kind::Reaction, Kind::Repost, Kind::ZapReceipt]);
-        assert_eq!(alice.relay.count_events(concerns, crate::guest::PATIENCE).await.expect("a count"), 3);
+        assert_eq!(alice.count(concerns).await, 3);
 
         // Older pages, one after another.
         let mut written = vec![note.id];

@@ -11,6 +11,9 @@ use tokio::sync::broadcast::Receiver;
 /// How long a scene waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often a count is asked for.
+const COUNT_ATTEMPTS: u32 = 8;
+
 /// Runs a scene that must not take forever.
 pub fn scene<F: Future>(scene: F) -> F::Output {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -71,6 +74,17 @@ impl Guest {
     pub async fn find(&self, filter: Filter) -> Vec<Event> {
         let found = self.relay.fetch_events(filter, PATIENCE, ReqExitPolicy::ExitOnEOSE).await;
         found.expect("the relay answers").into_iter().collect()
+    }
+
+    /// How many are stored. The client listens for the answer only when it has asked, and a quick one is gone by then: it
+    /// asks again.
+    pub async fn count(&self, filter: Filter) -> usize {
+        for _ in 0..COUNT_ATTEMPTS {
+            if let Ok(count) = self.relay.count_events(filter.clone(), PATIENCE / COUNT_ATTEMPTS).await {
+                return count;
+            }
+        }
+        panic!("no count came within {PATIENCE:?}")
     }
 
     /// Opens a subscription and takes in what is stored.
