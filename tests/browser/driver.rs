@@ -117,13 +117,15 @@ impl Browser {
         Some(browser)
     }
 
-    fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+    /// Sends a command; the answer, or the answer that says what went wrong.
+    fn try_send(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let text = if method == "POST" { body.to_string() } else { String::new() };
         let answer = exchange(self.port, method, path, &text).expect("chromedriver answers");
-        if let Some(error) = answer.get("error") {
-            panic!("{method} {path} {body}: {error}: {}", answer["message"]);
-        }
-        answer
+        if answer.get("error").is_some() { Err(answer) } else { Ok(answer) }
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.try_send(method, path, body).unwrap_or_else(|wrong| panic!("{method} {path} {body}: {wrong}"))
     }
 
     fn command(&self, path: &str, body: Value) -> Value {
@@ -204,10 +206,21 @@ impl Browser {
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
 
+    /// Does something with what is found; once more where the page has put something else in its place just then.
+    fn act(&self, action: &str, body: &Value, find: impl Fn() -> String) {
+        self.until("what is found stays", || {
+            let path = format!("/session/{}/element/{}/{action}", self.session, find());
+            match self.try_send("POST", &path, body) {
+                Err(wrong) if wrong["error"] == "stale element reference" => None,
+                Err(wrong) => panic!("{path}: {wrong}"),
+                Ok(_) => Some(()),
+            }
+        });
+    }
+
     /// Clicks what a selector finds.
     pub(crate) fn click(&self, css: &str) {
-        let element = self.element(css);
-        self.command(&format!("element/{element}/click"), json!({}));
+        self.act("click", &json!({}), || self.element(css));
     }
 
     /// Clicks the button or link that says this.
@@ -217,10 +230,12 @@ impl Browser {
              (one.innerText.trim() === {0} || one.getAttribute('aria-label') === {0}))",
             json!(words)
         );
-        self.wait(&format!("!!({found})"));
-        let element = self.script(&format!("return {found}"));
-        let element = element[ELEMENT].as_str().expect("an element");
-        self.command(&format!("element/{element}/click"), json!({}));
+        self.act("click", &json!({}), || {
+            self.until(&format!("a button that says {words}"), || {
+                let element = self.script(&format!("return {found}"));
+                element[ELEMENT].as_str().map(str::to_owned)
+            })
+        });
     }
 
     /// Types into the field with this label, after what is there.
@@ -230,9 +245,10 @@ impl Browser {
              one.innerText === {}).control",
             json!(label)
         );
-        let element = self.script(&format!("return {found}"));
-        let element = element[ELEMENT].as_str().expect("a field").to_owned();
-        self.command(&format!("element/{element}/value"), json!({"text": text}));
+        self.act("value", &json!({"text": text}), || {
+            let element = self.script(&format!("return {found}"));
+            element[ELEMENT].as_str().expect("a field").to_owned()
+        });
     }
 
     /// Presses keys one after another, wherever the focus is.
