@@ -172,6 +172,11 @@ impl Target {
         self.data().map_or(Ok(0), |data| disk_bytes(&data.join(name)))
     }
 
+    /// Removes a folder of its data, while it does not run.
+    pub(super) fn remove_folder(&self, name: &str) -> Result<(), Failure> {
+        self.data().map_or(Ok(()), |data| remove(&data.join(name)))
+    }
+
     /// Bytes of its data on disk.
     pub(super) fn disk_bytes(&self) -> Result<Option<u64>, Failure> {
         self.data().map(|data| disk_bytes(&data)).transpose()

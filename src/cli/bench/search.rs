@@ -50,6 +50,8 @@ pub(super) fn figures(stage: &Stage, sample: &Sample) -> Result<Figures, Failure
     let draw = Draw { world: &stage.world, sample };
     by_shape(&mut asker, &draw, SEARCHES, stage.options.queries, &mut figures)?;
     relay.stop()?;
+    // Other parts are about relays that do not search.
+    stage.target.remove_folder(crate::search::FOLDER)?;
     Ok(figures)
 }
 
