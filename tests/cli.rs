@@ -534,6 +534,32 @@ fn bench_writes_its_corpus() {
 }
 
 #[test]
+fn a_key_is_made_once_and_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Folder::new();
+    let made = folder.run(&["key", "own.key"]);
+    assert_eq!((made.code, made.words.as_str()), (0, ""));
+    let [public, written] = made.data.lines().collect::<Vec<_>>()[..] else { panic!("{}", made.data) };
+    assert!(public.len() == 64 && written.starts_with("npub1"), "{}", made.data);
+    let file = folder.path("own.key");
+    let secret = std::fs::read_to_string(&file).expect("a file");
+    let keys = plaza::event::secret_key(&secret).expect("a secret key");
+    assert_eq!(plaza::event::public_key(&keys).to_string(), public);
+    assert_eq!(std::fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+    let again = folder.run(&["key", "own.key"]);
+    assert!(again.code == 1 && again.words.contains("there already"), "{}", again.words);
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), secret);
+    // Settings take both.
+    folder.write(
+        "relay.toml",
+        format!("[relay]\nsecret_key_file = \"own.key\"\n[admin]\nowners = [\"{written}\", \"{public}\"]\n"),
+    );
+    let checked = folder.run(&["check-config"]);
+    assert_eq!(checked.code, 0, "{}", checked.words);
+}
+
+#[test]
 fn help_says_what_each_command_does() {
     let folder = Folder::new();
     let table: &[(&[&str], &[&str])] = &[
@@ -549,6 +575,7 @@ fn help_says_what_each_command_does() {
         (&["salvage", "--help"], &["<STORE>", "<NEW>", "Ends with 0"]),
         (&["delete", "--help"], &["--dry-run", "--older-than", "sends such an event", "again"]),
         (&["compact", "--help"], &["given back"]),
+        (&["key", "--help"], &["<FILE>", "public key"]),
         (&["bench", "--help"], &["ingest", "--json", "--relay", "table", "corpus"]),
     ];
     for (arguments, words) in table {

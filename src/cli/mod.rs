@@ -158,6 +158,8 @@ enum Command {
     Reindex(reindex::Reindex),
     /// Manage a community of a relay that runs, from the command line: log in to /admin, call a method
     Admin(admin::Admin),
+    /// Make a new secret key in a file, and write its public key
+    Key(key::Key),
     /// Say how a node that runs stands in its cluster
     Cluster(cluster::Cluster),
     /// Write man pages and shell completions, for packages
@@ -266,6 +268,7 @@ pub fn main() -> ExitCode {
         Some(Command::Compact(command)) => command.run(),
         Some(Command::Reindex(command)) => command.run(),
         Some(Command::Admin(command)) => command.run(),
+        Some(Command::Key(command)) => command.run(),
         Some(Command::Cluster(command)) => return command.run(),
         Some(Command::Explain(command)) => return command.run(),
         Some(Command::Verify(command)) => return command.run(),

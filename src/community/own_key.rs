@@ -75,7 +75,16 @@ pub(super) fn of(settings: &Settings, folder: &Path, id: CommunityId) -> Result<
             let path = folder.join(FOLDER).join(format!("{}.key", id.0));
             match path.exists() {
                 true => read(&path)?,
-                false => make(&path).map_err(|reason| KeyError::Write { path, reason })?,
+                false => {
+                    let signer =
+                        make(&path).map_err(|reason| KeyError::Write { path: path.clone(), reason })?;
+                    tracing::info!(
+                        "{}: the relay has a new key of its own: {}",
+                        path.display(),
+                        signer.key()
+                    );
+                    signer
+                }
             }
         }
         None => return Ok(None),
@@ -101,8 +110,12 @@ fn read(path: &Path) -> Result<Signer, KeyError> {
     Ok(Signer::of(keypair))
 }
 
-/// Draws a key and keeps it, whole or not at all.
-fn make(path: &Path) -> io::Result<Signer> {
+/// Draws a key and keeps it in a file, whole or not at all, for the eyes of this process' user alone. What was there is
+/// written over.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn make(path: &Path) -> io::Result<Signer> {
     let (secret, signer) = loop {
         let secret: [u8; 32] = secp256k1::rand::random();
         if let Some(signer) = Signer::new(secret) {
@@ -122,7 +135,6 @@ fn make(path: &Path) -> io::Result<Signer> {
     if let Some(above) = folder.parent() {
         File::open(above)?.sync_all()?;
     }
-    tracing::info!("{}: the relay has a new key of its own: {}", path.display(), signer.key());
     Ok(signer)
 }
 

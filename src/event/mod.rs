@@ -14,7 +14,7 @@ pub use bytes::{Id, PublicKey, Signature, is_hex64};
 pub use json::{EventError, write_json_string};
 pub(crate) use json::{Text, describe};
 pub use kind::{Kind, KindClass};
-pub use secret::{public_key, secret_key, sign};
+pub use secret::{npub, public_key, secret_key, sign};
 pub use signer::Signer;
 pub use tags::{Tag, Tags};
 pub use verified::{Checker, Forgery, Verified};

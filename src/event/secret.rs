@@ -21,6 +21,12 @@ pub fn public_key(keypair: &Keypair) -> PublicKey {
     PublicKey(keypair.x_only_public_key().0.to_byte_array())
 }
 
+/// A public key as people write it (NIP-19).
+pub fn npub(key: PublicKey) -> String {
+    let prefix = bech32::Hrp::parse_unchecked("npub");
+    bech32::encode::<bech32::Bech32>(prefix, &key.0).unwrap_or_else(|_| key.to_string())
+}
+
 /// An event that is signed with these keys.
 pub fn sign(keypair: &Keypair, created_at: u64, kind: Kind, tags: Tags, content: String) -> Event {
     let mut event = Event {

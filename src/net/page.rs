@@ -6,7 +6,7 @@ use qrcode::render::svg;
 use serde_json::{Value, json};
 
 use crate::config::{Mode, Settings};
-use crate::event::PublicKey;
+use crate::event::{PublicKey, npub};
 use crate::nips::supported;
 use crate::policy::{mode_of, sentences};
 use crate::rule::Rule;
@@ -139,12 +139,6 @@ fn people(settings: &Settings) -> String {
         true => "<p>Its operator has not said.</p>\n".to_owned(),
         false => format!("<ul>\n{}</ul>\n", items.concat()),
     }
-}
-
-/// A key as people write it (NIP-19).
-fn npub(key: PublicKey) -> String {
-    let prefix = bech32::Hrp::parse_unchecked("npub");
-    bech32::encode::<bech32::Bech32>(prefix, &key.0).unwrap_or_else(|_| key.to_string())
 }
 
 fn nips(settings: &Settings) -> String {

@@ -175,7 +175,7 @@ impl ModerationService {
             (_, None | Some(Err(_))) => fault(
                 "moderation_service.pubkey",
                 "must be a public key where there is a url: verdicts are given in its name",
-                "write the service's key as 64 hexadecimal digits or npub1…; `plaza key` makes one",
+                "write the service's key as 64 hexadecimal digits or npub1…; `plaza key FILE` makes one",
             ),
             _ => Ok(()),
         }

@@ -170,7 +170,7 @@ impl SharedLists {
         };
         if !self.publish.is_empty() && !has_key {
             let problem = "needs the relay's own key, which signs the lists".to_owned();
-            let remedy = "name a file with it in relay.secret_key_file; `plaza key` makes one";
+            let remedy = "name a file with it in relay.secret_key_file; `plaza key FILE` makes one";
             return fault("shared_lists.publish", problem, remedy);
         }
         if self.follow.len() > FOLLOW_MAX {
