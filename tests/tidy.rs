@@ -316,3 +316,15 @@ fn rules_do_no_io_and_read_no_clock() {
         }
     }
 }
+
+#[test]
+fn both_audits_pass_over_the_same_advisories() {
+    let ids = |file: &str| {
+        let text = fs::read_to_string(root().join(file)).expect("a file");
+        let table: toml::Table = text.parse().expect("TOML");
+        let ignored = table["advisories"]["ignore"].as_array().expect("a list").clone();
+        let id = |one: &toml::Value| one.get("id").unwrap_or(one).as_str().expect("an id").to_owned();
+        ignored.iter().map(id).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(ids("deny.toml"), ids(".cargo/audit.toml"));
+}
