@@ -139,7 +139,7 @@ fn a_relay_that_goes_on_while_steps_fail_loses_nothing() {
 }
 
 #[test]
-#[ignore = "takes some ten minutes"]
+#[ignore = "takes some minutes"]
 fn every_step_of_an_opening_fails_once() {
     let Some(()) = can_mount() else { return };
     starts(1);
