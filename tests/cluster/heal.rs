@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -265,8 +265,14 @@ fn when_who_gives_a_copy_is_killed_another_one_does() {
     house.end_all_equal(&["/"]);
 }
 
-/// Publishes notes at a node until told to stop; what was acknowledged.
-fn load(url: &str, author: u32, stop: &AtomicBool) -> Vec<String> {
+/// So that the log forgets: milliseconds between two notes of 6,000 bytes.
+const HASTE: u64 = 4;
+
+/// So that what little the log keeps is that of several seconds, which a copy may take.
+const LEISURE: u64 = 150;
+
+/// Publishes notes at a node, in so many milliseconds each, until told to stop; what was acknowledged.
+fn load(url: &str, author: u32, stop: &AtomicBool, pause: &AtomicU64) -> Vec<String> {
     let (mut client, mut acknowledged) = (Client::connect(url), Vec::new());
     for number in 0.. {
         if stop.load(Ordering::SeqCst) {
@@ -276,7 +282,7 @@ fn load(url: &str, author: u32, stop: &AtomicBool) -> Vec<String> {
         let (is_taken, why) = client.publish(note);
         assert!(is_taken, "{why}");
         acknowledged.push(note.id.to_string());
-        std::thread::sleep(Duration::from_millis(4));
+        std::thread::sleep(Duration::from_millis(pause.load(Ordering::SeqCst)));
     }
     acknowledged
 }
@@ -297,18 +303,20 @@ fn under_load_a_node_heals_while_the_log_forgets_what_it_lacks_again_and_again()
     }
     house.nodes.iter().for_each(Node::wait_until_ready);
     let urls: Vec<String> = house.nodes.iter().map(Node::url).collect();
-    let stop = AtomicBool::new(false);
+    let (stop, pause) = (AtomicBool::new(false), AtomicU64::new(HASTE));
     let acknowledged: Vec<String> = std::thread::scope(|scope| {
         let loads: Vec<_> = [0_u32, 1]
-            .map(|at| (at, urls[at as usize].clone(), &stop))
-            .map(|(at, url, stop)| scope.spawn(move || load(&url, 70 + at, stop)))
+            .map(|at| (at, urls[at as usize].clone(), &stop, &pause))
+            .map(|(at, url, stop, pause)| scope.spawn(move || load(&url, 70 + at, stop, pause)))
             .into();
         for round in 0..3 {
             let position = house.nodes[2].status()["position"].as_u64().expect("a number");
             house.nodes[2].kill();
+            pause.store(HASTE, Ordering::SeqCst);
             until("the log forgets", || {
                 house.nodes[0].status()["first"].as_u64().is_some_and(|first| first > position + 1)
             });
+            pause.store(LEISURE, Ordering::SeqCst);
             house.nodes[2].start();
             for _ in 0..2 {
                 std::thread::sleep(Duration::from_millis(dice.below(1_500)));
