@@ -138,13 +138,8 @@ impl Way {
             return Ok(client.clone());
         }
         self.nats = None;
-        let keys = Keys {
-            user: settings.user.as_deref(),
-            password_file: settings.password_file.as_deref(),
-            tls_ca: settings.tls_ca.as_deref(),
-            tls_certificate: settings.tls_certificate.as_deref(),
-            tls_key: settings.tls_key.as_deref(),
-        };
+        let files = [&settings.password_file, &settings.tls_ca, &settings.tls_certificate, &settings.tls_key];
+        let keys = Keys { user: &settings.user, files: files.map(Option::as_deref) };
         let options = ConnectOptions::new()
             .name("plaza moderation_service")
             .connection_timeout(CONNECT_TIME)

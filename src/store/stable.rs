@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::files::{self, io_error};
-use super::salvage::log::{self, SEGMENT_BYTES, SEGMENT_HEADER_BYTES};
+use super::salvage::log::{self, SEGMENT_BYTES};
 use super::{StoreError, tail};
 
 /// Its name in the store's folder: a place and a checksum. It is shorter than a sector, so it is written whole or not
@@ -108,12 +108,9 @@ pub(super) fn tell(folder: &Path) -> Result<bool, StoreError> {
 fn tell_in(file: &File, place: u64, from: u64) -> io::Result<bool> {
     let len = file.metadata()?.len();
     let mut headers = Vec::new();
-    for base in (0..len).step_by(SEGMENT_BYTES) {
-        let mut header = [0; SEGMENT_HEADER_BYTES];
-        if len - base >= header.len() as u64 {
-            file.read_exact_at(&mut header, base)?;
-            headers.extend(log::read_segment_header(&header).map(|(moment, safe)| (base, moment, safe)));
-        }
+    for header in tail::headers(file, len) {
+        let (base, header) = header?;
+        headers.extend(header.map(|(moment, safe)| (base, moment, safe)));
     }
     let said = headers.iter().map(|(_, _, safe)| segment_of(*safe)).max().unwrap_or(0);
     let base_of =
@@ -152,6 +149,7 @@ fn is_whole(file: &File, base: u64, len: u64) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::splitmix::SplitMix;
+    use crate::store::salvage::log::SEGMENT_HEADER_BYTES;
     use crate::store::{CommunityId, Durability, Group, Options, Store};
 
     const SEGMENT: u64 = SEGMENT_BYTES as u64;

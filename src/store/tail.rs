@@ -4,7 +4,7 @@
 //! cannot be read; and copies of what sled is about to lose, for `plaza salvage`. Never changes sled's files.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -46,13 +46,9 @@ pub(super) fn check(path: &Path, goes_on: bool) -> Result<(), StoreError> {
         file.read_exact_at(bytes, base).map_err(unread)?;
         Ok::<_, StoreError>(log::read_segment(bytes))
     };
-    for base in (0..len).step_by(SEGMENT_BYTES) {
-        let mut header = [0; SEGMENT_HEADER_BYTES];
-        if len - base < header.len() as u64 {
-            continue;
-        }
-        file.read_exact_at(&mut header, base).map_err(unread)?;
-        match log::read_segment_header(&header) {
+    for header in headers(&file, len) {
+        let (base, header) = header.map_err(unread)?;
+        match header {
             Some((moment, stable_then)) if moment >= from => {
                 tail.push((moment, base));
                 stable = stable.max(stable_then);
@@ -106,18 +102,28 @@ pub(super) fn read_ahead(path: &Path) -> Result<(), StoreError> {
     let len = file.metadata().map_err(unread)?.len();
     let from = segment_of_newest_snapshot(path)?;
     let mut bytes = vec![0; SEGMENT_BYTES];
-    for base in (0..len).step_by(SEGMENT_BYTES) {
-        let there = SEGMENT_BYTES.min((len - base) as usize);
-        let mut header = [0; SEGMENT_HEADER_BYTES];
-        if there < header.len() {
-            continue;
-        }
-        file.read_exact_at(&mut header, base).map_err(unread)?;
-        if log::read_segment_header(&header).is_some_and(|(moment, _)| moment >= from) {
+    for header in headers(&file, len) {
+        let (base, header) = header.map_err(unread)?;
+        if header.is_some_and(|(moment, _)| moment >= from) {
+            let there = SEGMENT_BYTES.min((len - base) as usize);
             file.read_exact_at(&mut bytes[..there], base).map_err(unread)?;
         }
     }
     Ok(())
+}
+
+/// The segments of sled's file: where each begins, and what its header says, if it has one: its moment, and what was
+/// stable then.
+pub(super) fn headers(
+    file: &File,
+    len: u64,
+) -> impl Iterator<Item = io::Result<(u64, Option<(u64, u64)>)>> + '_ {
+    let whole = len.saturating_sub(SEGMENT_HEADER_BYTES as u64 - 1);
+    (0..whole).step_by(SEGMENT_BYTES).map(|base| {
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        file.read_exact_at(&mut header, base)?;
+        Ok((base, log::read_segment_header(&header)))
+    })
 }
 
 /// The beginning of the segment in which sled's newest snapshot ends.

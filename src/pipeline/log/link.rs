@@ -194,13 +194,8 @@ async fn connect(log: &Arc<Log>) -> Client {
                     }
                 }
             });
-        let keys = Keys {
-            user: settings.user.as_deref(),
-            password_file: settings.password_file.as_deref(),
-            tls_ca: settings.tls_ca.as_deref(),
-            tls_certificate: settings.tls_certificate.as_deref(),
-            tls_key: settings.tls_key.as_deref(),
-        };
+        let files = [&settings.password_file, &settings.tls_ca, &settings.tls_certificate, &settings.tls_key];
+        let keys = Keys { user: &settings.user, files: files.map(Option::as_deref) };
         let options = match keys.add_to(options).await {
             Ok(options) => options,
             Err(error) => {
