@@ -50,7 +50,21 @@ pub(crate) struct Service {
     pub(crate) more: String,
     shared: Shared,
     /// It ends with this, if it is reached by NATS.
-    _stop: Option<oneshot::Sender<()>>,
+    _serving: Option<Serving>,
+}
+
+/// A thread that serves. When this is gone it has ended, and answers nobody any more.
+struct Serving {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(std::thread::JoinHandle::join);
+        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "the service does not panic");
+    }
 }
 
 /// A way to services.
@@ -126,13 +140,13 @@ impl Service {
                 std::thread::spawn(move || open(stream).and_then(|stream| serve(stream, &shared)));
             }
         });
-        Service { url: format!("{origin}:{port}/events"), more: String::new(), shared, _stop: None }
+        Service { url: format!("{origin}:{port}/events"), more: String::new(), shared, _serving: None }
     }
 
     /// None, at a NATS server where somebody else listens.
     pub(crate) fn nowhere(url: &str) -> Service {
         let more = format!("subject = \"{SUBJECT}\"\n");
-        Service { url: url.to_owned(), more, shared: shared(|_| (200, String::new())), _stop: None }
+        Service { url: url.to_owned(), more, shared: shared(|_| (200, String::new())), _serving: None }
     }
 
     /// One that listens at a NATS server; it does so when this returns.
@@ -145,7 +159,7 @@ impl Service {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let shared = shared(answer);
         let (of_thread, address) = (Arc::clone(&shared), url.to_owned());
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
                 tokio::select! {
@@ -155,7 +169,8 @@ impl Service {
             });
         });
         is_ready.recv_timeout(PATIENCE).expect("it listens");
-        Service { shared, _stop: Some(stop), ..Service::nowhere(url) }
+        let serving = Serving { stop: Some(stop), thread: Some(thread) };
+        Service { shared, _serving: Some(serving), ..Service::nowhere(url) }
     }
 
     /// All that it was asked so far.
