@@ -377,7 +377,7 @@ const SMALL: &[&str] = &[
     "--fanout-subscriptions=12",
     "--fanout-connections=5",
     "--fanout-events=20",
-    "--fanout-rate=200",
+    "--fanout-rates=200,1000",
     "--idle-connections=30",
 ];
 
@@ -452,8 +452,9 @@ fn bench_counts_deliveries_and_connections() {
         "fanout_full_deliveries_per_second",
         "fanout_full_relay_cpu_microseconds",
         "fanout_full_latency_p99_milliseconds",
-        "fanout_steady_latency_median_milliseconds",
-        "limit_send_cpu_microseconds",
+        "fanout_at_200_latency_median_milliseconds",
+        "fanout_at_1000_relay_cpu_microseconds",
+        "fanout_at_1000_limit_send_cpu_microseconds",
         "connections_each_bytes",
         "connections_opened_per_second",
     ];

@@ -89,7 +89,7 @@ enum Command {
     /// Say what a community's blocklists hold, what is wrong in them, and what each touches
     Blocklists(blocklists::Blocklists),
     /// Measure this program on this machine
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     /// Say whether an event would be accepted, and why: every rule in order, with the settings that decide
     ///
     /// Takes a draft as well, without id and signature, or a file of many events, one a line, of which it

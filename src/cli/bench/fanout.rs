@@ -28,6 +28,7 @@ use super::stage::{Filled, Stage};
 use super::stats::{Figures, Times};
 use super::{Failure, limits};
 use crate::event::{Event, PublicKey};
+use crate::words;
 
 /// Authors of each subscription, drawn as people follow people.
 const AUTHORS: usize = 100;
@@ -47,21 +48,23 @@ const ROWS: &[(&str, &[&str])] = &[
         "from sending to delivery at full rate: median, p99",
         &["fanout_full_latency_median_milliseconds", "fanout_full_latency_p99_milliseconds"],
     ),
-    ("events at a steady rate", &["fanout_steady_events_per_second"]),
-    (
-        "from sending to delivery at that rate: median, p99",
-        &["fanout_steady_latency_median_milliseconds", "fanout_steady_latency_p99_milliseconds"],
-    ),
-    ("relay's CPU a delivery at that rate", &["fanout_steady_relay_cpu_microseconds"]),
-    (
-        "limit: CPU of the kernel for one message of as many bytes at that rate",
-        &["limit_send_cpu_microseconds"],
-    ),
     ("deliveries an event", &["fanout_full_deliveries_an_event"]),
     ("bytes on the wire a delivery", &["fanout_wire_bytes"]),
     ("missing or unasked deliveries", &["fanout_wrong_deliveries"]),
     ("client's share of all CPU", &["fanout_full_client_cpu_share"]),
 ];
+
+/// What is shown of each steady rate, and the end of the key of each figure.
+const ROWS_AT_A_RATE: &[(&str, &[&str])] = &[
+    ("relay's CPU a delivery", &["relay_cpu_microseconds"]),
+    ("from sending to delivery: median, p99", &["latency_median_milliseconds", "latency_p99_milliseconds"]),
+    ("limit: CPU of the kernel for one message of as many bytes", &["limit_send_cpu_microseconds"]),
+];
+
+/// What the keys of a steady rate's figures begin with.
+fn key_at(per_second: f64) -> String {
+    format!("fanout_at_{per_second}")
+}
 
 /// What arrived: for which subscription, which event, when.
 struct Delivery {
@@ -262,7 +265,6 @@ impl Listeners {
 
 /// Events that were sent at one pace.
 struct Phase {
-    pace: Pace,
     events: Vec<Event>,
     spent: Spent,
     published: Published,
@@ -309,7 +311,7 @@ fn phases(
         }
         let spent = meter.spent()?;
         filled.sample.observe(&events);
-        phases.push(Phase { pace, events, spent, published });
+        phases.push(Phase { events, spent, published });
     }
     Ok(phases)
 }
@@ -330,22 +332,16 @@ fn put(figures: &mut Figures, key: &str, phase: &Phase, alone: &Phase, deliverie
     let both = (phase.spent.relay_cpu + phase.spent.client_cpu).max(f64::EPSILON);
     figures.put(format!("{key}_client_cpu_share"), phase.spent.client_cpu / both);
     figures.put(format!("{key}_deliveries_an_event"), delivered as f64 / phase.events.len() as f64);
-    if let Pace::Steady { per_second } = phase.pace {
-        figures.put(format!("{key}_events_per_second"), per_second);
-    }
 }
 
 fn run(stage: &Stage, relay: &Relay, filled: &mut Filled) -> Result<Figures, Failure> {
-    let per_second = stage.options.fanout_rate;
-    let paces = [
-        // The first subscribers meet a relay that has sent nothing yet.
-        (stage.pace(), (stage.options.fanout_events / 10).max(1)),
-        (stage.pace(), stage.options.fanout_events),
-        (
-            Pace::Steady { per_second },
-            ((per_second * STEADY_SECONDS) as usize).min(stage.options.fanout_events),
-        ),
-    ];
+    let most = stage.options.fanout_events;
+    let steady = stage.options.fanout_rates.iter().map(|&per_second| {
+        (Pace::Steady { per_second }, ((per_second * STEADY_SECONDS) as usize).clamp(1, most))
+    });
+    // The first subscribers meet a relay that has sent nothing yet.
+    let paces: Vec<(Pace, usize)> =
+        [(stage.pace(), (most / 10).max(1)), (stage.pace(), most)].into_iter().chain(steady).collect();
     let alone = phases((stage, relay), filled, None, &paces)?;
     let subscriptions = Subscriptions::draw(stage.options.fanout_subscriptions);
     let clients = subscribe(relay, stage, &subscriptions, filled.corpus.time() + 1)?;
@@ -354,8 +350,10 @@ fn run(stage: &Stage, relay: &Relay, filled: &mut Filled) -> Result<Figures, Fai
     let (deliveries, bytes) = listeners.finish()?;
     let mut figures = Figures::default();
     figures.put("fanout_wire_bytes", bytes as f64 / deliveries.len().max(1) as f64);
-    for (key, phase) in [("fanout_full", 1), ("fanout_steady", 2)] {
-        put(&mut figures, key, &live[phase], &alone[phase], &deliveries);
+    let steady = stage.options.fanout_rates.iter().map(|rate| key_at(*rate));
+    let keys = std::iter::once("fanout_full".to_owned()).chain(steady);
+    for (key, (live, alone)) in keys.zip(live.iter().zip(&alone).skip(1)) {
+        put(&mut figures, &key, live, alone, &deliveries);
     }
     let events: Vec<Event> = live.into_iter().flat_map(|phase| phase.events).collect();
     let wrong = wrong(&subscriptions.expected(&events, &stage.world), &deliveries);
@@ -381,15 +379,20 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     stage.keep(filled);
     let mut figures = Figures::medians(&runs);
     let bytes = figures.get("fanout_wire_bytes").flatten().unwrap_or(0.0) as usize;
-    figures.put(
-        "limit_send_cpu_microseconds",
-        limits::send_micros(bytes.max(1), stage.options.fanout_rate.max(1.0))?,
-    );
     let title = format!(
         "fan-out to {subscriptions} subscriptions of {AUTHORS} authors over {} connections",
         connections.min(subscriptions)
     );
-    Ok((Table::of(title, ROWS), figures))
+    let mut table = Table::of(title, ROWS);
+    for &rate in &stage.options.fanout_rates {
+        let key = key_at(rate);
+        figures.put(format!("{key}_limit_send_cpu_microseconds"), limits::send_micros(bytes.max(1), rate)?);
+        for (label, ends) in ROWS_AT_A_RATE {
+            let label = format!("{} events a second: {label}", words::number(rate as u64));
+            table.row(label, ends.iter().map(|end| format!("{key}_{end}")).collect());
+        }
+    }
+    Ok((table, figures))
 }
 
 #[cfg(test)]

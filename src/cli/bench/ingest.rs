@@ -1,8 +1,10 @@
 //! Taking events: new ones, copies, a mix as relays see it, and one at a time. In: a stage. Out: rates, the relay's
 //! CPU, and how long events wait for their OK, beside what the same machine could do at best.
 
+use super::Failure;
 use super::corpus::Corpus;
 use super::dice::Dice;
+use super::limits::{self, Signatures};
 use super::process::{Meter, Spent};
 use super::publish::{Pace, Published, Publishers, Share, deal};
 use super::relay::Relay;
@@ -10,7 +12,6 @@ use super::report::Table;
 use super::sample::Sample;
 use super::stage::{BATCH_EVENTS, Filled, Stage};
 use super::stats::Figures;
-use super::{Failure, limits};
 use crate::event::Event;
 
 /// Of what relays are sent, one in so many is new.
@@ -120,14 +121,13 @@ fn run(stage: &mut Stage, seed: u64) -> Result<(Figures, Filled), Failure> {
     stage.fill(&relay, &mut filled, (events / 20).min(2_000))?;
     let mut publishers = Publishers::connect(&relay.address, connections)?;
     let [mut new, mut copies, mut mix, mut burst] = [(); 4].map(|()| Work::default());
-    let (mut signatures, mut dice) = (None, Dice::new(seed));
+    let (mut signatures, mut dice) = (Signatures::default(), Dice::new(seed));
     while new.events < events {
         let batch = filled.corpus.events((events - new.events).min(BATCH_EVENTS));
-        if signatures.is_none() {
-            signatures = Some(limits::signatures(&batch)?);
-        }
         let shares = deal(&batch, connections);
+        signatures.verify(&batch)?;
         new.add(metered(&relay, &mut publishers, &shares, pace)?, batch.len());
+        signatures.verify(&batch)?;
         copies.add(metered(&relay, &mut publishers, &shares, pace)?, batch.len());
         filled.sample.observe(&batch);
     }
@@ -144,10 +144,10 @@ fn run(stage: &mut Stage, seed: u64) -> Result<(Figures, Filled), Failure> {
     copies.put(&mut figures, "ingest_copy");
     mix.put(&mut figures, "ingest_mix");
     burst.put(&mut figures, "ingest_burst");
-    let (signatures, signature_micros) = signatures.unwrap_or((f64::INFINITY, 0.0));
-    figures.put("limit_signatures_per_second", signatures);
-    figures.put("limit_signature_cpu_microseconds", signature_micros);
-    figures.put("ingest_new_signatures_share", new.events as f64 / new.spent.seconds / signatures);
+    figures.put("limit_signatures_per_second", signatures.per_second());
+    figures.put("limit_signature_cpu_microseconds", signatures.micros());
+    let new_per_second = new.events as f64 / new.spent.seconds;
+    figures.put("ingest_new_signatures_share", new_per_second / signatures.per_second());
     figures.put("ingest_refused_events", (new.published.refused + mix.published.refused) as f64);
     alone(&relay, &mut filled.corpus, &mut filled.sample, events.min(ALONE), &mut figures)?;
     relay.stop()?;

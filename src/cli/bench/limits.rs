@@ -28,26 +28,49 @@ const SOCKETS: usize = 1_000;
 const SENT_AT_ONCE: usize = 300;
 const SEND_TIME: Duration = Duration::from_secs(4);
 
-/// Verifies signatures on all cores, with nothing else to do: how many in a second, and the CPU for each in
-/// microseconds, which is the steadier figure where others use the machine too.
-pub(super) fn signatures(events: &[Event]) -> Result<(f64, f64), Failure> {
-    let events = &events[..events.len().min(SIGNATURES)];
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let (began, before) = (Instant::now(), cpu_seconds(std::process::id())?);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                for event in events {
-                    let signature = schnorr::Signature::from_byte_array(event.sig.0);
-                    let key = XOnlyPublicKey::from_byte_array(event.pubkey.0);
-                    let is_true = key.is_ok_and(|key| schnorr::verify(&signature, &event.id.0, &key).is_ok());
-                    assert!(is_true, "the corpus is signed");
-                }
-            });
-        }
-    });
-    let (count, seconds) = ((events.len() * cores) as f64, began.elapsed().as_secs_f64());
-    Ok((count / seconds, (cpu_seconds(std::process::id())? - before) / count * 1e6))
+/// Signatures that were verified on all cores, with nothing else to do.
+#[derive(Default)]
+pub(super) struct Signatures {
+    count: f64,
+    seconds: f64,
+    cpu: f64,
+}
+
+impl Signatures {
+    /// Verifies those of some events, on each core. What the machine does for others varies by the minute, so this is
+    /// done before and after what is compared with it.
+    pub(super) fn verify(&mut self, events: &[Event]) -> Result<(), Failure> {
+        let events = &events[..events.len().min(SIGNATURES)];
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let (began, before) = (Instant::now(), cpu_seconds(std::process::id())?);
+        std::thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(|| {
+                    for event in events {
+                        let signature = schnorr::Signature::from_byte_array(event.sig.0);
+                        let key = XOnlyPublicKey::from_byte_array(event.pubkey.0);
+                        let is_true =
+                            key.is_ok_and(|key| schnorr::verify(&signature, &event.id.0, &key).is_ok());
+                        assert!(is_true, "the corpus is signed");
+                    }
+                });
+            }
+        });
+        self.count += (events.len() * cores) as f64;
+        self.seconds += began.elapsed().as_secs_f64();
+        self.cpu += cpu_seconds(std::process::id())? - before;
+        Ok(())
+    }
+
+    /// How many a second.
+    pub(super) fn per_second(&self) -> f64 {
+        self.count / self.seconds
+    }
+
+    /// The CPU for each, in microseconds: the steadier figure where others use the machine too.
+    pub(super) fn micros(&self) -> f64 {
+        self.cpu / self.count * 1e6
+    }
 }
 
 /// How many appended writes of 4 KiB a file in this folder makes durable in a second, one after the other.
