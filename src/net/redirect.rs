@@ -15,10 +15,11 @@ const HTTPS_PORT: u16 = 443;
 pub(super) fn to_https(headers: &HeaderMap, uri: &Uri, urls: &[String], tls_port: u16) -> Option<String> {
     let asked: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
     let host = asked.host();
-    // A bracket that is not its beginning is no part of any name.
-    let is_address = host.contains('[') || host.parse::<IpAddr>().is_ok();
+    // Brackets and the like are no part of any name.
+    let is_named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let is_address = host.parse::<IpAddr>().is_ok();
     let is_local = host == "localhost" || host.ends_with(".localhost");
-    if is_address || is_local || host.is_empty() {
+    if !is_named || is_address || is_local || host.is_empty() {
         return None;
     }
     let known = urls.iter().filter_map(|url| url.strip_prefix("wss://")?.split('/').next()?.parse().ok());
@@ -49,6 +50,7 @@ mod tests {
             ("user@third.example", "/", 443, Some("https://third.example/")),
             ("127.0.0.1:7777", "/", 443, None),
             ("[::1]:7777", "/", 443, None),
+            ("[::@]:7777", "/", 443, None),
             ("localhost:7777", "/", 443, None),
             ("relay.localhost", "/", 443, None),
             ("a b", "/", 443, None),
