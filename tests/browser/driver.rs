@@ -277,8 +277,8 @@ impl Browser {
             (message["method"] == "Network.requestWillBeSent")
                 .then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
         });
-        let is_own =
-            |url: &String| ["chrome:", "data:", "blob:"].iter().any(|scheme| url.starts_with(scheme));
+        let own = ["chrome:", "chrome-untrusted:", "data:", "blob:"];
+        let is_own = |url: &String| own.iter().any(|scheme| url.starts_with(scheme));
         messages.filter(|url| !is_own(url)).collect()
     }
 
