@@ -34,7 +34,7 @@ use crate::words;
 const AUTHORS: usize = 100;
 
 /// For how long events are sent at a steady pace.
-const STEADY_SECONDS: f64 = 5.0;
+const STEADY_SECONDS: usize = 5;
 
 /// How long is waited for deliveries that nobody asked for, once all others are there.
 const LINGER: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ const ROWS_AT_A_RATE: &[(&str, &[&str])] = &[
 ];
 
 /// What the keys of a steady rate's figures begin with.
-fn key_at(per_second: f64) -> String {
+fn key_at(per_second: usize) -> String {
     format!("fanout_at_{per_second}")
 }
 
@@ -336,8 +336,8 @@ fn put(figures: &mut Figures, key: &str, phase: &Phase, alone: &Phase, deliverie
 
 fn run(stage: &Stage, relay: &Relay, filled: &mut Filled) -> Result<Figures, Failure> {
     let most = stage.options.fanout_events;
-    let steady = stage.options.fanout_rates.iter().map(|&per_second| {
-        (Pace::Steady { per_second }, ((per_second * STEADY_SECONDS) as usize).clamp(1, most))
+    let steady = stage.options.fanout_rates.iter().map(|rate| {
+        (Pace::Steady { per_second: *rate as f64 }, rate.saturating_mul(STEADY_SECONDS).min(most))
     });
     // The first subscribers meet a relay that has sent nothing yet.
     let paces: Vec<(Pace, usize)> =
@@ -386,7 +386,10 @@ pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     let mut table = Table::of(title, ROWS);
     for &rate in &stage.options.fanout_rates {
         let key = key_at(rate);
-        figures.put(format!("{key}_limit_send_cpu_microseconds"), limits::send_micros(bytes.max(1), rate)?);
+        figures.put(
+            format!("{key}_limit_send_cpu_microseconds"),
+            limits::send_micros(bytes.max(1), rate as f64)?,
+        );
         for (label, ends) in ROWS_AT_A_RATE {
             let label = format!("{} events a second: {label}", words::number(rate as u64));
             table.row(label, ends.iter().map(|end| format!("{key}_{end}")).collect());
