@@ -432,6 +432,9 @@ pub struct Limits {
     pub hold_events_max: usize,
     /// Bytes of live events held for one subscription until its stored events are sent; at more it is closed.
     pub hold_bytes_max: usize,
+    /// Milliseconds that a new event may wait for others, so that who listens gets them together; ephemeral ones
+    /// never do. 0: each goes out as soon as it can.
+    pub live_delay_milliseconds_max: u64,
     /// Milliseconds that one request may take; then it ends with what it found.
     pub query_milliseconds_max: u64,
     /// Index entries that one filter may look at; then it ends with what it found.

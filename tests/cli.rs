@@ -471,6 +471,7 @@ fn bench_measures_growth_and_pages() {
         "at_400_growth_new_events_per_second",
         "at_400_beyond_caches_query_mix_p99_milliseconds",
         "at_400_growth_old_relay_cpu_microseconds",
+        "at_400_growth_limit_signature_cpu_microseconds",
         "at_400_start_memory_event_bytes",
         "pages_first_median_milliseconds",
         "pages_last_p99_milliseconds",

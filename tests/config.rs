@@ -181,7 +181,7 @@ speed = "fast"
 ## a sub-section
 [limits.search]
 words = 5
-=> relay.toml:1: limits.search: [limits] has no such setting; its settings are content_chars_max, content_chars_max_by_kind, created_at_future_seconds_max, created_at_past_seconds_max, event_tags_max, event_tags_max_by_kind, filter_values_max, filters_per_request_max, hold_bytes_max, hold_events_max, ingest_bytes_max, ingest_events_per_connection_max, limit_default, limit_max, message_bytes_max, mode, outbox_bytes_max, query_entries_max, query_milliseconds_max, reads_queued_max, reconciled_events_max, slow_client, subscription_id_chars_max, subscriptions_per_connection_max, tag_value_bytes_max
+=> relay.toml:1: limits.search: [limits] has no such setting; its settings are content_chars_max, content_chars_max_by_kind, created_at_future_seconds_max, created_at_past_seconds_max, event_tags_max, event_tags_max_by_kind, filter_values_max, filters_per_request_max, hold_bytes_max, hold_events_max, ingest_bytes_max, ingest_events_per_connection_max, limit_default, limit_max, live_delay_milliseconds_max, message_bytes_max, mode, outbox_bytes_max, query_entries_max, query_milliseconds_max, reads_queued_max, reconciled_events_max, slow_client, subscription_id_chars_max, subscriptions_per_connection_max, tag_value_bytes_max
 
 ## a sub-section in place of a number
 [limits.limit_max]

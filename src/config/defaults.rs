@@ -89,6 +89,7 @@ impl Default for Limits {
             slow_client: SlowClient::Close,
             hold_events_max: 2_000,
             hold_bytes_max: 4 * MIB,
+            live_delay_milliseconds_max: 0,
             query_milliseconds_max: 2_000,
             query_entries_max: 1_000_000,
             ingest_bytes_max: 64 * MIB,

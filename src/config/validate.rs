@@ -55,6 +55,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("limits.outbox_bytes_max", 1, 4 * GIB),
     ("limits.hold_events_max", 1, 1_000_000),
     ("limits.hold_bytes_max", 1, 4 * GIB),
+    ("limits.live_delay_milliseconds_max", 0, 1_000),
     ("limits.query_milliseconds_max", 1, HOUR_SECONDS * 1_000),
     ("limits.query_entries_max", 1, U32_MAX),
     ("limits.ingest_bytes_max", 1, TIB),

@@ -1,12 +1,9 @@
 //! A pipeline without threads: each of its stages does its next piece of work when its caller says so, in whatever
 //! order. In: which stage. Out: whether it had something to do. What is done is what threads do, to the letter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
-use super::fanout::LiveGroup;
 use super::stage::{self, Stage as _};
 use super::{Pipeline, Stages, StartError};
 use crate::clock::Clock;
@@ -37,11 +34,6 @@ pub type PassedOn = (Id, Option<u64>);
 /// The stages of a pipeline.
 pub(crate) struct ByHand {
     stages: Stages,
-    /// What the writer passes on, and where the fan-out takes it from.
-    written: Receiver<LiveGroup>,
-    to_fanout: Sender<LiveGroup>,
-    /// Groups that the fan-out was given and has not passed on.
-    given: VecDeque<(CommunityId, Vec<PassedOn>)>,
     /// All that it has passed on in each community, in order.
     passed_on: BTreeMap<CommunityId, Vec<PassedOn>>,
 }
@@ -54,12 +46,8 @@ impl ByHand {
         communities: Arc<Communities>,
         clock: Clock,
     ) -> Result<(Pipeline, ByHand), StartError> {
-        let (pipeline, mut stages) =
-            Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX)?;
-        let (to_fanout, input) = unbounded();
-        let written = stages.fanout.take_from(input);
-        let (given, passed_on) = (VecDeque::new(), BTreeMap::new());
-        Ok((pipeline, ByHand { stages, written, to_fanout, given, passed_on }))
+        let (pipeline, stages) = Pipeline::assemble(current, store, communities, clock, FANOUT_GROUPS_MAX)?;
+        Ok((pipeline, ByHand { stages, passed_on: BTreeMap::new() }))
     }
 
     /// All that there are.
@@ -71,25 +59,16 @@ impl ByHand {
 
     /// Has a stage do its next piece of work; false when it has none.
     pub(crate) fn step(&mut self, part: Part) -> bool {
-        if part == Part::Fanout {
-            for group in self.written.try_iter() {
-                let events = group.events.iter().map(|live| (live.event.id, live.number)).collect();
-                self.given.push_back((group.community.id, events));
-                // Its other end is the fan-out's, which lives as long.
-                let _ = self.to_fanout.send(group);
-            }
-        }
         let Stages { verifiers, writer, fanout, readers, .. } = &mut self.stages;
         match part {
             Part::Verifier(number) => stage::step(&mut verifiers[number]),
             Part::Writer => stage::step(writer),
             Part::Fanout => {
-                let is_some = stage::step(fanout);
-                let done = self.given.len() - fanout.waiting();
-                for (community, events) in self.given.drain(..done) {
-                    self.passed_on.entry(community).or_default().extend(events);
-                }
-                is_some
+                let Some(group) = fanout.look() else { return false };
+                let events = group.events.iter().map(|live| (live.event.id, live.number));
+                self.passed_on.entry(group.community.id).or_default().extend(events);
+                fanout.begin(group);
+                true
             }
             Part::Reader(number) => stage::step(&mut readers[number]),
         }

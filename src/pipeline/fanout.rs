@@ -1,9 +1,11 @@
 //! The fan-out thread: hands new events to their community's live subscriptions. In: groups of events
-//! from the writer, in order. Never matches anything itself.
+//! from the writer, in order. Never matches anything itself, never changes the order of a community's events.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stage::Stage;
@@ -36,6 +38,10 @@ impl LiveGroup {
         self.take_room(room);
     }
 
+    fn bytes(&self) -> usize {
+        self.events.iter().map(|live| live.body.len()).sum()
+    }
+
     fn take_room(&mut self, room: Option<OwnedSemaphorePermit>) {
         match (&mut self.room, room) {
             (Some(all), Some(room)) => all.merge(room),
@@ -44,41 +50,57 @@ impl LiveGroup {
     }
 }
 
-/// Events that are passed on at once, about.
+/// Events that gather before they are passed on, about: in number, and in bytes of JSON.
 const EVENTS_AT_ONCE_MAX: usize = 1_024;
+const BYTES_AT_ONCE_MAX: usize = 4 << 20;
+
+/// A group that gathers others of its community.
+struct Gathering {
+    group: LiveGroup,
+    /// When it is passed on at the latest; `None`, which is the least: at once.
+    due: Option<Instant>,
+}
 
 /// Groups that have gathered meanwhile are passed on as one: the more there is to do, the more frames a client
-/// gets by one write.
+/// gets by one write. Where `limits.live_delay_milliseconds_max` says so, they wait for each other.
 pub(super) struct Fanout {
     input: Receiver<LiveGroup>,
     clock: Clock,
-    /// A group that was taken from the queue and belongs to another community than the one before.
-    other: Option<LiveGroup>,
+    /// What was taken from the queue, in order. A group is due no later than any that follows it in its community.
+    gathering: VecDeque<Gathering>,
+    /// Events in it, and their bytes.
+    events: usize,
+    bytes: usize,
 }
 
 impl Stage for Fanout {
     type Work = LiveGroup;
 
     fn wait(&mut self) -> Option<LiveGroup> {
-        self.other.take().or_else(|| self.input.recv().ok())
-    }
-
-    fn look(&mut self) -> Option<LiveGroup> {
-        self.other.take().or_else(|| self.input.try_recv().ok())
-    }
-
-    fn begin(&mut self, mut group: LiveGroup) {
-        while group.events.len() < EVENTS_AT_ONCE_MAX
-            && let Ok(next) = self.input.try_recv()
-        {
-            if next.community.id == group.community.id && next.was_held == group.was_held {
-                group.events.extend(next.events);
-                group.take_room(next.room);
-            } else {
-                self.other = Some(next);
-                break;
+        loop {
+            self.gather();
+            if let Some(at) = self.first_due() {
+                return self.take(at);
+            }
+            let next = match self.gathering.iter().filter_map(|gathering| gathering.due).min() {
+                Some(due) => self.input.recv_deadline(due),
+                None => self.input.recv().map_err(RecvTimeoutError::from),
+            };
+            match next {
+                Ok(group) => self.add(group),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.take(0),
             }
         }
+    }
+
+    /// Whoever asks without waiting says by it that the time has come.
+    fn look(&mut self) -> Option<LiveGroup> {
+        self.gather();
+        self.take(0)
+    }
+
+    fn begin(&mut self, group: LiveGroup) {
         pass_on(&group, self.clock.now());
     }
 
@@ -89,18 +111,64 @@ impl Stage for Fanout {
 
 impl Fanout {
     pub(super) fn new(input: Receiver<LiveGroup>, clock: Clock) -> Fanout {
-        Fanout { input, clock, other: None }
+        Fanout { input, clock, gathering: VecDeque::new(), events: 0, bytes: 0 }
     }
 
-    /// How many groups it has not passed on.
-    pub(super) fn waiting(&self) -> usize {
-        self.input.len() + usize::from(self.other.is_some())
+    fn is_full(&self) -> bool {
+        self.events >= EVENTS_AT_ONCE_MAX || self.bytes >= BYTES_AT_ONCE_MAX
     }
 
-    /// Takes its groups from elsewhere from now on; returns where they came from.
-    pub(super) fn take_from(&mut self, input: Receiver<LiveGroup>) -> Receiver<LiveGroup> {
-        std::mem::replace(&mut self.input, input)
+    /// Takes what is in the queue.
+    fn gather(&mut self) {
+        while !self.is_full()
+            && let Ok(group) = self.input.try_recv()
+        {
+            self.add(group);
+        }
     }
+
+    fn add(&mut self, group: LiveGroup) {
+        self.events += group.events.len();
+        self.bytes += group.bytes();
+        let due = due(&group);
+        let community = group.community.id;
+        let mut same = self.gathering.iter_mut().filter(|earlier| earlier.group.community.id == community);
+        let Some(last) = same.next_back() else { return self.gathering.push_back(Gathering { group, due }) };
+        if last.group.was_held == group.was_held {
+            last.due = last.due.min(due);
+            last.group.events.extend(group.events);
+            last.group.take_room(group.room);
+        } else {
+            last.due = None;
+            self.gathering.push_back(Gathering { group, due });
+        }
+    }
+
+    /// The first that is to be passed on now.
+    fn first_due(&self) -> Option<usize> {
+        if self.is_full() {
+            return Some(0);
+        }
+        let mut now = None;
+        self.gathering.iter().position(|gathering| match gathering.due {
+            Some(due) => due <= *now.get_or_insert_with(Instant::now),
+            None => true,
+        })
+    }
+
+    fn take(&mut self, at: usize) -> Option<LiveGroup> {
+        let group = self.gathering.remove(at)?.group;
+        self.events -= group.events.len();
+        self.bytes -= group.bytes();
+        Some(group)
+    }
+}
+
+/// When a group is passed on at the latest. Ephemeral events are talk, in which everybody waits for the other.
+fn due(group: &LiveGroup) -> Option<Instant> {
+    let delay = group.community.rules().settings.limits.live_delay_milliseconds_max;
+    let is_talk = || group.events.iter().any(|live| live.number.is_none());
+    if delay == 0 || is_talk() { None } else { Some(Instant::now() + Duration::from_millis(delay)) }
 }
 
 fn pass_on(group: &LiveGroup, now: u64) {

@@ -10,5 +10,6 @@ mod followers;
 mod geohash;
 mod geohash_filters;
 mod geohash_replay;
+mod live_delay;
 mod market;
 mod trust;

@@ -369,7 +369,9 @@ fn run(stage: &Stage, relay: &Relay, filled: &mut Filled) -> Result<Figures, Fai
 /// Measures several times, with new subscriptions each.
 pub(super) fn measure(stage: &mut Stage) -> Result<(Table, Figures), Failure> {
     let (connections, subscriptions) = (stage.options.fanout_connections, stage.options.fanout_subscriptions);
-    let (relay, mut filled) = stage.filled(Settings { connections, ..Settings::default() })?;
+    let live_delay_milliseconds = stage.options.fanout_delay_milliseconds;
+    let settings = Settings { connections, live_delay_milliseconds, ..Settings::default() };
+    let (relay, mut filled) = stage.filled(settings)?;
     let mut runs = Vec::new();
     for number in 0..stage.options.runs {
         stage.say(format_args!("fan-out, run {} of {}", number + 1, stage.options.runs));

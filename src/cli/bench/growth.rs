@@ -4,6 +4,7 @@
 use super::Failure;
 use super::dice::Dice;
 use super::ingest::metered;
+use super::limits::Signatures;
 use super::publish::{Publishers, deal};
 use super::query::{Asker, by_shape};
 use super::relay::{Caches, Relay, Settings};
@@ -35,6 +36,7 @@ const ROWS: &[(&str, &str)] = &[
     ("from start to the first answer", "start_serving_seconds"),
     ("resident memory an event, caches aside", "start_memory_event_bytes"),
     ("disk an event", "start_disk_event_bytes"),
+    ("limit: CPU of a signature, meanwhile", "growth_limit_signature_cpu_microseconds"),
 ];
 
 fn inserted(
@@ -61,19 +63,25 @@ fn step(stage: &Stage, filled: &mut Filled, size: usize, empty: u64) -> Result<F
     let missing = size.saturating_sub(filled.sample.events);
     let new = INSERTED.min(missing / 4).max(1);
     stage.fill(&relay, filled, missing.saturating_sub(new))?;
+    // Hosts drift while stores grow.
+    let mut signatures = Signatures::default();
     let events = filled.corpus.events(new);
     inserted(stage, &relay, &mut filled.sample, &events, "growth_new", &mut figures)?;
+    signatures.verify(&events)?;
     let seed = stage.options.seed.wrapping_add(Dice::new(size as u64).next());
     let (from, until) = (super::corpus::BEGINNING, filled.corpus.time());
     let events = stage.corpus(seed).old_events(new, from, until);
     inserted(stage, &relay, &mut filled.sample, &events, "growth_old", &mut figures)?;
+    signatures.verify(&events)?;
     relay.stop()?;
     if stage.target.can_restart() {
         starts(stage, filled, empty, &mut figures)?;
     }
     for (which, settings) in [(WITHIN, WARM), (BEYOND, COLD)] {
         asked(stage, filled, which, settings, &mut figures)?;
+        signatures.verify(&events)?;
     }
+    figures.put("growth_limit_signature_cpu_microseconds", signatures.micros());
     Ok(figures)
 }
 

@@ -140,6 +140,9 @@ struct Options {
     /// Events a second that come in steadily: each of these rates in turn
     #[arg(long, value_delimiter = ',', default_values_t = [50, 1_000], value_parser = at_least_one)]
     fanout_rates: Vec<usize>,
+    /// Plaza's `limits.live_delay_milliseconds_max`
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000))]
+    fanout_delay_milliseconds: u64,
     /// Connections that wait
     #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
     idle_connections: usize,

@@ -64,6 +64,8 @@ pub(super) struct Settings {
     pub(super) has_prefix_filters: bool,
     /// Whether filters may search.
     pub(super) has_search: bool,
+    /// How long a live event may wait for others.
+    pub(super) live_delay_milliseconds: u64,
     /// Connections, where they are many.
     pub(super) connections: usize,
     /// Whether whoever connects is believed which address it is for.
@@ -95,6 +97,7 @@ impl Settings {
         };
         let proxies = if self.is_behind_proxy { "\"127.0.0.1\"" } else { "" };
         let (caches, memory) = (self.caches.toml(), self.memory_bytes_max);
+        let delay = self.live_delay_milliseconds;
         let (filters, search) = (self.has_prefix_filters, self.has_search);
         let (set, sets) = match self.has_large_sets {
             true => (u32::MAX, "reconciled_events_max = 4_294_967_295\n"),
@@ -103,6 +106,7 @@ impl Settings {
         format!(
             "[server]\nconnections_max = {connections}\nconnections_per_address_max = {connections}\n\
              trusted_proxies = [{proxies}]\nmemory_bytes_max = {memory}\n[limits]\nsubscriptions_per_connection_max = 1_000\n\
+             live_delay_milliseconds_max = {delay}\n\
              {sets}[nip77]\nevents_max = {set}\n[rate]\n{rates}[geohash]\nprefix_filters = {filters}\n[search]\nenabled = {search}\n{caches}"
         )
     }

@@ -14,6 +14,7 @@ pub(super) const SMALLEST: Settings = Settings {
     memory_bytes_max: 0,
     has_prefix_filters: false,
     has_search: false,
+    live_delay_milliseconds: 0,
     connections: 0,
     is_behind_proxy: false,
     has_default_rates: false,
