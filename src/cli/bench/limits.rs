@@ -90,8 +90,8 @@ pub(super) fn syncs_per_second(folder: &Path) -> Result<f64, Failure> {
 }
 
 /// Messages of so many bytes, so many times a second to hundreds of TCP connections of this machine whose reader waits
-/// for them: the CPU that one takes from who sends it, in microseconds. It is what the kernel does for one `send`, so no
-/// relay that sends each event by itself can take less.
+/// for them: the CPU that one takes from who sends it, in microseconds. It is what the kernel does for one `send` by one thread
+/// that does nothing else: a relay that sends each event by itself takes about as much, and its own work besides.
 pub(super) fn send_micros(bytes: usize, times_per_second: f64) -> Result<f64, Failure> {
     let (mut senders, receivers) = connected(allow_descriptors(2 * SOCKETS)? / 2)?;
     let reading = std::thread::spawn(move || read_all(receivers));
